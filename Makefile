@@ -1,0 +1,40 @@
+# Everything runs in .venv, which `make setup` makes from nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+READY := .venv/.ready
+SECONDS ?= 20
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with everything that demo and test need
+
+$(READY): setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	  || { echo 'error: Python 3.10 or newer is needed (set PYTHON=...)' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'error: the venv module is missing: apt install python3-venv' >&2; exit 1; }
+	@echo 'setting up .venv (some minutes the first time) ...'
+	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[ros,test]' 2>&1 \
+	  | { grep -v 'is ignored: it is neither a file nor a directory' || true; }
+	@.venv/bin/python -c 'import act_ros.policy, act_ros.nodes.act_node'
+	@touch $@
+
+demo: $(READY) ## the main job on the simulated robot: live table, summary, picture
+	@.venv/bin/python -m act_ros.sim.demo --seconds $(SECONDS)
+
+test: $(READY) ## lint and run the tests
+	@$(MAKE) --no-print-directory lint
+	@.venv/bin/python -m pytest
+
+lint: $(READY) ## check style
+	@.venv/bin/ruff check .
+
+clean: ## remove what was made here
+	rm -rf .venv out build install log *.egg-info

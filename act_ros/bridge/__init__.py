@@ -1,0 +1,1 @@
+"""The documented ZMQ protocol: its messages, its server and its client."""

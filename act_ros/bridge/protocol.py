@@ -1,0 +1,75 @@
+"""Messages of the documented protocol: one pickled Python object each.
+
+Requests are `'RESET'` or `{'qpos': array, 'images': {name: array}}`; replies are dicts with a
+`status` of OK or ERROR. Both are read and written as plain data (`act_ros.plain_pickle`).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from act_ros import plain_pickle
+from act_ros.errors import ActError, shorten
+
+DEFAULT_ENDPOINT = 'tcp://127.0.0.1:5555'
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+RESET = 'RESET'
+
+
+class ProtocolError(ActError):
+    """A message is not what the protocol says."""
+
+
+def parse_request(data: bytes | memoryview) -> str | dict[str, Any]:
+    """Read a request.
+
+    :param data: the message's bytes; arrays in the result are views of them.
+    :returns: `'RESET'`, or a dict with exactly the keys `qpos` and `images`, whose contents
+        are for the policy to check.
+    :raises ProtocolError: one line that says what was found and expected.
+    """
+    try:
+        request = plain_pickle.loads(data)
+    except plain_pickle.UnsafePickleError as error:
+        raise ProtocolError(f'cannot read the request: {error}') from None
+    if isinstance(request, str) and request == RESET:
+        return request
+    if not isinstance(request, dict):
+        found = shorten(request) if isinstance(request, str) else f'a {type(request).__name__}'
+        raise ProtocolError(
+            f"the request is {found}, expected 'RESET' or a dict with 'qpos' and 'images'"
+        )
+    for key in ('qpos', 'images'):
+        if key not in request:
+            raise ProtocolError(f'the request has no {key!r}')
+    for key in request:
+        if key not in ('qpos', 'images'):
+            raise ProtocolError(f"unknown key {shorten(key)}; expected 'qpos' and 'images'")
+    return request
+
+
+def ok(action: np.ndarray | None = None) -> bytes:
+    """An OK reply, with the action [policy units] where one was asked for."""
+    reply: dict[str, Any] = {'status': 'OK'}
+    if action is not None:
+        reply['action'] = action
+    return plain_pickle.dumps(reply)
+
+
+def error(message: str) -> bytes:
+    """An ERROR reply with one line of text."""
+    return plain_pickle.dumps({'status': 'ERROR', 'message': message})
+
+
+def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
+    """Read a reply.
+
+    :raises ProtocolError: it is no dict with a status.
+    """
+    try:
+        reply = plain_pickle.loads(data)
+    except plain_pickle.UnsafePickleError as error:
+        raise ProtocolError(f'cannot read the reply: {error}') from None
+    if not isinstance(reply, dict) or reply.get('status') not in ('OK', 'ERROR'):
+        raise ProtocolError('the reply has no status OK or ERROR')
+    return reply

@@ -1,0 +1,117 @@
+"""The ZMQ server: one request, one control step, one reply."""
+
+import errno
+import logging
+import os
+import re
+import time
+from typing import Protocol
+
+import numpy as np
+import zmq
+
+from act_ros.bridge import protocol
+from act_ros.errors import ActError
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK = re.compile(r'tcp://(127\.[\d.]+|localhost|\[::1\]):.*|(ipc|inproc)://.*')
+
+
+class Actor(Protocol):
+    """What the server serves: `act_ros.policy.Rollout`."""
+
+    def act(self, qpos: np.ndarray, images: dict[str, np.ndarray]) -> np.ndarray: ...
+
+    def reset(self) -> None: ...
+
+
+class PolicyServer:
+    """Serves an actor on a REP socket, one request at a time.
+
+    Every request gets a reply, whatever it holds; above 64 MB it is dropped with its
+    connection. The socket lives in the thread that calls `run`.
+
+    :param actor: gives the action of each step; one for the server alone.
+    :param endpoint: where to listen, e.g. `tcp://127.0.0.1:5555`.
+    :raises ActError: the endpoint cannot be bound.
+    """
+
+    def __init__(self, actor: Actor, endpoint: str = protocol.DEFAULT_ENDPOINT) -> None:
+        self._actor = actor
+        self.requests = 0
+        self.errors = 0
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.REP)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_MESSAGE_BYTES)
+        # One message in hand and one waiting a client; more stay in the client's own buffers.
+        self._socket.setsockopt(zmq.RCVHWM, 1)
+        self._socket.setsockopt(zmq.LINGER, 200)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise ActError(_bind_error(endpoint, error)) from None
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._wake_read, self._wake_write = os.pipe()
+        if not _LOOPBACK.fullmatch(self.endpoint):
+            log.warning(
+                '%s is open to the network: the protocol knows no password, so whoever reaches '
+                'it can ask for actions and reset the episode', self.endpoint,
+            )  # fmt: skip
+
+    def run(self) -> None:
+        """Answer requests until `stop`, then close the socket."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
+        try:
+            while True:
+                ready = dict(poller.poll())
+                if self._wake_read in ready:
+                    return
+                frames = self._socket.recv_multipart(copy=False)
+                started = time.perf_counter()
+                reply = self._answer([frame.buffer for frame in frames])
+                self._socket.send(reply)
+                log.debug('answered in %.1f ms', (time.perf_counter() - started) * 1e3)
+        finally:
+            self._context.destroy()
+
+    def stop(self) -> None:
+        """Make `run` return after the request in hand. For any thread or signal handler."""
+        os.write(self._wake_write, b'\0')
+
+    def _answer(self, frames: list[memoryview]) -> bytes:
+        """The reply to a request; never raises."""
+        self.requests += 1
+        try:
+            if len(frames) != 1:
+                raise protocol.ProtocolError(
+                    f'the request has {len(frames)} frames, expected one pickled object'
+                )
+            request = protocol.parse_request(frames[0])
+            if request == protocol.RESET:
+                self._actor.reset()
+                return protocol.ok()
+            return protocol.ok(self._actor.act(request['qpos'], request['images']))
+        except ActError as error:
+            self.errors += 1
+            log.warning('refused: %s', error)
+            return protocol.error(str(error))
+        except Exception as error:  # a fault in here must not take the server down
+            self.errors += 1
+            log.exception('the policy failed')
+            return protocol.error(f'the policy failed: {type(error).__name__}: {error}')
+
+
+def _bind_error(endpoint: str, error: zmq.ZMQError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f'address in use: {endpoint}; another server runs there, stop it or choose another '
+            f'port with --endpoint'
+        )
+    return (
+        f'cannot listen on {endpoint!r}: {error.strerror or error}; expected '
+        f'tcp://ADDRESS:PORT, e.g. {protocol.DEFAULT_ENDPOINT}'
+    )

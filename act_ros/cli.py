@@ -1,0 +1,67 @@
+"""What the command lines share: logging, one-line errors, and a stop by signal."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from act_ros.errors import ActError
+
+USER_ERROR = 2  # exit code of a mistake that the message says how to mend
+
+
+def run(program: str, main: Callable[[], None]) -> int:
+    """Run a command line and return its exit code; a user's mistake is one line on stderr."""
+    logging.basicConfig(
+        level=logging.INFO, format='%(asctime)s %(levelname)s %(message)s', stream=sys.stderr
+    )
+    try:
+        main()
+    except ActError as error:
+        print(f'{program}: error: {error}', file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], None]) -> int:
+    """Run `work` until it returns or SIGINT or SIGTERM comes, and return the exit code.
+
+    The work has a thread of its own, so that a signal counts at once even during a load or a
+    forward pass: `stop` is called, and what does not end within a second is abandoned.
+
+    :param work: what to do; an ActError is a user's mistake.
+    :param stop: makes the work end soon.
+    """
+    finished, signalled = threading.Event(), threading.Event()
+    code = 0
+
+    def worker() -> None:
+        nonlocal code
+        try:
+            code = run(program, work)
+        finally:
+            finished.set()
+
+    def on_signal(*_: object) -> None:
+        signalled.set()
+        finished.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    thread = threading.Thread(target=worker, name=program, daemon=True)
+    thread.start()
+    finished.wait()
+    if signalled.is_set():
+        stop()
+        code = 0
+    thread.join(timeout=1.0)
+    if thread.is_alive():
+        logging.getLogger(__name__).warning('abandoned what was still running')
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+    return code

@@ -1,0 +1,25 @@
+"""The age of what commands rest on."""
+
+
+class Watchdog:
+    """Expires when the newest observation behind the commands is older than the time-out.
+
+    :param timeout: the oldest such observation [s].
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = round(timeout * 1e9)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the observations: nothing can expire until the next one."""
+        self._observed: int | None = None
+
+    def feed(self, observed: int) -> None:
+        """An observation of that time [ns] now stands behind the commands."""
+        if self._observed is None or observed > self._observed:
+            self._observed = observed
+
+    def expired(self, now: int) -> bool:
+        """Whether commands must end at a time [ns] of the same clock."""
+        return self._observed is not None and now - self._observed > self._timeout

@@ -1,0 +1,35 @@
+"""Errors a user can mend: one line that says what was found, what was expected, what to do."""
+
+
+class ActError(Exception):
+    """Base of every error that is the input's fault and is shown without a traceback."""
+
+
+class CheckpointError(ActError):
+    """A checkpoint, its statistics or its config.yaml cannot be used."""
+
+
+class TaskError(ActError):
+    """The task's cameras, entries or sizes do not fit."""
+
+
+class ParameterError(ActError):
+    """A parameter is unknown, or its value is out of range or of the wrong type."""
+
+
+class ObservationError(ActError):
+    """An input is missing, stale, malformed or not finite."""
+
+
+class PolicyError(ActError):
+    """The policy was run, and what it gave is no action."""
+
+
+class UncoveredStepError(ActError, LookupError):
+    """No chunk covers the step whose action was asked for."""
+
+
+def shorten(value: object, limit: int = 80) -> str:
+    """`repr` of a value from outside, cut so that an error stays one readable line."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + '...'

@@ -1,0 +1,115 @@
+"""`python -m act_ros.inference_server`: a policy behind the documented ZMQ protocol, no ROS."""
+
+import argparse
+import logging
+import sys
+from dataclasses import dataclass
+
+from act_ros import cli
+from act_ros.bridge.protocol import DEFAULT_ENDPOINT
+from act_ros.bridge.server import PolicyServer
+from act_ros.config import TASKS, load_task
+from act_ros.parameters import PARAMETERS, check_values, read_parameter_file
+from act_ros.policy import Rollout, load_policy
+from act_ros.task import Task
+
+log = logging.getLogger(__name__)
+
+PROGRAM = 'inference_server'
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description='Serve an ACT policy over ZMQ (pickle protocol), without ROS.',
+        epilog='A flag counts over --config, which counts over the defaults.',
+    )
+
+    def default(name: str) -> str:
+        return f'{PARAMETERS[name].text} (default: {PARAMETERS[name].default})'
+
+    parser.add_argument('--ckpt-dir', metavar='DIR', help=default('ckpt_dir'))
+    parser.add_argument('--ckpt-name', metavar='FILE', help=default('ckpt_name'))
+    parser.add_argument(
+        '--task', help=f'{", ".join(TASKS)}, or the path of a YAML (default: as the checkpoint says)'
+    )
+    parser.add_argument(
+        '--endpoint', metavar='ADDRESS', help=f'where to listen (default: {DEFAULT_ENDPOINT})'
+    )
+    parser.add_argument('--device', help=default('device'))
+    parser.add_argument('--config', metavar='YAML', help='parameter file, the same as the node takes')
+    parser.add_argument(
+        '--no-temporal-aggregation',
+        dest='temporal_aggregation',
+        action='store_false',
+        default=None,
+        help='play one chunk after the other',
+    )
+    parser.add_argument('--query-every', type=int, metavar='STEPS', help=default('query_every'))
+    parser.add_argument('--decay', type=float, help=default('decay'))
+    return parser.parse_args(argv)
+
+
+def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], Task | None]:
+    """Settings from flags over file over defaults, and the task if anyone named one.
+
+    :raises ActError: naming the flag's or the file's mistake.
+    """
+    values = read_parameter_file(arguments.config) if arguments.config else check_values({})
+    flags = {
+        'ckpt_dir': arguments.ckpt_dir,
+        'ckpt_name': arguments.ckpt_name,
+        'device': arguments.device,
+        'temporal_aggregation': arguments.temporal_aggregation,
+        'query_every': arguments.query_every,
+        'decay': arguments.decay,
+        'zmq_endpoint': arguments.endpoint,
+    }
+    values = check_values({**values, **{k: v for k, v in flags.items() if v is not None}})
+    values['zmq_endpoint'] = values['zmq_endpoint'] or DEFAULT_ENDPOINT
+    if arguments.task:
+        return values, load_task(arguments.task)
+    return values, Task.from_parameters(values) if values.get('task.cameras') else None
+
+
+@dataclass
+class Service:
+    """The server's life: load, warm up, listen, answer until stopped."""
+
+    arguments: argparse.Namespace
+    server: PolicyServer | None = None
+
+    def run(self) -> None:
+        values, task = resolve(self.arguments)
+        policy = load_policy(
+            values['ckpt_dir'],
+            device=values['device'],
+            ckpt_name=values['ckpt_name'],
+            task=task,
+        )
+        rollout = Rollout(
+            policy,
+            temporal_aggregation=values['temporal_aggregation'],
+            query_every=values['query_every'],
+            decay=values['decay'],
+        )
+        # Bound before the warm-up, so that a taken port is told at once; requests that come
+        # meanwhile wait in the socket.
+        self.server = PolicyServer(rollout, values['zmq_endpoint'])
+        policy.warm_up()
+        log.info('serving %s on %s', policy.task.name, self.server.endpoint)
+        self.server.run()
+        log.info('stopped')
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+
+
+def main(argv: list[str] | None = None) -> int:
+    service = Service(parse_arguments(argv))
+    return cli.run_until_signal(PROGRAM, service.run, service.stop)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The ROS rim: the ACT lifecycle node, its wiring and threads."""

@@ -1,0 +1,383 @@
+"""The ACT lifecycle node: parameters, transitions, subscriptions; the rest is wired."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from act_ros.bridge.server import PolicyServer
+from act_ros.errors import ActError, ParameterError
+from act_ros.nodes.controller import Controller
+from act_ros.nodes.declare import check_change, declare_parameters, read_parameters
+from act_ros.nodes.inference import SharedPolicy
+from act_ros.nodes.messages import JointCommandBuilder, diagnostics_message
+from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.observation import ObservationStore
+from act_ros.policy import Policy, Rollout, load_policy
+from act_ros.task import Task
+
+log = logging.getLogger(__name__)
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+WARM_PASSES = 5
+
+# Best effort matches any publisher; of an image only the newest is of use.
+INPUT_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+COMMAND_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+ANY_JUMP = JumpThreshold(
+    min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1)
+)
+
+T = TypeVar('T')
+
+
+class AbandonedError(ActError):
+    """The process ends; what was running is left behind."""
+
+
+class ActNode(LifecycleNode):
+    """Cameras and joint states in, commands out.
+
+    :param load: loads the policy; another one serves tests.
+    """
+
+    def __init__(self, load: Callable[..., Policy] = load_policy, **kwargs: object) -> None:
+        super().__init__('act', **kwargs)
+        self._load = load
+        self._ending = threading.Event()
+        self._policy: SharedPolicy | None = None
+        self._store: ObservationStore | None = None
+        self._controller: Controller | None = None
+        self._server: PolicyServer | None = None
+        self._entities: list[Callable[[], None]] = []
+        self._last_failure = ''
+        self._seen: dict[str, int] = {}
+
+        declare_parameters(self)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.create_service(Trigger, '~/reset', self._on_reset)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_timer(1.0, self._on_second, clock=self._steady)
+        self._jumps = self.get_clock().create_jump_callback(
+            ANY_JUMP, post_callback=self._on_jump
+        )
+        self._autostart = self.get_parameter('autostart').value
+        log.warning('no command limits yet: simulation only')
+
+    # --- lifecycle -------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check parameters, load and warm up the model, make subscriptions and endpoint."""
+        try:
+            self._configure()
+        except Exception as error:
+            self._report('not configured', error)
+            self._release()
+            return FAILURE
+        return SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin a new episode; without fresh inputs fail at once and name them."""
+        try:
+            self._activate()
+        except Exception as error:
+            self._report('not activated', error)
+            return FAILURE
+        self._last_failure = ''
+        self._autostart = False  # who deactivates later on does not want it back by itself
+        log.info('active')
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the commands."""
+        self._stop_controller()
+        log.info('inactive')
+        return SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model, the subscriptions and the endpoint."""
+        self._release()
+        return SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the commands and free everything, from any state."""
+        self._release()
+        return SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Secure: end the commands and free everything."""
+        self._release()
+        return SUCCESS
+
+    def halt(self) -> None:
+        """End the commands now; for the process's end, from any thread."""
+        self._ending.set()
+        self._stop_controller()
+        if self._server is not None:
+            self._server.stop()
+
+    def _configure(self) -> None:
+        settings = read_parameters(self)
+        task = Task.from_parameters(settings)
+        cameras = camera_topics(settings, task)
+        states = state_topics(settings, task)
+        commands = JointCommandBuilder(task)
+        synchronous = settings['inference'] == 'synchronous'
+
+        def load() -> tuple[SharedPolicy, float]:
+            policy = self._load(
+                settings['ckpt_dir'],
+                device=settings['device'],
+                ckpt_name=settings['ckpt_name'],
+                task=task,
+            )
+            _check_task(task, policy.task)
+            policy.warm_up()
+            return SharedPolicy(policy), _slowest_pass(policy)
+
+        shared, latency = self._abandonable(load)
+        log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
+        tick = 1 / settings['control_rate']
+        if synchronous and not self._simulated and latency > tick / 2:
+            raise ParameterError(
+                f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
+                f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
+            )
+        self._settings, self._policy, self._commands = settings, shared, commands
+        self._latency = latency
+        self._store = ObservationStore(
+            task,
+            stamp_source=settings['stamp_source'],
+            max_age=settings['max_age'],
+            max_skew=settings['max_skew'],
+        )
+        self._seen = dict(self._store.received)
+        self._commands_out = self._publisher(JointState, settings['command_topic'], COMMAND_QOS)
+        self._tick_out = (
+            self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
+            if settings['publish_tick']
+            else None
+        )
+        for kind, topics in ((Image, cameras), (JointState, states)):
+            for name, topic in topics.items():
+                self._subscribe(kind, topic, name)
+        if settings['zmq_endpoint']:
+            self._serve(settings)
+
+    def _activate(self) -> None:
+        _, faults = self._store.snapshot(self.get_clock().now().nanoseconds)
+        if self._simulated and self.get_clock().now().nanoseconds == 0:
+            raise ActError('use_sim_time is true, but nothing publishes /clock')
+        if faults:
+            raise ActError('; '.join(faults.values()))
+        settings = {**self._settings, 'decay': self.get_parameter('decay').value}
+        self._controller = Controller(
+            settings,
+            clock=self.get_clock(),
+            simulated=self._simulated,
+            policy=self._policy,
+            store=self._store,
+            commands=self._commands,
+            publish=self._commands_out.publish,
+            publish_tick=self._tick_out.publish if self._tick_out else None,
+            latency=self._latency,
+        )
+        self._controller.start()
+
+    def _serve(self, settings: dict[str, object]) -> None:
+        """Serve the ZMQ protocol from a thread, with an episode of its own."""
+        rollout = Rollout(
+            self._policy.guest(),
+            temporal_aggregation=settings['temporal_aggregation'],
+            query_every=settings['query_every'],
+            decay=settings['decay'],
+        )
+        self._server = PolicyServer(rollout, settings['zmq_endpoint'])
+        threading.Thread(target=self._server.run, name='zmq', daemon=True).start()
+        log.info('serving ZMQ on %s', self._server.endpoint)
+
+    def _stop_controller(self) -> None:
+        controller, self._controller = self._controller, None
+        if controller is not None:
+            # The tick itself takes a millisecond; what takes longer is a pass inside it.
+            controller.stop(timeout=0.08)
+
+    def _release(self) -> None:
+        """Undo `_configure`, as far as it went."""
+        self._stop_controller()
+        if self._server is not None:
+            self._server.stop()
+        while self._entities:
+            self._entities.pop()()
+        self._policy = self._store = self._server = None
+
+    # --- callbacks -------------------------------------------------------------------------
+
+    def _on_second(self) -> None:
+        """Once a second: report, and with autostart try the next transition."""
+        self._publish_diagnostics()
+        if self._autostart and not self._ending.is_set():
+            label = self._state_machine.current_state[1]
+            if label == 'unconfigured' and self.trigger_configure() == SUCCESS:
+                label = 'inactive'
+            if label == 'inactive':
+                self.trigger_activate()
+
+    def _on_reset(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
+        controller = self._controller
+        reply.success = controller is not None
+        reply.message = 'a new episode begins with the next tick'
+        if controller is None:
+            reply.message = 'not active: activation begins a new episode by itself'
+        else:
+            controller.loop.new_episode()
+        return reply
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        changed = jump.clock_change in (
+            ClockChange.ROS_TIME_ACTIVATED,
+            ClockChange.ROS_TIME_DEACTIVATED,
+        )
+        backward = changed or jump.delta.nanoseconds < 0
+        if backward and self._store is not None:
+            log.warning('the clock jumped by %.3f s: new episode', jump.delta.nanoseconds / 1e9)
+            self._store.clear()
+        if self._controller is not None:
+            self._controller.clock_jumped(backward)
+
+    def _on_set_parameters(self, changes: list[RosParameter]) -> object:
+        result = check_change(changes, configured=self._policy is not None)
+        if result.successful and self._controller is not None:
+            for change in changes:
+                if change.name == 'decay':
+                    self._controller.loop.set_decay(float(change.value))
+        return result
+
+    # --- small parts -----------------------------------------------------------------------
+
+    @property
+    def _simulated(self) -> bool:
+        return bool(self.get_parameter('use_sim_time').value)
+
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> object:
+        publisher = self.create_publisher(kind, topic, qos)
+        self._entities.append(lambda: self.destroy_publisher(publisher))
+        return publisher
+
+    def _subscribe(self, kind: type, topic: str, name: str) -> None:
+        store, clock = self._store, self.get_clock()
+        subscription = self.create_subscription(
+            kind, topic, lambda m: store.put(name, m, clock.now().nanoseconds), INPUT_QOS
+        )
+        self._entities.append(lambda: self.destroy_subscription(subscription))
+
+    def _abandonable(self, work: Callable[[], T]) -> T:
+        """Run something long, unless the process is told to end meanwhile."""
+        result: list[T] = []
+        failure: list[Exception] = []
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                result.append(work())
+            except Exception as error:
+                failure.append(error)
+            done.set()
+
+        threading.Thread(target=run, name='load', daemon=True).start()
+        while not done.wait(0.02):
+            if self._ending.is_set():
+                raise AbandonedError('the process ends')
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    def _report(self, what: str, error: Exception) -> None:
+        """Say why a transition failed: one line for a user's mistake, once while it repeats."""
+        if not isinstance(error, ActError):
+            log.error('%s', what, exc_info=error)
+        elif str(error) != self._last_failure and not isinstance(error, AbandonedError):
+            log.error('%s: %s', what, error)
+        self._last_failure = str(error)
+
+    def _publish_diagnostics(self) -> None:
+        controller, store = self._controller, self._store
+        values: dict[str, object] = {'state': self._state_machine.current_state[1]}
+        if store is not None:
+            received = dict(store.received)
+            for name, count in received.items():
+                values[f'rate/{name}'] = count - self._seen.get(name, 0)
+            self._seen = received
+        level, text = DiagnosticStatus.OK, values['state']
+        if controller is not None:
+            values |= {
+                'ticks': controller.ticks,
+                'commands': controller.published,
+                'ticks_without_plan': controller.loop.uncovered_ticks,
+                **_percentiles('tick_jitter', controller.jitter),
+            }
+            if controller.inference is not None:
+                values['inferences'] = controller.inference.count
+                values |= _percentiles('inference', controller.inference.durations)
+            if controller.faults.current:
+                level, text = DiagnosticStatus.WARN, '; '.join(controller.faults.current.values())
+        if self._server is not None:
+            values |= {
+                'zmq_requests': self._server.requests,
+                'zmq_errors': self._server.errors,
+            }
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(
+            diagnostics_message(self.get_fully_qualified_name(), level, text, values, stamp)
+        )
+
+
+def _check_task(robot: Task, policy: Task) -> None:
+    """The robot's cameras must be those that the network was trained with.
+
+    :raises ParameterError: naming what differs.
+    """
+    for what, parameter in (('cameras', 'task.cameras'), ('image_size', 'task.image_size')):
+        found, expected = list(getattr(robot, what)), list(getattr(policy, what))
+        if found != expected:
+            raise ParameterError(
+                f'parameter {parameter!r} is {found}, but the checkpoint was trained with '
+                f'{expected}'
+            )
+
+
+def _slowest_pass(policy: Policy) -> float:
+    """The slowest of a few warm passes [s]."""
+    durations = []
+    for _ in range(WARM_PASSES):
+        started = time.perf_counter()
+        policy.warm_up()
+        durations.append(time.perf_counter() - started)
+    return max(durations)
+
+
+def _percentiles(name: str, seconds: object) -> dict[str, object]:
+    values = list(seconds)
+    if not values:
+        return {}
+    p50, p99 = np.percentile(values, (50, 99)) * 1e3
+    return {f'{name}_p50_ms': float(p50), f'{name}_p99_ms': float(p99)}

@@ -1,0 +1,77 @@
+"""End a process of ROS nodes cleanly on SIGINT and SIGTERM, whatever it is doing.
+
+rclpy's own handlers invalidate publishers first, so that no last message could leave, and
+`sys.exit` waits for operations that cannot be interrupted. So the handlers here do nothing
+but wake a watcher thread, which stops the motion first and the executor second; the main
+thread then tears ROS down, which leaves no shared memory behind, and ends the process.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from act_ros.errors import ActError
+
+
+def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
+    """Make a node and spin it until a signal.
+
+    Returns only where the node could not be made; else the process ends in here.
+
+    :param make: makes the node; an ActError is a user's mistake.
+    :param halt: stops whatever the node moves, within some 100 ms.
+    :returns: the exit code.
+    """
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+    try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        node = make()
+    except ActError as error:
+        print(f'error: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    except Exception as error:
+        # What rcl says of a malformed parameter file or argument is the user's to mend.
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def watch() -> None:
+        os.read(wake_read, 1)
+        halt(node)
+        executor.shutdown(timeout_sec=0.5)
+
+    watcher = threading.Thread(target=watch, name='signals', daemon=True)
+    watcher.start()
+    code = 0
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+        os.write(wake_write, b'\0')
+    watcher.join()
+    time.sleep(0.05)  # the last message is on its way
+    node.destroy_node()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,35 @@
+"""Conditions in the log: once when one begins, once when it ends."""
+
+import logging
+import time
+from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
+
+# A condition that comes and goes within this time is one condition.
+CALM = 1.0  # [s]
+
+
+class FaultLog:
+    """Logs each condition once when it begins and once when it has ended.
+
+    :ivar current: what is wrong now, by what it is about.
+    """
+
+    def __init__(self) -> None:
+        self.current: dict[str, str] = {}
+        self._last_seen: dict[str, float] = {}
+
+    def update(self, faults: Mapping[str, str]) -> None:
+        """Take the conditions of now."""
+        if not faults and not self._last_seen:
+            return
+        now = time.monotonic()
+        for name, text in faults.items():
+            if name not in self._last_seen:
+                log.warning('%s', text)
+            self._last_seen[name] = now
+        for name in [n for n, seen in self._last_seen.items() if now - seen > CALM]:
+            log.info('%s is fine again', name)
+            del self._last_seen[name]
+        self.current = dict(faults)

@@ -1,0 +1,126 @@
+"""Inference beside the tick: a thread with a one-place mailbox, and turns at the model."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from act_ros.control import Arrival, Request
+from act_ros.errors import ActError
+from act_ros.policy import Policy
+from act_ros.task import Task
+
+log = logging.getLogger(__name__)
+
+
+class SharedPolicy:
+    """One loaded model for the robot and its guests: one pass at a time, the robot's first."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self._free = threading.Condition()
+        self._busy = False
+        self._robot_waits = False
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`Policy.predict` for the robot."""
+        with self._turn(robot=True):
+            return self.policy.predict(qpos, images)
+
+    def guest(self) -> 'GuestPolicy':
+        """The same model for someone who waits for the robot."""
+        return GuestPolicy(self)
+
+    @contextlib.contextmanager
+    def _turn(self, robot: bool) -> Iterator[None]:
+        with self._free:
+            self._robot_waits |= robot
+            self._free.wait_for(lambda: not self._busy and (robot or not self._robot_waits))
+            self._busy = True
+            if robot:
+                self._robot_waits = False
+        try:
+            yield
+        finally:
+            with self._free:
+                self._busy = False
+                self._free.notify_all()
+
+
+class GuestPolicy:
+    """What `act_ros.policy.Rollout` needs of a policy, at a shared model."""
+
+    def __init__(self, shared: SharedPolicy) -> None:
+        self._shared = shared
+        self.task: Task = shared.policy.task
+        self.chunk_size = shared.policy.chunk_size
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`Policy.predict`, when the robot does not need the model."""
+        with self._shared._turn(robot=False):
+            return self._shared.policy.predict(qpos, images)
+
+
+def infer(policy: SharedPolicy, request: Request) -> tuple[Arrival, str | None]:
+    """Answer a request; a failed one has no chunk and one line that says why."""
+    snapshot = request.snapshot
+    try:
+        return Arrival(request, policy.predict(snapshot.qpos, snapshot.images())), None
+    except ActError as error:
+        return Arrival(request, None), str(error)
+    except Exception as error:  # the robot's loop outlives a fault of the network
+        log.exception('inference failed')
+        return Arrival(request, None), f'{type(error).__name__}: {error}'
+
+
+class InferenceThread:
+    """Answers the newest request; one that is not begun yet is replaced by a newer one.
+
+    The tick calls `submit` and `arrivals`; neither waits for the network.
+    """
+
+    def __init__(self, policy: SharedPolicy) -> None:
+        self._policy = policy
+        self._mail: Request | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._done: deque[tuple[Arrival, str | None]] = deque()
+        self.durations: deque[float] = deque(maxlen=512)  # [s]
+        self.count = 0
+        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Put a request into the mailbox."""
+        with self._changed:
+            self._mail = request
+            self._changed.notify()
+
+    def arrivals(self) -> Iterator[tuple[Arrival, str | None]]:
+        """What has been answered since the last call."""
+        while self._done:
+            yield self._done.popleft()
+
+    def close(self, timeout: float = 0.0) -> None:
+        """End the thread; a pass that takes longer than the time-out [s] is abandoned."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or self._mail is not None)
+                if self._closed:
+                    return
+                request, self._mail = self._mail, None
+            started = time.perf_counter()
+            answer = infer(self._policy, request)
+            self.durations.append(time.perf_counter() - started)
+            self.count += 1
+            self._done.append(answer)

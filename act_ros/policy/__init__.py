@@ -1,0 +1,17 @@
+"""Checkpoint, normalisation, network, chunk, aggregation, action."""
+
+from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
+from act_ros.policy.policy import Policy, check_observation, load_policy
+from act_ros.policy.rollout import Rollout, make_action_source, query_interval
+
+__all__ = [
+    'ActionSource',
+    'ChunkPlayer',
+    'Policy',
+    'Rollout',
+    'TemporalAggregator',
+    'check_observation',
+    'load_policy',
+    'make_action_source',
+    'query_interval',
+]

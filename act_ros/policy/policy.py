@@ -1,0 +1,213 @@
+"""A loaded checkpoint as a function: one observation in, one chunk of actions out."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from act_ros.config import DEFAULT_TASK, load_task
+from act_ros.errors import ActError, CheckpointError, ObservationError, PolicyError, shorten
+from act_ros.policy.checkpoint import Checkpoint, SideConfig, read_checkpoint
+from act_ros.task import Task
+from detr import DETRVAE
+
+log = logging.getLogger(__name__)
+
+Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
+
+
+class Policy:
+    """A trained network with its normalisation.
+
+    Calls may come from any thread, one at a time.
+
+    :ivar task: cameras and entries, in the policy's order.
+    :ivar chunk_size: actions in a chunk.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, task: Task, device: torch.device) -> None:
+        self.task = task
+        self.device = device
+        self.chunk_size = checkpoint.config.chunk_size
+        self.statistics = checkpoint.statistics
+        with torch.device('meta'):
+            network = DETRVAE(checkpoint.config)
+        network.load_state_dict(checkpoint.weights, assign=True)
+        self._network = network.to(device).eval().requires_grad_(False)
+
+    @property
+    def state_dim(self) -> int:
+        return self._network.config.state_dim
+
+    @property
+    def action_dim(self) -> int:
+        return self._network.config.action_dim
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Predict a chunk of actions from one observation.
+
+        :param qpos: (state_dim,) in the policy's units.
+        :param images: camera name to (H, W, 3) uint8 RGB, exactly the task's cameras.
+        :returns: (chunk_size, action_dim) float32, in the policy's physical units.
+        :raises ObservationError: an input is missing, has another shape or is not finite.
+        :raises PolicyError: the output is not finite.
+        """
+        check_observation(self.task, qpos, images)
+        statistics = self.statistics
+        state = (np.asarray(qpos, np.float32) - statistics.qpos_mean) / statistics.qpos_std
+        # One copy of each frame: the views that decoding hands over become one block here.
+        frames = np.stack([images[name] for name in self.task.cameras])
+
+        with torch.inference_mode():
+            chunk = self._network(
+                torch.from_numpy(state).to(self.device)[None],
+                torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2)[None],
+            )[0]
+        chunk = chunk.cpu().numpy() * statistics.action_std + statistics.action_mean
+        check_finite(self.task, chunk)
+        return chunk
+
+    def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
+        """Predict a chunk for each of several observations, as `predict` does.
+
+        :returns: (B, chunk_size, action_dim) float32.
+        """
+        return np.stack([self.predict(*observation) for observation in observations])
+
+    def warm_up(self) -> None:
+        """Run once on a blank observation: the first real one shall not pay for set-up."""
+        height, width = self.task.image_size
+        blank = np.zeros((height, width, 3), dtype=np.uint8)
+        self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+
+
+def check_observation(task: Task, qpos: object, images: object) -> None:
+    """Refuse an observation that the policy was not trained for.
+
+    :raises ObservationError: naming the input, what was found and what was expected.
+    """
+    if not isinstance(qpos, np.ndarray) or qpos.dtype.kind != 'f':
+        found = f'{qpos.dtype} array' if isinstance(qpos, np.ndarray) else type(qpos).__name__
+        raise ObservationError(f'qpos is a {found}, expected a float32 or float64 array')
+    if qpos.shape != (task.state_dim,):
+        raise ObservationError(f'qpos has shape {qpos.shape}, expected ({task.state_dim},)')
+    finite = np.isfinite(qpos)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        raise ObservationError(f'qpos[{i}] ({task.state[i]}) is {qpos[i]}, expected a number')
+    if not isinstance(images, Mapping):
+        raise ObservationError(f'images is a {type(images).__name__}, expected a dict')
+    for name in images:
+        if name not in task.cameras:
+            raise ObservationError(
+                f'unknown camera {shorten(name)}; expected {", ".join(task.cameras)}'
+            )
+    expected = (*task.image_size, 3)
+    for name in task.cameras:
+        image = images.get(name)
+        if image is None:
+            raise ObservationError(f'camera {name!r} is missing')
+        if not isinstance(image, np.ndarray):
+            raise ObservationError(
+                f'camera {name!r} is a {type(image).__name__}, expected an array'
+            )
+        if image.shape != expected or image.dtype != np.uint8:
+            raise ObservationError(
+                f'camera {name!r} is {image.shape} {image.dtype}, expected {expected} uint8 RGB'
+            )
+
+
+def check_finite(task: Task, chunk: np.ndarray) -> None:
+    """Refuse a chunk of which any value is not finite.
+
+    :raises PolicyError: naming the first such entry.
+    """
+    finite = np.isfinite(chunk).all(axis=0)
+    if not finite.all():
+        entry = task.action[int(np.argmin(finite))]
+        raise PolicyError(f"the policy's output is not finite at action entry {entry}")
+
+
+def load_policy(
+    ckpt_dir: str | Path,
+    *,
+    device: str = 'auto',
+    precision: str = 'float32',
+    ckpt_name: str = 'policy_best.ckpt',
+    task: Task | None = None,
+) -> Policy:
+    """Load a checkpoint trained with the public ACT code.
+
+    :param ckpt_dir: folder with the checkpoint, `dataset_stats.pkl` and perhaps `config.yaml`.
+    :param device: auto (CUDA where there is one), cpu, cuda or cuda:N.
+    :param precision: float32.
+    :param ckpt_name: file name of the checkpoint.
+    :param task: the robot's side of the interface; by default what `config.yaml` names. Where
+        `config.yaml` gives cameras and image size, these are the network's and win.
+    :raises ActError: one line that names the file, key or size at fault.
+    """
+    if precision != 'float32':
+        raise CheckpointError(f'precision is {precision!r}, expected float32')
+    target = _resolve_device(device)
+    checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
+    task = _resolve_task(checkpoint.side, task)
+
+    config = checkpoint.config
+    for what, has, wants in (
+        ('state', task.state_dim, config.state_dim),
+        ('action', task.action_dim, config.action_dim),
+    ):
+        if has != wants:
+            raise CheckpointError(
+                f'{checkpoint.path} has {wants} {what} entries, task {task.name!r} lists {has}; '
+                f'name the right task in {checkpoint.side.path} or with --task'
+            )
+    if config.num_backbones not in (1, len(task.cameras)):
+        raise CheckpointError(
+            f'{checkpoint.path} has {config.num_backbones} backbones for '
+            f'{len(task.cameras)} cameras; expected one, or one per camera '
+            f'(set camera_names in {checkpoint.side.path})'
+        )
+    log.info(
+        'loaded %s: %s, hidden %d, chunk %d, on %s',
+        checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target,
+    )  # fmt: skip
+    return Policy(checkpoint, task, target)
+
+
+def _resolve_device(name: str) -> torch.device:
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ('cpu', 'cuda'):
+        raise ActError(f'device is {name!r}; expected auto, cpu, cuda or cuda:N')
+    if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+        raise ActError(
+            f'device is {name!r}, but this machine has {torch.cuda.device_count()} CUDA devices; '
+            f'use auto or cpu'
+        )
+    return device
+
+
+def _resolve_task(side: SideConfig, task: Task | None) -> Task:
+    """The task given, or named beside the weights, with the network's own cameras."""
+    if task is None:
+        if side.task is None:
+            log.info('%s names no task: assuming %s', side.path, DEFAULT_TASK)
+        name = side.task or DEFAULT_TASK
+        if name.endswith(('.yaml', '.yml')):
+            name = str(side.path.parent / name)
+        task = load_task(name)
+    known = {'cameras': side.camera_names, 'image_size': side.image_size}
+    for what, value in known.items():
+        if value is None:
+            value = getattr(task, what)
+            log.info('%s does not say %s: assuming %s', side.path, what, list(value))
+        task = replace(task, **{what: value})
+    return task

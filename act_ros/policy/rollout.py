@@ -1,0 +1,81 @@
+"""An episode in which every step has its own observation: the public evaluation loop."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from act_ros.errors import ParameterError
+from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
+from act_ros.policy.policy import Policy, check_observation
+
+
+def make_action_source(
+    chunk_size: int, action_dim: int, *, temporal_aggregation: bool = True, decay: float = 0.01
+) -> ActionSource:
+    """The way from chunks to actions that the settings ask for."""
+    if temporal_aggregation:
+        return TemporalAggregator(chunk_size, action_dim, decay)
+    return ChunkPlayer(chunk_size, action_dim)
+
+
+def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:
+    """Steps between chunks: every step with aggregation, else `query_every`.
+
+    :raises ParameterError: `query_every` is longer than a chunk, which would leave gaps.
+    """
+    if temporal_aggregation:
+        return 1
+    if query_every > chunk_size:
+        raise ParameterError(
+            f'query_every is {query_every}, but a chunk has {chunk_size} actions; '
+            f'expected at most that (0 = the chunk size)'
+        )
+    return query_every or chunk_size
+
+
+class Rollout:
+    """Observation in, action out, one step a call.
+
+    :param policy: predicts the chunks.
+    :param temporal_aggregation: blend all chunks that cover a step; False plays them in order.
+    :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
+    :param decay: of the aggregation's weights.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        temporal_aggregation: bool = True,
+        query_every: int = 0,
+        decay: float = 0.01,
+    ) -> None:
+        self._policy = policy
+        self._source = make_action_source(
+            policy.chunk_size,
+            policy.task.action_dim,
+            temporal_aggregation=temporal_aggregation,
+            decay=decay,
+        )
+        self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
+        self.step = 0
+
+    def reset(self) -> None:
+        """Begin a new episode at step 0."""
+        self._source.reset()
+        self.step = 0
+
+    def act(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The action of the current step; the step counts only if there is one.
+
+        :param qpos: (state_dim,) in the policy's units.
+        :param images: camera name to (H, W, 3) uint8 RGB.
+        :returns: (action_dim,) float64, in the policy's units.
+        :raises ActError: as `Policy.predict`.
+        """
+        check_observation(self._policy.task, qpos, images)
+        if self.step % self._every == 0:
+            self._source.add(self._policy.predict(qpos, images), self.step)
+        action = self._source.action(self.step)
+        self.step += 1
+        return action

@@ -1,0 +1,1 @@
+"""A simulated free-flying robot arm: physics and rendering, without ROS."""

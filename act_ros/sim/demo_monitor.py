@@ -1,0 +1,85 @@
+"""What the demonstration sees of the robot and the node: commands, states, diagnostics."""
+
+import time
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from act_ros.config import task_file
+from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.observation import decode_image
+from act_ros.parameters import read_parameter_file
+from act_ros.task import Task
+
+
+class Monitor(Node):
+    """Listens beside the node.
+
+    :ivar commands: receipt time [s], positions, velocities of each command.
+    :ivar states: receipt time [s] and positions of the arm, of some states.
+    :ivar report: the node's newest diagnostics, by name.
+    :ivar pictures: one frame a camera, once taken.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__('demo_monitor')
+        settings = read_parameter_file(task_file(task.name))
+        self.task = task
+        self.joints = list(dict.fromkeys(entry.name for entry in task.action))
+        self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
+        self.states: list[tuple[float, np.ndarray]] = []
+        self.report: dict[str, str] = {}
+        self.message = 'waiting for the node'
+        self.pictures: dict[str, np.ndarray] = {}
+        self._cameras = camera_topics(settings, task)
+        arm = state_topics(settings, task)[task.action[0].source]
+        self.create_subscription(JointState, settings['command_topic'], self._on_command, 50)
+        self.create_subscription(JointState, arm, self._on_state, 1)
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    @property
+    def elapsed(self) -> float:
+        """Time since the first command [s]; 0 before it."""
+        return time.monotonic() - self.commands[0][0] if self.commands else 0.0
+
+    def spin(self, seconds: float) -> None:
+        """Take in messages for a while."""
+        end = time.monotonic() + seconds
+        while rclpy.ok() and (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def take_pictures(self, timeout: float) -> None:
+        """Take one frame of each camera; watching the cameras all the time would cost."""
+
+        def keep(name: str, message: Image) -> None:
+            self.pictures.setdefault(name, np.array(decode_image(message)))
+
+        for name, topic in self._cameras.items():
+            self.create_subscription(
+                Image, topic, lambda m, name=name: keep(name, m), rclpy.qos.qos_profile_sensor_data
+            )
+        end = time.monotonic() + timeout
+        while len(self.pictures) < len(self._cameras) and time.monotonic() < end:
+            self.spin(0.05)
+
+    def _on_command(self, message: JointState) -> None:
+        self.commands.append(
+            (time.monotonic(), np.array(message.position), np.array(message.velocity))
+        )
+
+    def _on_state(self, message: JointState) -> None:
+        if not self.states or time.monotonic() - self.states[-1][0] > 0.02:
+            places = [message.name.index(joint) for joint in self.joints]
+            self.states.append((time.monotonic(), np.array(message.position)[places]))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith('/act'):
+                self.message = status.message
+                self.report = {pair.key: pair.value for pair in status.values}

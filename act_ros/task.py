@@ -1,0 +1,135 @@
+"""What a robot is to the policy: cameras, state and action entries, rate, image size."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from act_ros.errors import TaskError, shorten
+
+QUANTITIES = ('position', 'velocity')
+_ENTRY = re.compile(
+    r'(?P<source>[^/\s]+)/(?P<name>[^/\s]+)/(?P<quantity>[^/\s]+)'
+    r'(?:\s+scale=(?P<scale>\S+))?(?:\s+offset=(?P<offset>\S+))?'
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of qpos or of the action, and where it lives on the robot.
+
+    The policy's value is `scale * robot value + offset`; scale and offset are 1 and 0 unless
+    the policy was trained in other units than the robot speaks (a gripper, mostly).
+    """
+
+    source: str
+    name: str
+    quantity: str
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __str__(self) -> str:
+        return f'{self.source}/{self.name}/{self.quantity}'
+
+    @classmethod
+    def parse(cls, text: str) -> 'Entry':
+        """Read `source/name/position|velocity [scale=S] [offset=O]`.
+
+        :raises TaskError: naming the text and what is wrong with it.
+        """
+        match = _ENTRY.fullmatch(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            raise TaskError(
+                f'task entry {shorten(text)} is not of the form '
+                f"'source/joint/position|velocity [scale=S] [offset=O]'"
+            )
+        if match['quantity'] not in QUANTITIES:
+            raise TaskError(
+                f"task entry {shorten(text)} asks for {match['quantity']!r}; "
+                f'expected one of {", ".join(QUANTITIES)}'
+            )
+        try:
+            scale, offset = float(match['scale'] or 1), float(match['offset'] or 0)
+        except ValueError:
+            raise TaskError(f'task entry {shorten(text)}: scale and offset are numbers') from None
+        if not np.isfinite([scale, offset]).all() or scale == 0:
+            raise TaskError(
+                f'task entry {shorten(text)}: scale is finite and not 0, offset finite'
+            )
+        return cls(match['source'], match['name'], match['quantity'], scale, offset)
+
+
+@dataclass(frozen=True)
+class Task:
+    """The interface between a robot and a policy, in the policy's order."""
+
+    name: str
+    cameras: tuple[str, ...]
+    state: tuple[Entry, ...]
+    action: tuple[Entry, ...]
+    rate: float  # control rate [Hz]: one step of the policy is 1 / rate
+    image_size: tuple[int, int]  # height, width [px]
+
+    def __post_init__(self) -> None:
+        for what, items in (
+            ('cameras', self.cameras),
+            ('state', self.state),
+            ('action', self.action),
+        ):
+            if not items:
+                raise TaskError(f'task {self.name!r}: {what} is empty; list at least one')
+            names = [str(item) for item in items]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise TaskError(f'task {self.name!r}: {what} lists {twice[0]!r} twice')
+        if len(self.image_size) != 2 or not all(1 <= side <= 8192 for side in self.image_size):
+            raise TaskError(
+                f'task {self.name!r}: image_size is [height, width] in pixels, '
+                f'found {list(self.image_size)}'
+            )
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, object]) -> 'Task':
+        """Build a task from flat parameters (`task.name`, `task.cameras`, ...).
+
+        :raises TaskError: naming the parameter that is missing or does not fit.
+        """
+        required = ('task.cameras', 'task.state', 'task.action')
+        for key in required:
+            if not values.get(key):
+                raise TaskError(f'parameter {key!r} is not set; the task file lists it')
+        return cls(
+            name=str(values.get('task.name', '')),
+            cameras=tuple(values['task.cameras']),
+            state=tuple(Entry.parse(text) for text in values['task.state']),
+            action=tuple(Entry.parse(text) for text in values['task.action']),
+            rate=float(values['control_rate']),
+            image_size=tuple(values['task.image_size']),
+        )
+
+    @property
+    def state_dim(self) -> int:
+        return len(self.state)
+
+    @property
+    def action_dim(self) -> int:
+        return len(self.action)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources of joint states, in the order in which qpos first names them."""
+        return tuple(dict.fromkeys(entry.source for entry in self.state))
+
+    def to_robot(self, action: np.ndarray) -> np.ndarray:
+        """Convert an action from the policy's units to the robot's.
+
+        :param action: (..., action_dim), policy units.
+        :returns: (..., action_dim) float64, rad, rad/s or as the robot's driver defines.
+        """
+        scale, offset = _scale_and_offset(self.action)
+        return (np.asarray(action, dtype=np.float64) - offset) / scale
+
+
+def _scale_and_offset(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([e.scale for e in entries]), np.array([e.offset for e in entries])

@@ -1,0 +1,103 @@
+"""ACT's network at inference (Zhao et al. 2023, arXiv:2304.13705).
+
+The CVAE encoder is trained beside it and unused here: at inference the latent is zero, so
+only the bias of its projection counts.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from detr.backbone import Backbone
+from detr.position_encoding import sine_position_embedding
+from detr.transformer import Transformer
+
+LATENT_DIM = 32
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ACTConfig:
+    """The sizes of the network."""
+
+    state_dim: int
+    action_dim: int
+    chunk_size: int
+    hidden_dim: int
+    feedforward_dim: int
+    encoder_layers: int
+    heads: int
+    backbone: str  # resnet18, resnet34 or resnet50
+    num_backbones: int  # 1: shared by all cameras; else one per camera
+    dilation: bool = False
+    pre_norm: bool = False
+
+
+class DETRVAE(nn.Module):
+    """Cameras and joint states in, a chunk of future actions out."""
+
+    def __init__(self, config: ACTConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden = config.hidden_dim
+        # The Sequential gives the keys their public form `backbones.i.0.body`.
+        self.backbones = nn.ModuleList(
+            nn.Sequential(Backbone(config.backbone, config.dilation))
+            for _ in range(config.num_backbones)
+        )
+        self.input_proj = nn.Conv2d(self.backbones[0][0].body.channels, hidden, 1)
+        self.input_proj_robot_state = nn.Linear(config.state_dim, hidden)
+        self.latent_out_proj = nn.Linear(LATENT_DIM, hidden)
+        self.additional_pos_embed = nn.Embedding(2, hidden)  # latent, proprioception
+        self.query_embed = nn.Embedding(config.chunk_size, hidden)
+        self.transformer = Transformer(
+            hidden, config.heads, config.feedforward_dim, config.encoder_layers, config.pre_norm
+        )
+        self.action_head = nn.Linear(hidden, config.action_dim)
+
+    def forward(self, qpos: Tensor, images: Tensor) -> Tensor:
+        """Predict a chunk of normalised actions.
+
+        :param qpos: (B, state_dim) normalised joint states.
+        :param images: (B, cameras, 3, H, W) uint8 RGB.
+        :returns: (B, chunk_size, action_dim) normalised actions.
+        """
+        features = self.image_features(normalise_images(images))
+        latent = self.latent_out_proj.bias.expand(len(qpos), -1)
+        state = self.input_proj_robot_state(qpos)
+
+        tokens = torch.cat((torch.stack((latent, state), dim=1), to_tokens(features)), dim=1)
+        position = torch.cat(
+            (self.additional_pos_embed.weight, self.image_positions(features, images.shape[1]))
+        )
+        return self.action_head(self.transformer(tokens, position, self.query_embed.weight))
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(B, cameras, 3, H, W) to (B, hidden, h, cameras * w): cameras joined by width."""
+        shared = len(self.backbones) == 1
+        features = [
+            self.input_proj(self.backbones[0 if shared else i](images[:, i]))
+            for i in range(images.shape[1])
+        ]
+        return torch.cat(features, dim=3)
+
+    def image_positions(self, features: Tensor, cameras: int) -> Tensor:
+        """Position of each image token, (h * cameras * w, hidden): every camera's alike."""
+        _, hidden, height, width = features.shape
+        one = sine_position_embedding(height, width // cameras, hidden, device=features.device)
+        return to_tokens(one.repeat(1, 1, cameras)[None])[0]
+
+
+def normalise_images(images: Tensor) -> Tensor:
+    """(..., 3, H, W) uint8 RGB to float32 by ImageNet's mean and deviation."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
+    # Division, not multiplication by 1/255: the two differ in the last bit.
+    return (images / 255.0 - mean) / std
+
+
+def to_tokens(features: Tensor) -> Tensor:
+    """(B, hidden, h, w) to (B, h * w, hidden), row-major."""
+    return features.flatten(2).transpose(1, 2)

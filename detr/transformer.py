@@ -1,0 +1,139 @@
+"""The transformer of ACT: DETR's layers, with positions added to queries and keys only.
+
+Sequences are batch first: (B, tokens, hidden). Parameter names are those of the public
+checkpoints (`self_attn.in_proj_weight`, `linear1.weight`, `norm1.weight` ...).
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention with the parameters of `torch.nn.MultiheadAttention`."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden, hidden))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * hidden))
+        self.out_proj = nn.Linear(hidden, hidden)
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(B, n, hidden), (B, m, hidden), (B, m, hidden) to (B, n, hidden)."""
+        weights = self.in_proj_weight.chunk(3)
+        biases = self.in_proj_bias.chunk(3)
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+
+class _Layer(nn.Module):
+    """What encoder and decoder layers share: the feed-forward part and where norms stand."""
+
+    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.self_attn = Attention(hidden, heads)
+        self.linear1 = nn.Linear(hidden, feedforward)
+        self.linear2 = nn.Linear(feedforward, hidden)
+        self.norm1 = nn.LayerNorm(hidden)
+        self.norm2 = nn.LayerNorm(hidden)
+
+    def feedforward(self, x: Tensor) -> Tensor:
+        return self.linear2(self.linear1(x).relu())
+
+    def residual(self, x: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """One residual step, normalised before the branch or after the sum."""
+        if self.pre_norm:
+            return x + branch(norm(x))
+        return norm(x + branch(x))
+
+
+class EncoderLayer(_Layer):
+    """Self-attention over all tokens, then the feed-forward part."""
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        def attend(x: Tensor) -> Tensor:
+            placed = x + position
+            return self.self_attn(placed, placed, x)
+
+        x = self.residual(x, self.norm1, attend)
+        return self.residual(x, self.norm2, self.feedforward)
+
+
+class DecoderLayer(_Layer):
+    """Self-attention over the action queries, cross-attention to the memory, feed-forward."""
+
+    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
+        super().__init__(hidden, heads, feedforward, pre_norm)
+        self.multihead_attn = Attention(hidden, heads)
+        self.norm3 = nn.LayerNorm(hidden)
+
+    def forward(self, x: Tensor, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
+        def attend_self(x: Tensor) -> Tensor:
+            placed = x + query
+            return self.self_attn(placed, placed, x)
+
+        def attend_memory(x: Tensor) -> Tensor:
+            return self.multihead_attn(x + query, memory + position, memory)
+
+        x = self.residual(x, self.norm1, attend_self)
+        x = self.residual(x, self.norm2, attend_memory)
+        return self.residual(x, self.norm3, self.feedforward)
+
+
+class Encoder(nn.Module):
+    """A stack of encoder layers; a last norm only where the layers normalise before."""
+
+    def __init__(
+        self, layers: int, hidden: int, heads: int, feedforward: int, pre_norm: bool
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(hidden, heads, feedforward, pre_norm) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(hidden) if pre_norm else nn.Identity()
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, position)
+        return self.norm(x)
+
+
+class Decoder(nn.Module):
+    """ACT's decoder, of which the output of the *first* layer is the result.
+
+    The public training code stacks every layer's normalised output and takes the first, so
+    later layers are trained on nothing and are not built here.
+    """
+
+    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([DecoderLayer(hidden, heads, feedforward, pre_norm)])
+        self.norm = nn.LayerNorm(hidden)
+
+    def forward(self, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
+        target = torch.zeros_like(query)
+        return self.norm(self.layers[0](target, memory, position, query))
+
+
+class Transformer(nn.Module):
+    """Encoder over the observation's tokens, decoder from action queries."""
+
+    def __init__(
+        self, hidden: int, heads: int, feedforward: int, encoder_layers: int, pre_norm: bool
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(encoder_layers, hidden, heads, feedforward, pre_norm)
+        self.decoder = Decoder(hidden, heads, feedforward, pre_norm)
+
+    def forward(self, tokens: Tensor, position: Tensor, query: Tensor) -> Tensor:
+        """(B, n, hidden) tokens, (n, hidden) positions, (k, hidden) queries to (B, k, hidden)."""
+        memory = self.encoder(tokens, position)
+        return self.decoder(memory, position, query.expand(len(tokens), -1, -1))

@@ -1,0 +1,53 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+# The real ROS 2 client library and messages from PyPI (Kilted), for machines without a
+# distribution. On a robot they come from the distribution, by rosdep (package.xml).
+ROS_WHEELS = [
+    'ros-rclpy[fastrtps]==9.1.2',
+    'ros-sensor-msgs==5.5.1',
+    'ros-nav-msgs==5.5.1',
+    'ros-trajectory-msgs==5.5.1',
+    'ros-std-srvs==5.5.1',
+    'ros-diagnostic-msgs==5.5.1',
+    'cv-bridge==1.13.0.post0',
+]
+
+setup(
+    name='act_ros',
+    version='0.1.0',
+    description='Run a trained ACT (Action Chunking Transformer) policy on a ROS 2 robot',
+    author='act_ros maintainers',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['act_ros', 'act_ros.*', 'detr']),
+    package_data={'act_ros.config': ['*.yaml', '*.xml']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/act_ros']),
+        ('share/act_ros', ['package.xml']),
+        ('share/act_ros/launch', glob('act_ros/launch/*.launch.py')),
+        ('share/act_ros/config', glob('act_ros/config/*.yaml') + glob('act_ros/config/*.xml')),
+    ],
+    # Only minimums: pinning torch here would replace a robot's own CUDA build.
+    install_requires=[
+        'torch>=2.1',
+        'numpy>=1.22',
+        'opencv-python-headless<5',
+        'pyzmq>=22',
+        'PyYAML>=5.4',
+        'rich>=11',
+        'matplotlib>=3.5',
+    ],
+    extras_require={
+        'ros': ROS_WHEELS,
+        'test': ['pytest>=7', 'hypothesis>=6.50', 'ruff==0.17.6', 'colcon-core', 'colcon-ros'],
+    },
+    entry_points={
+        'console_scripts': [
+            'act_node = act_ros.nodes.main:main',
+            'inference_server = act_ros.inference_server:main',
+            'sim_robot = act_ros.sim.sim_robot:main',
+        ],
+    },
+)
