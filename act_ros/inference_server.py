@@ -19,6 +19,7 @@ PROGRAM = 'inference_server'
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the flags; one that is not given is None, so that a file's value can count."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description='Serve an ACT policy over ZMQ (pickle protocol), without ROS.',
@@ -31,13 +32,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--ckpt-dir', metavar='DIR', help=default('ckpt_dir'))
     parser.add_argument('--ckpt-name', metavar='FILE', help=default('ckpt_name'))
     parser.add_argument(
-        '--task', help=f'{", ".join(TASKS)}, or the path of a YAML (default: as the checkpoint says)'
+        '--task', help=f'{", ".join(TASKS)}, or a YAML (default: as the checkpoint says)'
     )
     parser.add_argument(
         '--endpoint', metavar='ADDRESS', help=f'where to listen (default: {DEFAULT_ENDPOINT})'
     )
     parser.add_argument('--device', help=default('device'))
-    parser.add_argument('--config', metavar='YAML', help='parameter file, the same as the node takes')
+    parser.add_argument('--config', metavar='YAML', help="parameter file, as the node's")
     parser.add_argument(
         '--no-temporal-aggregation',
         dest='temporal_aggregation',
@@ -107,6 +108,7 @@ class Service:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM and return the exit code."""
     service = Service(parse_arguments(argv))
     return cli.run_until_signal(PROGRAM, service.run, service.stop)
 

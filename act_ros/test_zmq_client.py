@@ -11,6 +11,7 @@ from act_ros.config import DEFAULT_TASK, load_task
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the three tests and return the exit code."""
     parser = argparse.ArgumentParser(
         prog='test_zmq_client', description='Try the three requests of the ZMQ protocol.'
     )

@@ -76,12 +76,14 @@ class DETRVAE(nn.Module):
 
     def image_features(self, images: Tensor) -> Tensor:
         """(B, cameras, 3, H, W) to (B, hidden, h, cameras * w): cameras joined by width."""
-        shared = len(self.backbones) == 1
-        features = [
-            self.input_proj(self.backbones[0 if shared else i](images[:, i]))
-            for i in range(images.shape[1])
-        ]
-        return torch.cat(features, dim=3)
+        cameras = images.shape[1]
+        if len(self.backbones) == 1:
+            features = self.backbones[0](images.flatten(0, 1))
+        else:
+            each = [backbone(images[:, i]) for i, backbone in enumerate(self.backbones)]
+            features = torch.stack(each, dim=1).flatten(0, 1)
+        features = self.input_proj(features).unflatten(0, (-1, cameras))
+        return features.permute(0, 2, 3, 1, 4).flatten(3)
 
     def image_positions(self, features: Tensor, cameras: int) -> Tensor:
         """Position of each image token, (h * cameras * w, hidden): every camera's alike."""

@@ -7,6 +7,7 @@ The node starts unconfigured and moves nothing until it is told to, with
 """
 
 import os
+from pathlib import Path
 
 from ament_index_python.packages import get_package_share_path
 from launch import LaunchContext, LaunchDescription
@@ -62,7 +63,7 @@ def make_node(context: LaunchContext) -> list[Action]:
 
     task = given('task') or 'astrobench_dual_arm'
     params_file = given('params_file') or str(SHARE / 'config' / f'{task}.yaml')
-    if not os.path.isfile(params_file):
+    if not Path(params_file).is_file():
         known = sorted(p.stem for p in (SHARE / 'config').glob('*.yaml'))
         raise RuntimeError(f'no parameter file {params_file!r}; shipped: {", ".join(known)}')
     overrides = {}

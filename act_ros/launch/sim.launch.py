@@ -1,6 +1,6 @@
 """Run the ACT node on the simulated robot.
 
-    ros2 launch act_ros sim.launch.py ckpt_dir:=/path/to/checkpoint
+ros2 launch act_ros sim.launch.py ckpt_dir:=/path/to/checkpoint
 """
 
 from ament_index_python.packages import get_package_share_path

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -144,6 +145,8 @@ class ActNode(LifecycleNode):
         synchronous = settings['inference'] == 'synchronous'
 
         def load() -> tuple[SharedPolicy, float]:
+            if settings['torch_threads']:
+                torch.set_num_threads(settings['torch_threads'])
             policy = self._load(
                 settings['ckpt_dir'],
                 device=settings['device'],

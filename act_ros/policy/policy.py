@@ -11,6 +11,7 @@ import torch
 from act_ros.config import DEFAULT_TASK, load_task
 from act_ros.errors import ActError, CheckpointError, ObservationError, PolicyError, shorten
 from act_ros.policy.checkpoint import Checkpoint, SideConfig, read_checkpoint
+from act_ros.policy.fold import fold_batch_norm
 from act_ros.task import Task
 from detr import DETRVAE
 
@@ -36,7 +37,7 @@ class Policy:
         with torch.device('meta'):
             network = DETRVAE(checkpoint.config)
         network.load_state_dict(checkpoint.weights, assign=True)
-        self._network = network.to(device).eval().requires_grad_(False)
+        self._network = fold_batch_norm(network.eval().requires_grad_(False)).to(device)
 
     @property
     def state_dim(self) -> int:

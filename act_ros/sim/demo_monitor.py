@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image, JointState
 
 from act_ros.config import task_file
 from act_ros.nodes.topics import camera_topics, state_topics
-from act_ros.observation import decode_image
+from act_ros.observation import decode_image, stamp_ns
 from act_ros.parameters import read_parameter_file
 from act_ros.task import Task
 
@@ -19,8 +19,8 @@ from act_ros.task import Task
 class Monitor(Node):
     """Listens beside the node.
 
-    :ivar commands: receipt time [s], positions, velocities of each command.
-    :ivar states: receipt time [s] and positions of the arm, of some states.
+    :ivar commands: stamp [s], positions, velocities of each command.
+    :ivar states: stamp [s] and positions of the arm, of some states.
     :ivar report: the node's newest diagnostics, by name.
     :ivar pictures: one frame a camera, once taken.
     """
@@ -35,6 +35,7 @@ class Monitor(Node):
         self.report: dict[str, str] = {}
         self.message = 'waiting for the node'
         self.pictures: dict[str, np.ndarray] = {}
+        self._taken = 0
         self._cameras = camera_topics(settings, task)
         arm = state_topics(settings, task)[task.action[0].source]
         self.create_subscription(JointState, settings['command_topic'], self._on_command, 50)
@@ -46,18 +47,23 @@ class Monitor(Node):
     @property
     def elapsed(self) -> float:
         """Time since the first command [s]; 0 before it."""
-        return time.monotonic() - self.commands[0][0] if self.commands else 0.0
+        return time.time() - self.commands[0][0] if self.commands else 0.0
 
     def spin(self, seconds: float) -> None:
-        """Take in messages for a while."""
-        end = time.monotonic() + seconds
-        while rclpy.ok() and (left := end - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
+        """Take in what has come after a while: seldom, since the cores are busy already."""
+        time.sleep(seconds)
+        # One callback a call, and now and then none although more is waiting.
+        idle = 0
+        while idle < 3:
+            seen = self._taken
+            self._executor.spin_once(timeout_sec=0.0)
+            idle = idle + 1 if seen == self._taken else 0
 
     def take_pictures(self, timeout: float) -> None:
         """Take one frame of each camera; watching the cameras all the time would cost."""
 
         def keep(name: str, message: Image) -> None:
+            self._taken += 1
             self.pictures.setdefault(name, np.array(decode_image(message)))
 
         for name, topic in self._cameras.items():
@@ -69,16 +75,18 @@ class Monitor(Node):
             self.spin(0.05)
 
     def _on_command(self, message: JointState) -> None:
+        self._taken += 1
         self.commands.append(
-            (time.monotonic(), np.array(message.position), np.array(message.velocity))
+            (stamp_ns(message) / 1e9, np.array(message.position), np.array(message.velocity))
         )
 
     def _on_state(self, message: JointState) -> None:
-        if not self.states or time.monotonic() - self.states[-1][0] > 0.02:
-            places = [message.name.index(joint) for joint in self.joints]
-            self.states.append((time.monotonic(), np.array(message.position)[places]))
+        self._taken += 1
+        places = [message.name.index(joint) for joint in self.joints]
+        self.states.append((stamp_ns(message) / 1e9, np.array(message.position)[places]))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self._taken += 1
         for status in message.status:
             if status.name.endswith('/act'):
                 self.message = status.message

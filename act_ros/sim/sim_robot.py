@@ -2,11 +2,14 @@
 
 import array
 import sys
+import threading
+import time
 from itertools import cycle
 
 import numpy as np
-from rclpy.clock import Clock, ClockType
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
@@ -18,7 +21,7 @@ from act_ros.nodes.logs import log_to_ros
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
-from act_ros.sim.scene import default_cameras
+from act_ros.sim.scene import Camera, default_cameras
 from act_ros.task import Task
 
 CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
@@ -39,19 +42,16 @@ class SimRobot(Node):
         joints = list(dict.fromkeys(entry.name for entry in task.action))
         try:
             self._robot = SimulatedRobot(joints)
+            self._lock = threading.Lock()
             cameras = default_cameras(task.cameras)
         except ValueError as error:
             raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
 
-        height, width = task.image_size
+        size = task.image_size
         topics = camera_topics(settings, task)
         self._views = cycle(
             [
-                (
-                    self.create_publisher(Image, topics[name], FRAMES_QOS),
-                    Renderer(camera, height, width),
-                    f'{name}_optical_frame',
-                )
+                _View(self.create_publisher(Image, topics[name], FRAMES_QOS), camera, size)
                 for name, camera in cameras.items()
             ]
         )
@@ -65,39 +65,49 @@ class SimRobot(Node):
         self._complained = False
         self.create_subscription(JointState, settings['command_topic'], self._on_command, 1)
 
-        self._steady = steady = Clock(clock_type=ClockType.STEADY_TIME)
         # One camera at a time: their stamps differ by a third of a frame, the load does not.
-        self.create_timer(1 / (CAMERA_RATE * len(cameras)), self._on_frame, clock=steady)
-        self.create_timer(1 / STATE_RATE, self._on_state, clock=steady)
+        self._jobs = (
+            (1 / STATE_RATE, self._publish_states),
+            (1 / (CAMERA_RATE * len(cameras)), self._publish_frame),
+        )
+        self._ended = threading.Event()
+        # A thread of its own: timers in the executor would cost more than the physics.
+        threading.Thread(target=self._run, name='robot', daemon=True).start()
 
-    def _now(self) -> float:
-        """Steady time, so that an adjusted system clock does not move the robot [s]."""
-        return self._steady.now().nanoseconds / 1e9
+    def halt(self) -> None:
+        """Stop publishing, from any thread."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        """Do each job at its rate, in steady time; what comes late is not made up for."""
+        due = [time.monotonic()] * len(self._jobs)
+        while not self._ended.wait(max(0.0, min(due) - time.monotonic())):
+            for i, (period, job) in enumerate(self._jobs):
+                now = time.monotonic()
+                if now >= due[i]:
+                    job()
+                    due[i] += period * ((now - due[i]) // period + 1)
 
     def _on_command(self, message: JointState) -> None:
         try:
             places = [message.name.index(joint) for joint in self._robot.joint_names]
             positions, velocities = np.array(message.position), np.array(message.velocity)
-            self._robot.command(self._now(), positions[places], velocities[places])
+            with self._lock:
+                self._robot.command(
+                    time.monotonic(), positions[places], velocities[places]
+                )
         except (ValueError, IndexError) as error:
             if not self._complained:
                 self._complained = True
                 self.get_logger().warning(f'command not taken: {error}')
 
-    def _on_frame(self) -> None:
-        publisher, renderer, frame_id = next(self._views)
-        pixels = renderer.render(self._robot)
-        height, width, _ = pixels.shape
-        data = array.array('B')
-        data.frombytes(pixels)  # an array of bytes is taken as it is; bytes would be looped over
-        message = Image(height=height, width=width, encoding='rgb8', step=width * 3, data=data)
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = frame_id
-        publisher.publish(message)
+    def _publish_frame(self) -> None:
+        next(self._views).publish(self._robot, self.get_clock().now().to_msg())
 
-    def _on_state(self) -> None:
+    def _publish_states(self) -> None:
         robot = self._robot
-        robot.advance(self._now())
+        with self._lock:
+            robot.advance(time.monotonic())
         stamp = self.get_clock().now().to_msg()
         states = (
             (self._arm, robot.joint_names, robot.positions, robot.velocities),
@@ -115,11 +125,32 @@ class SimRobot(Node):
                 publisher.publish(message)
 
 
+class _View:
+    """One camera: its picture is drawn into the message that is published."""
+
+    def __init__(self, publisher: Publisher, camera: Camera, size: tuple[int, int]) -> None:
+        height, width = size
+        # rclpy takes an array of bytes as it is; of bytes it would look at each.
+        data = array.array('B', bytes(height * width * 3))
+        self._publisher = publisher
+        self._renderer = Renderer(camera, height, width)
+        self._pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
+        self._message = Image(
+            height=height, width=width, encoding='rgb8', step=width * 3, data=data
+        )
+        self._message.header.frame_id = f'{camera.name}_optical_frame'
+
+    def publish(self, robot: SimulatedRobot, stamp: Time) -> None:
+        self._renderer.render(robot, out=self._pixels)
+        self._message.header.stamp = stamp
+        self._publisher.publish(self._message)
+
+
 def main() -> int:
     """Run the simulated robot until a signal."""
     use_profile()
     log_to_ros('sim_robot')
-    return run_node(SimRobot, lambda node: None)
+    return run_node(SimRobot, SimRobot.halt)
 
 
 if __name__ == '__main__':
