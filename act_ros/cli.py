@@ -2,6 +2,7 @@
 
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -10,6 +11,15 @@ from collections.abc import Callable
 from act_ros.errors import ActError
 
 USER_ERROR = 2  # exit code of a mistake that the message says how to mend
+
+
+def exit_at_once() -> None:
+    """Until there is something to stop, SIGINT and SIGTERM just end the process.
+
+    To be called before what takes long to import.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 def run(program: str, main: Callable[[], None]) -> int:
@@ -36,32 +46,29 @@ def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], 
     :param work: what to do; an ActError is a user's mistake.
     :param stop: makes the work end soon.
     """
-    finished, signalled = threading.Event(), threading.Event()
-    code = 0
+    # A SimpleQueue, unlike an Event, may be used in a handler whatever that interrupts.
+    events: queue.SimpleQueue[str] = queue.SimpleQueue()
+    code = 1  # of an error that nobody expected
 
     def worker() -> None:
         nonlocal code
         try:
             code = run(program, work)
         finally:
-            finished.set()
-
-    def on_signal(*_: object) -> None:
-        signalled.set()
-        finished.set()
+            events.put('finished')
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda *_: events.put('signalled'))
     thread = threading.Thread(target=worker, name=program, daemon=True)
     thread.start()
-    finished.wait()
-    if signalled.is_set():
-        stop()
-        code = 0
+    if events.get() == 'finished':
+        thread.join()
+        return code
+    stop()
     thread.join(timeout=1.0)
     if thread.is_alive():
         logging.getLogger(__name__).warning('abandoned what was still running')
         logging.shutdown()
         sys.stdout.flush()
-        os._exit(code)
-    return code
+        os._exit(0)
+    return 0

@@ -1,17 +1,20 @@
-"""`python -m act_ros.inference_server`: a policy behind the documented ZMQ protocol, no ROS."""
+"""`python -m act_ros.inference_server`: a policy behind the documented ZMQ protocol, no ROS.
+
+Only what loads at once is imported above: torch takes seconds, and Ctrl-C must end the process
+in that time too.
+"""
 
 import argparse
 import logging
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from act_ros import cli
-from act_ros.bridge.protocol import DEFAULT_ENDPOINT
-from act_ros.bridge.server import PolicyServer
-from act_ros.config import TASKS, load_task
-from act_ros.parameters import PARAMETERS, check_values, read_parameter_file
-from act_ros.policy import Rollout, load_policy
-from act_ros.task import Task
+
+if TYPE_CHECKING:
+    from act_ros.bridge.server import PolicyServer
+    from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +23,10 @@ PROGRAM = 'inference_server'
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the flags; one that is not given is None, so that a file's value can count."""
+    from act_ros.bridge.protocol import DEFAULT_ENDPOINT
+    from act_ros.config import TASKS
+    from act_ros.parameters import PARAMETERS
+
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description='Serve an ACT policy over ZMQ (pickle protocol), without ROS.',
@@ -51,11 +58,16 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], Task | None]:
+def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], 'Task | None']:
     """Settings from flags over file over defaults, and the task if anyone named one.
 
     :raises ActError: naming the flag's or the file's mistake.
     """
+    from act_ros.bridge.protocol import DEFAULT_ENDPOINT
+    from act_ros.config import load_task
+    from act_ros.parameters import check_values, read_parameter_file
+    from act_ros.task import Task
+
     values = read_parameter_file(arguments.config) if arguments.config else check_values({})
     flags = {
         'ckpt_dir': arguments.ckpt_dir,
@@ -78,10 +90,17 @@ class Service:
     """The server's life: load, warm up, listen, answer until stopped."""
 
     arguments: argparse.Namespace
-    server: PolicyServer | None = None
+    server: 'PolicyServer | None' = None
 
     def run(self) -> None:
         values, task = resolve(self.arguments)
+        from act_ros.bridge.server import PolicyServer
+        from act_ros.policy import Rollout, load_policy
+
+        if values['torch_threads']:
+            import torch
+
+            torch.set_num_threads(values['torch_threads'])
         policy = load_policy(
             values['ckpt_dir'],
             device=values['device'],
@@ -109,6 +128,7 @@ class Service:
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM and return the exit code."""
+    cli.exit_at_once()
     service = Service(parse_arguments(argv))
     return cli.run_until_signal(PROGRAM, service.run, service.stop)
 

@@ -3,12 +3,14 @@
 import json
 import pickle
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+
+from detr import DETRVAE, ACTConfig
 
 REFERENCE = Path(__file__).parent / 'reference'
 VECTORS = ('small', 'prenorm', 'per_camera', 'full')
@@ -51,6 +53,27 @@ def write_checkpoint(folder: Path, name: str = 'small', **config: object) -> Pat
     }
     (folder / 'config.yaml').write_text(yaml.safe_dump({**side, **config}))
     return folder
+
+
+def small_config(**changes: object) -> ACTConfig:
+    """A network of the deployed interface that a pass takes milliseconds of."""
+    config = ACTConfig(
+        state_dim=17, action_dim=16, chunk_size=5, hidden_dim=32, feedforward_dim=48,
+        encoder_layers=1, heads=4, backbone='resnet18', num_backbones=1,
+    )  # fmt: skip
+    return replace(config, **changes)
+
+
+def write_random(folder: Path, config: ACTConfig, **side: object) -> DETRVAE:
+    """Write a checkpoint of any architecture, without a CVAE encoder; returns its network."""
+    write_checkpoint(folder, **{'nheads': config.heads, 'image_size': [64, 96], **side})
+    torch.manual_seed(0)
+    network = DETRVAE(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    state = {f'model.{key}': value for key, value in network.state_dict().items()}
+    torch.save(state, folder / 'policy_best.ckpt')
+    return network.eval()
 
 
 def state_dict(about: dict) -> dict[str, torch.Tensor]:

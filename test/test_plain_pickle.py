@@ -280,6 +280,20 @@ def test_dumps_is_protocol_3_and_deep():
         assert all(op.proto <= 3 for op, _, _ in pickletools.genops(message))
 
 
+def test_dumps_names_each_global_and_dtype_once():
+    many = [ARRAYS[5], np.float32(1), bytearray(b'x'), ARRAYS[6], np.float64(2)]
+    message = dumps(many * 100)
+    for name, times in [
+        (b'_reconstruct', 1), (b'scalar', 1), (b'bytearray', 1), (b'f4', 1), (b'f8', 1),
+    ]:  # fmt: skip
+        assert message.count(name) == times
+    assert same(loads(message), many * 100)
+    got = pickle.loads(message)
+    assert same(got, many * 100)
+    got[0][0] = 5
+    assert got[5][0] == 0  # only the dtype is shared
+
+
 @pytest.mark.parametrize(
     ('value', 'name'),
     [

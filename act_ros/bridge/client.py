@@ -51,7 +51,7 @@ class PolicyClient:
 
         :param qpos: (state_dim,) float32 or float64, as the policy was trained.
         :param images: camera name to (H, W, 3) uint8 RGB.
-        :returns: (action_dim,) float32, no limits applied.
+        :returns: (action_dim,) float64, no limits applied.
         :raises PolicyTimeoutError: no answer within the time-out.
         :raises ServerError: the server refused, with its reason.
         """

@@ -57,8 +57,8 @@ def ok(action: np.ndarray | None = None) -> bytes:
 
 
 def error(message: str) -> bytes:
-    """An ERROR reply with one line of text."""
-    return plain_pickle.dumps({'status': 'ERROR', 'message': message})
+    """An ERROR reply; the message is made one line."""
+    return plain_pickle.dumps({'status': 'ERROR', 'message': ' '.join(message.split())})
 
 
 def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
         reply = plain_pickle.loads(data)
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the reply: {error}') from None
-    if not isinstance(reply, dict) or reply.get('status') not in ('OK', 'ERROR'):
+    status = reply.get('status') if isinstance(reply, dict) else None
+    if not isinstance(status, str) or status not in ('OK', 'ERROR'):
         raise ProtocolError('the reply has no status OK or ERROR')
     return reply

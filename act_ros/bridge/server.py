@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import time
+import weakref
 from typing import Protocol
 
 import numpy as np
@@ -47,13 +48,20 @@ class PolicyServer:
         # One message in hand and one waiting a client; more stay in the client's own buffers.
         self._socket.setsockopt(zmq.RCVHWM, 1)
         self._socket.setsockopt(zmq.LINGER, 200)
+        # A robot that lost its network never says goodbye: its connection shall not stay for good.
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
+            self.close()
             raise ActError(_bind_error(endpoint, error)) from None
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._wake_read, self._wake_write = os.pipe()
+        # Not closed by `run`: `stop` may come after its end, and must not write to another's file.
+        weakref.finalize(self, _close_pipe, self._wake_read, self._wake_write)
         if not _LOOPBACK.fullmatch(self.endpoint):
             log.warning(
                 '%s is open to the network: the protocol knows no password, so whoever reaches '
@@ -66,21 +74,28 @@ class PolicyServer:
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake_read, zmq.POLLIN)
         try:
-            while True:
-                ready = dict(poller.poll())
-                if self._wake_read in ready:
-                    return
-                frames = self._socket.recv_multipart(copy=False)
-                started = time.perf_counter()
-                reply = self._answer([frame.buffer for frame in frames])
-                self._socket.send(reply)
-                log.debug('answered in %.1f ms', (time.perf_counter() - started) * 1e3)
+            while self._wake_read not in dict(poller.poll()):
+                self._serve_one()
         finally:
-            self._context.destroy()
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket of a server that does not run; `run` does so at its end."""
+        self._context.destroy()
 
     def stop(self) -> None:
         """Make `run` return after the request in hand. For any thread or signal handler."""
         os.write(self._wake_write, b'\0')
+
+    def _serve_one(self) -> None:
+        """Answer one request, if there is one."""
+        try:
+            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return  # a message without a REQ's envelope wakes the poller and is then dropped
+        started = time.perf_counter()
+        self._socket.send(self._answer([frame.buffer for frame in frames]))
+        log.debug('answered in %.1f ms', (time.perf_counter() - started) * 1e3)
 
     def _answer(self, frames: list[memoryview]) -> bytes:
         """The reply to a request; never raises."""
@@ -103,6 +118,11 @@ class PolicyServer:
             self.errors += 1
             log.exception('the policy failed')
             return protocol.error(f'the policy failed: {type(error).__name__}: {error}')
+
+
+def _close_pipe(*ends: int) -> None:
+    for end in ends:
+        os.close(end)
 
 
 def _bind_error(endpoint: str, error: zmq.ZMQError) -> str:

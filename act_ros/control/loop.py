@@ -62,8 +62,6 @@ class ControlLoop:
     :param temporal_aggregation: blend all chunks; False plays them in order.
     :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
     :param decay: of the aggregation's weights.
-    :param latency_steps: how long the first chunk is expected to take, in steps; later ones
-        are expected to take as long as the last.
     """
 
     def __init__(
@@ -76,7 +74,6 @@ class ControlLoop:
         temporal_aggregation: bool = True,
         query_every: int = 0,
         decay: float = 0.01,
-        latency_steps: int = 0,
     ) -> None:
         self.source: ActionSource = make_action_source(
             chunk_size, action_dim, temporal_aggregation=temporal_aggregation, decay=decay
@@ -84,7 +81,6 @@ class ControlLoop:
         self._aggregated = temporal_aggregation
         self._every = query_interval(chunk_size, temporal_aggregation, query_every)
         self._chunk_size = chunk_size
-        self._latency_steps = latency_steps
         self._clock = StepClock(rate)
         self._watchdog = Watchdog(command_timeout)
         self.episode = 0
@@ -122,7 +118,10 @@ class ControlLoop:
         if arrival.chunk is None:
             self._next_query = self.step
             return False
-        self._latency_steps = self.step - request.step
+        # With aggregation off: so early that the next chunk, taking as long as this one did, is
+        # there before this one runs out.
+        latency = self.step - request.step
+        self._next_query = request.step + max(1, min(self._every, self._chunk_size - latency))
         self.source.add(arrival.chunk, request.step)
         self._watchdog.feed(request.observed)
         self._planned = True
@@ -146,8 +145,6 @@ class ControlLoop:
                 self._watchdog.feed(observed)
             if self._asked is not None or self.step < self._next_query:
                 return None
-            ahead = self._chunk_size - self._latency_steps
-            self._next_query = self.step + max(1, min(self._every, ahead))
         self._asked = Request(self.episode, self.step, observed, snapshot)
         return self._asked
 

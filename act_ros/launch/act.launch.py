@@ -15,29 +15,31 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
 
 SHARE = get_package_share_path('act_ros')
+DEFAULT_TASK = 'astrobench_dual_arm'
 
-# Launch argument -> node parameter, set only where the argument is given: what is not given
-# comes from the parameter file.
-OVERRIDES = ('ckpt_dir', 'autostart', 'zmq_endpoint', 'use_sim_time')
+ARGUMENTS = {
+    'ckpt_dir': 'folder of the checkpoint (default: as the parameter files say)',
+    'params_file': "parameter file; counts over the task's own",
+    'task': f'name of a shipped task, or the path of its YAML (default: {DEFAULT_TASK})',
+    'autostart': 'true: configure and activate without being told',
+    'zmq_endpoint': "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'",
+    'use_sim_time': 'true: time comes from /clock',
+}
+# Arguments that are parameters of the node, with their types. One that is not given is not
+# set: its value comes from the parameter files.
+OVERRIDES = {'ckpt_dir': str, 'autostart': bool, 'zmq_endpoint': str, 'use_sim_time': bool}
 
 
 def generate_launch_description() -> LaunchDescription:
     """The launch arguments, and the node made from them."""
-    arguments = {
-        'ckpt_dir': 'folder of the checkpoint (default: as the parameter file says)',
-        'params_file': "parameter file (default: the task's own)",
-        'task': 'name of a shipped task: its parameter file (default: astrobench_dual_arm)',
-        'autostart': 'true: configure and activate without being told',
-        'zmq_endpoint': "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'",
-        'use_sim_time': 'true: time comes from /clock',
-    }
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value='', description=text)
-                for name, text in arguments.items()
+                for name, text in ARGUMENTS.items()
             ),
             *dds_profile(),
             OpaqueFunction(function=make_node),
@@ -47,42 +49,43 @@ def generate_launch_description() -> LaunchDescription:
 
 def dds_profile() -> list[Action]:
     """Let camera images fit into Fast DDS's shared memory, unless the user has a profile."""
-    name = 'FASTDDS_DEFAULT_PROFILES_FILE'
-    if os.environ.get('ROS_DISTRO') == 'humble':
-        name = 'FASTRTPS_DEFAULT_PROFILES_FILE'
-    if name in os.environ:
+    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    if any(name in os.environ for name in names):
         return []
+    # Humble's Fast DDS knows only the old name; later ones warn of it.
+    name = names[os.environ.get('ROS_DISTRO') == 'humble']
     return [SetEnvironmentVariable(name, str(SHARE / 'config' / 'fastdds.xml'))]
 
 
 def make_node(context: LaunchContext) -> list[Action]:
-    """The ACT node with the parameter file and what the arguments say over it."""
-
-    def given(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
-
-    task = given('task') or 'astrobench_dual_arm'
-    params_file = given('params_file') or str(SHARE / 'config' / f'{task}.yaml')
-    if not Path(params_file).is_file():
-        known = sorted(p.stem for p in (SHARE / 'config').glob('*.yaml'))
-        raise RuntimeError(f'no parameter file {params_file!r}; shipped: {", ".join(known)}')
-    overrides = {}
-    for name in OVERRIDES:
-        value = given(name)
-        if value and name in ('autostart', 'use_sim_time'):
-            overrides[name] = value.lower() in ('true', '1')
-        elif value:
-            overrides[name] = value
+    """The ACT node with the parameter files and what the arguments say over them."""
+    given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    files = [task_file(given['task'] or DEFAULT_TASK)]
+    if given['params_file']:
+        files.append(Path(given['params_file']))
+    for path in files:
+        if not path.is_file():
+            raise RuntimeError(f'no parameter file {str(path)!r}')
+    overrides = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+        for name, kind in OVERRIDES.items()
+        if given[name]
+    }
     return [
         LifecycleNode(
             package='act_ros',
             executable='act_node',
             name='act',
             namespace='',
-            parameters=[params_file, overrides] if overrides else [params_file],
+            parameters=[*map(str, files), overrides],
             output='screen',
             emulate_tty=True,
-            # The node ends by itself within two seconds of Ctrl-C; launch shall not be quicker.
-            sigterm_timeout='5',
         )
     ]
+
+
+def task_file(task: str) -> Path:
+    """The parameter file of a task, given by name or by path."""
+    if task.endswith(('.yaml', '.yml')):
+        return Path(task)
+    return SHARE / 'config' / f'{task}.yaml'

@@ -25,7 +25,7 @@ from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.messages import JointCommandBuilder, diagnostics_message
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.observation import ObservationStore
-from act_ros.policy import Policy, Rollout, load_policy
+from act_ros.policy import Policy, Rollout, load_policy, query_interval
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
@@ -154,6 +154,9 @@ class ActNode(LifecycleNode):
                 task=task,
             )
             _check_task(task, policy.task)
+            query_interval(
+                policy.chunk_size, settings['temporal_aggregation'], settings['query_every']
+            )
             policy.warm_up()
             return SharedPolicy(policy), _slowest_pass(policy)
 
@@ -166,7 +169,6 @@ class ActNode(LifecycleNode):
                 f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
             )
         self._settings, self._policy, self._commands = settings, shared, commands
-        self._latency = latency
         self._store = ObservationStore(
             task,
             stamp_source=settings['stamp_source'],
@@ -202,7 +204,6 @@ class ActNode(LifecycleNode):
             commands=self._commands,
             publish=self._commands_out.publish,
             publish_tick=self._tick_out.publish if self._tick_out else None,
-            latency=self._latency,
         )
         self._controller.start()
 

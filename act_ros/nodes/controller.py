@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from sensor_msgs.msg import JointState
@@ -32,7 +31,6 @@ class Controller:
     :param commands: builds the command messages.
     :param publish: sends a command.
     :param publish_tick: sends `~/tick`; None leaves it out.
-    :param latency: slowest of the warm passes [s].
     """
 
     def __init__(
@@ -46,7 +44,6 @@ class Controller:
         commands: JointCommandBuilder,
         publish: Callable[[JointState], None],
         publish_tick: Callable[[DiagnosticArray], None] | None,
-        latency: float,
     ) -> None:
         rate = settings['control_rate']
         self._synchronous = settings['inference'] == 'synchronous'
@@ -65,7 +62,6 @@ class Controller:
             temporal_aggregation=settings['temporal_aggregation'],
             query_every=settings['query_every'],
             decay=settings['decay'],
-            latency_steps=0 if self._synchronous else int(np.ceil(latency * rate)),
         )
         self.ticker = (
             SimTicker(clock, rate, self._guarded_tick)

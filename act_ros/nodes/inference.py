@@ -18,13 +18,18 @@ log = logging.getLogger(__name__)
 
 
 class SharedPolicy:
-    """One loaded model for the robot and its guests: one pass at a time, the robot's first."""
+    """One loaded model for the robot and its guests: one pass at a time, the robot's first.
+
+    An asynchronous robot always wants the next pass, so a guest who waited during one of them
+    goes before the next: neither starves, and the robot waits for one pass at most.
+    """
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._free = threading.Condition()
         self._busy = False
-        self._robot_waits = False
+        self._waiting = {True: 0, False: 0}  # the robot, the guests
+        self._last_was_robot = False
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """`Policy.predict` for the robot."""
@@ -38,17 +43,21 @@ class SharedPolicy:
     @contextlib.contextmanager
     def _turn(self, robot: bool) -> Iterator[None]:
         with self._free:
-            self._robot_waits |= robot
-            self._free.wait_for(lambda: not self._busy and (robot or not self._robot_waits))
-            self._busy = True
-            if robot:
-                self._robot_waits = False
+            self._waiting[robot] += 1
+            self._free.wait_for(lambda: not self._busy and self._is_next(robot))
+            self._waiting[robot] -= 1
+            self._busy, self._last_was_robot = True, robot
         try:
             yield
         finally:
             with self._free:
                 self._busy = False
                 self._free.notify_all()
+
+    def _is_next(self, robot: bool) -> bool:
+        if not self._waiting[not robot]:
+            return True
+        return robot != self._last_was_robot
 
 
 class GuestPolicy:

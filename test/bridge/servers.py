@@ -1,0 +1,158 @@
+"""Servers to talk to, as processes and as threads, and the plainest client there is."""
+
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from act_ros.bridge.server import Actor, PolicyServer
+
+ROOT = Path(__file__).parents[2]
+ANY_PORT = 'tcp://127.0.0.1:*'
+PATIENCE = 60  # [s] until a test gives up; a busy machine loads torch slowly
+
+
+def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> object:
+    """Poll until a condition gives something true, and return that."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f'not within {timeout:g} s: {what}'
+        time.sleep(0.005)
+    return found
+
+
+class Process:
+    """A Python process whose stderr is kept; always ended by `close`."""
+
+    def __init__(self, *arguments: object) -> None:
+        # One thread each: several of them share the machine with the tests.
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+        self._process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def stderr(self) -> str:
+        return ''.join(self.lines)
+
+    def find(self, pattern: str) -> re.Match:
+        """Wait for a line on stderr."""
+
+        def found() -> re.Match | None:
+            match = re.search(pattern, self.stderr)
+            assert match or self._process.poll() is None, f'it ended:\n{self.stderr}'
+            return match
+
+        return wait_until(found, f'{pattern!r} on stderr')
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        """Wait for the end and return the exit code."""
+        code = self._process.wait(timeout)
+        self._reader.join()
+        return code
+
+    def stop(self, number: int, timeout: float) -> int:
+        """Send a signal, and return the exit code that must come within `timeout` seconds."""
+        self._process.send_signal(number)
+        return self.wait(timeout)
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+        self._reader.join()
+        self._process.stderr.close()
+
+    def _read(self) -> None:
+        for line in self._process.stderr:
+            self.lines.append(line)
+
+
+class ServerProcess(Process):
+    """`python -m act_ros.inference_server` on a port of its own, ready to answer."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            '-m', 'act_ros.inference_server', '--endpoint', ANY_PORT, '--device', 'cpu', *arguments
+        )
+        try:
+            self.endpoint = self.find(r'serving \S+ on (tcp://\S+)\n')[1]
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextmanager
+def serving(actor: Actor) -> Iterator[PolicyServer]:
+    """A server in a thread of this process."""
+    server = PolicyServer(actor, ANY_PORT)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+class Requester:
+    """A REQ socket that pickles as a stock client does."""
+
+    def __init__(self, endpoint: str, kind: int = zmq.REQ) -> None:
+        self._context = zmq.Context()
+        self.socket = self._context.socket(kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVTIMEO, PATIENCE * 1000)
+        self.socket.connect(endpoint)
+
+    def __enter__(self) -> 'Requester':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.destroy(linger=0)
+
+    def raw(self, *frames: bytes) -> dict:
+        """Send the frames of one message and return the reply."""
+        self.socket.send_multipart(frames)
+        return pickle.loads(self.socket.recv())
+
+    def ask(self, request: object, protocol: int | None = None) -> dict:
+        return self.raw(pickle.dumps(request, protocol))
+
+    def reset(self) -> None:
+        assert self.ask('RESET') == {'status': 'OK'}
+
+    def act(self, observation: tuple):
+        qpos, images = observation
+        reply = self.ask({'qpos': qpos, 'images': images})
+        assert reply['status'] == 'OK', reply
+        return reply['action']
+
+    def refused(self, *frames: bytes) -> str:
+        """Send what must be refused and return the message."""
+        reply = self.raw(*frames)
+        assert set(reply) == {'status', 'message'} and reply['status'] == 'ERROR', reply
+        assert len(reply['message'].splitlines()) == 1, reply
+        return reply['message']

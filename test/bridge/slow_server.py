@@ -1,0 +1,39 @@
+"""The inference server with a policy that takes longer than anyone waits for it to stop.
+
+Argument: what is slow, `load` or `pass`. Says on stderr when it has begun.
+"""
+
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+
+from act_ros import inference_server
+
+SLOW = 30.0  # [s]
+what = sys.argv[1]
+
+
+def begin(stage: str) -> None:
+    if stage == what:
+        print(f'in the {stage}', file=sys.stderr, flush=True)
+        time.sleep(SLOW)
+
+
+def load_policy(*_: object, **__: object) -> SimpleNamespace:
+    begin('load')
+    return SimpleNamespace(task=SimpleNamespace(name='slow'), warm_up=lambda: None)
+
+
+class Rollout:
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def reset(self) -> None:
+        begin('pass')
+
+
+# In place of the real one, which brings torch: these processes start in a fraction of its time.
+policy = ModuleType('act_ros.policy')
+policy.load_policy, policy.Rollout = load_policy, Rollout
+sys.modules['act_ros.policy'] = policy
+
+sys.exit(inference_server.main(['--endpoint', 'tcp://127.0.0.1:*']))

@@ -1,0 +1,89 @@
+"""Messages: what is read, what is refused and how, and who can read the replies."""
+
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+
+from act_ros.bridge import protocol
+
+QPOS = np.arange(17, dtype=np.float32)
+IMAGES = {'rgb_main': np.zeros((60, 80, 3), np.uint8)}
+
+
+@pytest.mark.parametrize('version', range(6))
+def test_reads_both_requests_in_every_pickle_protocol(version):
+    assert protocol.parse_request(pickle.dumps('RESET', version)) == protocol.RESET
+    request = protocol.parse_request(pickle.dumps({'qpos': QPOS, 'images': IMAGES}, version))
+    np.testing.assert_array_equal(request['qpos'], QPOS)
+    np.testing.assert_array_equal(request['images']['rgb_main'], IMAGES['rgb_main'])
+
+
+def test_images_are_views_of_the_message():
+    message = pickle.dumps({'qpos': QPOS, 'images': IMAGES})
+    image = protocol.parse_request(message)['images']['rgb_main']
+    assert np.shares_memory(image, np.frombuffer(message, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ('request_', 'message'),
+    [
+        ('reset', "the request is 'reset', expected 'RESET' or a dict with 'qpos' and 'images'"),
+        (b'RESET', "the request is a bytes, expected 'RESET' or a dict"),
+        (None, 'the request is a NoneType'),
+        (QPOS, 'the request is a ndarray'),
+        ({}, "the request has no 'qpos'"),
+        ({'qpos': QPOS}, "the request has no 'images'"),
+        ({'images': IMAGES}, "the request has no 'qpos'"),
+        ({'qpos': QPOS, 'images': IMAGES, 'step': 3}, "unknown key 'step'; expected 'qpos' and"),
+        ({'qpos': QPOS, 'images': IMAGES, 'x' * 9999: 3}, r"unknown key 'x+\.\.\.; expected"),
+        ({'qpos': QPOS, 'images': IMAGES, 'a\nb': 3}, r"unknown key 'a\\nb'; expected"),
+        ('x' * 9999, r"the request is 'x+\.\.\., expected"),
+        ({'qpos': {1, 2}}, 'cannot read the request: refused: '),
+    ],
+)
+def test_names_what_is_wrong_with_a_request(request_, message):
+    with pytest.raises(protocol.ProtocolError, match=f'^{message}') as caught:
+        protocol.parse_request(pickle.dumps(request_))
+    text = str(caught.value)
+    assert len(text) < 300 and len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    'reply',
+    [protocol.ok(), protocol.ok(np.arange(16.0)), protocol.error('no')],
+    ids=['reset', 'action', 'error'],
+)
+def test_every_python_and_numpy_can_read_the_replies(reply):
+    assert all(opcode.proto <= 4 for opcode, _, _ in pickletools.genops(reply))
+    assert b'numpy._core' not in reply
+
+
+def test_replies_are_those_documented():
+    assert pickle.loads(protocol.ok()) == {'status': 'OK'}
+    assert pickle.loads(protocol.error('no')) == {'status': 'ERROR', 'message': 'no'}
+    reply = pickle.loads(protocol.ok(np.arange(16.0)))
+    assert list(reply) == ['status', 'action'] and reply['status'] == 'OK'
+    np.testing.assert_array_equal(reply['action'], np.arange(16.0))
+
+
+def test_an_error_is_one_line():
+    reply = pickle.loads(protocol.error('of\r\nthree\u2028\n lines\n'))
+    assert reply['message'] == 'of three lines'
+
+
+@pytest.mark.parametrize(
+    ('reply', 'message'),
+    [
+        (b'', 'cannot read the reply: the pickle is cut short'),
+        (pickle.dumps([]), 'no status OK or ERROR'),
+        (pickle.dumps({}), 'no status OK or ERROR'),
+        (pickle.dumps({'status': 'FINE'}), 'no status OK or ERROR'),
+        (pickle.dumps({'status': np.arange(2)}), 'no status OK or ERROR'),
+        (pickle.dumps({'status': print}), 'cannot read the reply: refused'),
+    ],
+)
+def test_refuses_what_is_no_reply(reply, message):
+    with pytest.raises(protocol.ProtocolError, match=message):
+        protocol.parse_reply(reply)

@@ -1,0 +1,36 @@
+"""Real rclpy on real DDS, in a domain of the test's own and on this machine only."""
+
+import os
+
+import pytest
+
+pytest.importorskip('rclpy', reason='rclpy is not importable')
+
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+os.environ['ROS_DOMAIN_ID'] = str(101 + os.getpid() % 100)
+
+from act_ros.nodes.dds import use_profile
+from test.nodes.graph import Graph
+from test.rule import small_config, write_checkpoint, write_random
+
+use_profile()
+
+
+@pytest.fixture
+def graph():
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+@pytest.fixture(scope='session')
+def ckpt(tmp_path_factory):
+    """A network whose chunk lasts two seconds: a busy machine leaves no tick without a plan."""
+    folder = tmp_path_factory.mktemp('ckpt')
+    write_random(folder, small_config(chunk_size=100), image_size=[120, 160])
+    return folder
+
+
+@pytest.fixture(scope='session')
+def reference_ckpt(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp('reference'))

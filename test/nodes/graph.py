@@ -1,0 +1,279 @@
+"""The test's side of a ROS graph: inputs out, commands in, and the node as a process."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+
+from act_ros.config import load_task, task_file
+from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.observation import stamp_ns
+from act_ros.parameters import read_parameter_file
+
+TASK = load_task()
+SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
+JOINTS = list(dict.fromkeys(entry.name for entry in TASK.action))
+BASE = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
+STATES = {
+    State.PRIMARY_STATE_UNCONFIGURED: 'unconfigured',
+    State.PRIMARY_STATE_INACTIVE: 'inactive',
+    State.PRIMARY_STATE_ACTIVE: 'active',
+}
+TRANSITIONS = {
+    'configure': Transition.TRANSITION_CONFIGURE,
+    'activate': Transition.TRANSITION_ACTIVATE,
+    'deactivate': Transition.TRANSITION_DEACTIVATE,
+    'cleanup': Transition.TRANSITION_CLEANUP,
+}
+
+
+def wait_until(condition: Callable[[], object], timeout: float, what: str) -> object:
+    """Poll until a condition gives something true, and return that."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f'not within {timeout:g} s: {what}'
+        time.sleep(0.005)
+    return found
+
+
+def to_stamp(nanoseconds: int) -> dict[str, int]:
+    sec, nanosec = divmod(nanoseconds, 1_000_000_000)
+    return {'sec': sec, 'nanosec': nanosec}
+
+
+class Tick:
+    """One `~/tick` message, read back."""
+
+    def __init__(self, message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        self.step, self.episode = int(values['step']), int(values['episode'])
+        self.stamps = {
+            key.removeprefix('stamp/'): int(value)
+            for key, value in values.items()
+            if key.startswith('stamp/')
+        }
+        self.chunk_steps = [int(step) for step in values['chunk_steps'].split()]
+        self.action = np.array([float(x) for x in values['action'].split()])
+
+
+class Graph:
+    """Publishes what a robot would, and keeps what the node says."""
+
+    def __init__(self) -> None:
+        rclpy.init()
+        self.node = node = rclpy.create_node('robot_of_the_test')
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._cameras = {
+            name: node.create_publisher(Image, topic, best_effort)
+            for name, topic in camera_topics(SETTINGS, TASK).items()
+        }
+        self._states = {
+            name: node.create_publisher(JointState, topic, best_effort)
+            for name, topic in state_topics(SETTINGS, TASK).items()
+        }
+        self._clock = node.create_publisher(Clock, '/clock', best_effort)
+        self.commands: list[JointState] = []
+        self.ticks: list[Tick] = []
+        self.reports: list[dict[str, str]] = []
+        node.create_subscription(
+            JointState, SETTINGS['command_topic'], self.commands.append, QoSProfile(depth=100)
+        )
+        node.create_subscription(
+            DiagnosticArray, '/act/tick', lambda m: self.ticks.append(Tick(m)),
+            QoSProfile(depth=1000),
+        )  # fmt: skip
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self._clients = {
+            kind: node.create_client(kind, f'/act/{name}')
+            for kind, name in ((ChangeState, 'change_state'), (GetState, 'get_state'),
+                               (Trigger, 'reset'))
+        }  # fmt: skip
+        self.image_size = (120, 160)
+        self.robot = np.zeros(17)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        self._streams: list[threading.Event] = []
+
+    def close(self) -> None:
+        """End everything: an executor that still spins at exit would abort the process."""
+        self.stop_streams()
+        self._executor.shutdown()
+        self._thread.join(5)
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+    # --- inputs
+
+    def publish_clock(self, now: int) -> None:
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(now, 1_000_000_000)
+        self._clock.publish(message)
+
+    def publish_image(self, name: str, pixels: np.ndarray, stamp: int) -> None:
+        height, width, _ = pixels.shape
+        message = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+        message.data.frombytes(np.ascontiguousarray(pixels))
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        self._cameras[name].publish(message)
+
+    def publish_states(self, qpos: np.ndarray, stamp: int) -> None:
+        """Base and arm in another order than the task's, with further joints between."""
+        position, velocity = [*qpos[:3], 0.1, 0.2, 0.3], [*qpos[3:9]]
+        self._publish_joints('base', BASE[::-1], position[::-1], velocity[::-1], stamp)
+        names = ['right_joint_1', *JOINTS[::-1], 'head_pan']
+        values = [99.0, *qpos[:8:-1], float('nan')]
+        self._publish_joints('arm', names, values, [0.0] * len(names), stamp)
+
+    def _publish_joints(self, source, names, positions, velocities, stamp) -> None:
+        message = JointState(name=names)
+        message.position, message.velocity = map(list, (map(float, positions), velocities))
+        message.velocity = [float(v) for v in velocities]
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        self._states[source].publish(message)
+
+    def now(self) -> int:
+        return self.node.get_clock().now().nanoseconds
+
+    def stream(
+        self, *, cameras=TASK.cameras, qpos: Callable[[int], np.ndarray] | None = None
+    ) -> threading.Event:
+        """Publish inputs 50 times a second until the event returned is set.
+
+        :param cameras: those that are published.
+        :param qpos: from a stamp [ns]; zeros by default.
+        """
+        stopped = threading.Event()
+        qpos = qpos or (lambda stamp: self.robot)
+        frame = np.full((*self.image_size, 3), 80, np.uint8)
+
+        def run() -> None:
+            while not stopped.wait(0.01):
+                stamp = self.now()
+                for camera in cameras:
+                    self.publish_image(camera, frame, stamp)
+                self.publish_states(qpos(stamp), stamp)
+
+        threading.Thread(target=run, daemon=True).start()
+        self._streams.append(stopped)
+        return stopped
+
+    def stop_streams(self) -> None:
+        for stopped in self._streams:
+            stopped.set()
+        self._streams.clear()
+
+    # --- the node's services
+
+    def call(self, kind: type, request: object, timeout: float = 30.0) -> object:
+        client = self._clients[kind]
+        assert client.wait_for_service(timeout_sec=timeout), f'no service {client.srv_name}'
+        future = client.call_async(request)
+        wait_until(future.done, timeout, f'an answer of {client.srv_name}')
+        return future.result()
+
+    def change(self, name: str) -> bool:
+        """Ask for a transition; whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[name]))
+        return self.call(ChangeState, request).success
+
+    def state(self) -> str:
+        return STATES.get(self.call(GetState, GetState.Request()).current_state.id, 'other')
+
+    def reset(self) -> Trigger.Response:
+        return self.call(Trigger, Trigger.Request())
+
+    def matched(self) -> bool:
+        """Whether the node hears every input."""
+        publishers = [*self._cameras.values(), *self._states.values()]
+        return all(publisher.get_subscription_count() > 0 for publisher in publishers)
+
+    def command_stamps(self) -> list[int]:
+        return [stamp_ns(command) for command in self.commands]
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self.reports.append(values | {'message': status.message})
+
+
+class NodeProcess:
+    """The ACT node in a process of its own, with its log."""
+
+    def __init__(self, log: Path, module: str, arguments: list[str], **env: str) -> None:
+        self._log = log
+        self._file = log.open('w')
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', module, *arguments],
+            stdout=self._file, stderr=subprocess.STDOUT, env={**os.environ, **env},
+        )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_for(self, text: str, timeout: float = 30.0) -> None:
+        """Wait for a line in the log."""
+
+        def found() -> bool:
+            assert self.process.poll() is None or text in self.log, self.log
+            return text in self.log
+
+        wait_until(found, timeout, f'{text!r} in the log')
+
+    def stop(self, number: int = signal.SIGINT, timeout: float = 10.0) -> float:
+        """Send a signal and wait for the end; the seconds that took."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout)
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._file.close()
+
+
+@contextmanager
+def run_node(
+    tmp_path: Path, ckpt: Path, *, module: str = 'act_ros.nodes.main', env=None, **parameters
+) -> Iterator[NodeProcess]:
+    """The node with the deployed task file and some parameters of the test."""
+    defaults = {
+        'ckpt_dir': str(ckpt),
+        'publish_tick': True,
+        'task.image_size': [120, 160],
+        'torch_threads': 1,
+        # A busy machine is no fault; tests of faults set what they are about.
+        'command_timeout': 5.0,
+        'max_age': 0.3,
+        'max_skew': 0.3,
+    }
+    values = {**defaults, **parameters}
+    arguments = ['--ros-args', '--params-file', str(task_file('astrobench_dual_arm'))]
+    for name, value in values.items():
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        arguments += ['-p', f'{name}:={text}']
+    node = NodeProcess(tmp_path / 'node.log', module, arguments, **(env or {}))
+    try:
+        yield node
+    finally:
+        node.close()

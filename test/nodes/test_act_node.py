@@ -1,0 +1,245 @@
+"""The node over DDS: lifecycle, inputs by name, faults, commands."""
+
+import time
+
+import numpy as np
+import zmq
+
+from act_ros.bridge.client import PolicyClient
+from act_ros.observation import stamp_ns
+from act_ros.policy import Rollout, load_policy
+from test.nodes.graph import JOINTS, TASK, run_node, wait_until
+from test.policy.test_aggregation import naive
+from test.rule import small_config, vector, write_random
+
+COMMANDS = 20  # enough of them to say that they flow
+
+
+def activate(graph, node):
+    node.wait_for('simulation only')
+    assert graph.change('configure'), node.log
+    graph.stream()
+    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
+
+
+def flowing(graph, more=COMMANDS):
+    """Wait until that many further commands have come."""
+    before = len(graph.commands)
+    wait_until(lambda: len(graph.commands) >= before + more, 20, f'{more} further commands')
+
+
+def silent(graph, seconds=0.5):
+    """Whether nothing comes for a while."""
+    before = len(graph.commands)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if len(graph.commands) > before:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_commands_are_positions_and_velocities_of_the_named_joints(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt) as node:
+        activate(graph, node)
+        flowing(graph)
+        command = graph.commands[-1]
+        assert list(command.name) == JOINTS
+        assert len(command.position) == len(command.velocity) == 8
+        tick = next(t for t in reversed(graph.ticks) if len(t.action))
+        assert tick.action.shape == (16,)
+        sent = {(tuple(c.position), tuple(c.velocity)) for c in graph.commands}
+        wanted = [(tuple(t.action[:8]), tuple(t.action[8:])) for t in graph.ticks if len(t.action)]
+        assert sum(each in sent for each in wanted) >= len(wanted) - 2
+        assert abs(stamp_ns(command) - graph.now()) < 2e9
+        assert 'WARN' in node.log and 'no command limits yet: simulation only' in node.log
+        assert node.stop() < 2
+        assert node.process.returncode == 0
+
+
+def test_activation_never_waits_and_names_every_input_that_is_missing(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt) as node:
+        node.wait_for('simulation only')
+        assert graph.change('configure')
+        graph.stream(cameras=TASK.cameras[1:])
+        wait_until(graph.matched, 10, 'the node to hear the inputs')
+        assert not graph.change('activate')
+        assert graph.state() == 'inactive'
+        line = next(line for line in node.log.splitlines() if 'not activated' in line)
+        assert 'rgb_main has not arrived' in line
+        assert not graph.commands
+
+
+def test_autostart_tries_again_and_says_why_once(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, autostart=True) as node:
+        graph.stream(cameras=TASK.cameras[1:])
+        node.wait_for('not activated: rgb_main has not arrived')
+        # Some more tries, counted by the diagnostics that each second brings.
+        seen = len(graph.reports)
+        wait_until(lambda: len(graph.reports) >= seen + 3, 10, 'three more seconds')
+        assert node.log.count('not activated: rgb_main has not arrived\n') == 1
+        graph.stop_streams()
+        graph.stream()
+        flowing(graph)
+
+
+def test_deactivation_ends_the_commands_and_activation_begins_a_new_episode(
+    graph, ckpt, tmp_path
+):
+    with run_node(tmp_path, ckpt) as node:
+        activate(graph, node)
+        flowing(graph)
+        assert graph.change('deactivate')
+        assert silent(graph)
+        assert graph.state() == 'inactive'
+        graph.ticks.clear()
+        assert graph.change('activate')
+        flowing(graph)
+        assert graph.ticks[0].step == 0
+        assert graph.change('deactivate')
+        assert graph.change('cleanup')
+        assert graph.state() == 'unconfigured'
+        assert graph.change('configure')
+        wait_until(lambda: graph.change('activate'), 20, 'activation')
+        flowing(graph)
+
+
+def test_reset_begins_a_new_episode(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt) as node:
+        node.wait_for('simulation only')
+        reply = graph.reset()
+        assert not reply.success
+        assert 'not active' in reply.message
+        activate(graph, node)
+        flowing(graph)
+        before = graph.ticks[-1]
+        assert graph.reset().success
+        wait_until(lambda: graph.ticks[-1].episode == before.episode + 1, 5, 'the next episode')
+        first = next(t for t in graph.ticks if t.episode == before.episode + 1)
+        assert first.step == 0
+        assert first.chunk_steps == []
+        flowing(graph)
+        # No chunk of the episode before plays on: all that count are of this one's steps.
+        assert all(
+            max(t.chunk_steps, default=0) <= t.step for t in graph.ticks if t.episode > 1
+        )
+
+
+def silenced(graph, since, timeout):
+    """Wait for silence; none of the commands may be later than the time-out allows."""
+    wait_until(lambda: silent(graph), 20, 'silence')
+    late = [stamp for stamp in graph.command_stamps() if stamp - since > (timeout + 0.2) * 1e9]
+    assert not late
+
+
+def test_a_joint_that_is_not_a_number_silences_and_recovery_is_a_new_episode(
+    graph, ckpt, tmp_path
+):
+    with run_node(tmp_path, ckpt, command_timeout=1.0) as node:
+        activate(graph, node)
+        flowing(graph)
+        episode = graph.ticks[-1].episode
+        graph.robot = np.full(17, np.nan)
+        silenced(graph, graph.now(), timeout=1.0)
+        assert 'position is nan, expected a number' in node.log
+        assert 'no commands: the newest observation behind them is too old' in node.log
+        wait_until(lambda: 'is nan' in graph.reports[-1]['message'], 5, 'a report')
+        graph.robot = np.zeros(17)
+        flowing(graph)
+        assert graph.ticks[-1].episode == episode + 1
+        assert np.isfinite([c.position for c in graph.commands]).all()
+
+
+def test_a_camera_that_stops_silences(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, command_timeout=1.0) as node:
+        activate(graph, node)
+        flowing(graph)
+        graph.stop_streams()
+        stopped = graph.now()
+        graph.stream(cameras=TASK.cameras[:2])
+        silenced(graph, stopped, timeout=1.0)
+        assert 'rgb_under is stale' in node.log
+
+
+def test_the_zmq_endpoint_has_an_episode_of_its_own(graph, ckpt, tmp_path):
+    reference = vector('small')
+    rollout = Rollout(load_policy(ckpt, device='cpu'))
+    with zmq.Context() as context, context.socket(zmq.REP) as probe:
+        port = probe.bind_to_random_port('tcp://127.0.0.1')
+    endpoint = f'tcp://127.0.0.1:{port}'
+    with run_node(tmp_path, ckpt, zmq_endpoint=endpoint) as node:
+        activate(graph, node)
+        flowing(graph)
+        with PolicyClient(endpoint, timeout=10) as client:
+            for i in range(5):
+                action = client.act(*reference.observation(i))
+                expected = rollout.act(*reference.observation(i))
+                np.testing.assert_allclose(action, expected, rtol=0, atol=1e-5)
+            client.reset()
+            action = client.act(*reference.observation(0))
+            rollout.reset()
+            expected = rollout.act(*reference.observation(0))
+            np.testing.assert_allclose(action, expected, rtol=0, atol=1e-5)
+        assert len({t.episode for t in graph.ticks}) == 1
+        flowing(graph)
+        wait_until(lambda: graph.reports[-1].get('zmq_requests') == '7', 5, 'the count')
+        assert graph.change('deactivate') and graph.change('cleanup')
+        with PolicyClient(endpoint, timeout=0.3) as client:
+            wait_until(lambda: not answers(client), 5, 'the endpoint to be gone')
+
+
+def answers(client) -> bool:
+    try:
+        client.reset()
+    except Exception:
+        return False
+    return True
+
+
+def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arrived(
+    graph, tmp_path
+):
+    folder = tmp_path / 'ckpt'
+    k = 40
+    write_random(folder, small_config(chunk_size=k), image_size=[120, 160])
+    environment = {'PASS_SECONDS': '0.2'}  # ten ticks
+    history = {}
+
+    def qpos(stamp: int) -> np.ndarray:
+        history[stamp] = np.full(17, (stamp / 1e9) % 10 / 10, np.float32)
+        return history[stamp]
+
+    with run_node(
+        tmp_path, folder, module='test.nodes.slow_node', env=environment
+    ) as node:
+        node.wait_for('simulation only')
+        assert graph.change('configure'), node.log
+        graph.stream(qpos=qpos)
+        wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
+        flowing(graph, 100)
+        assert graph.change('deactivate')
+    ticks = [t for t in graph.ticks if t.episode == 1]
+    by_step = {t.step: t for t in ticks}
+    first = next(i for i, t in enumerate(ticks) if len(t.action))
+    assert first >= 8
+    assert all(len(t.action) for t in ticks[first:])
+    assert [t.step for t in ticks] == sorted({t.step for t in ticks})
+
+    policy = load_policy(folder, device='cpu')
+    images = dict.fromkeys(TASK.cameras, np.full((120, 160, 3), 80, np.uint8))
+    used = sorted({step for t in ticks for step in t.chunk_steps})
+    assert len(used) >= 5
+    chunks = {}
+    for step in used:
+        stamps = by_step[step].stamps
+        # Base and arm are published with one stamp, but may be read between the two.
+        state = history[stamps['base']].copy()
+        state[9:] = history[stamps['arm']][9:]
+        chunks[step] = policy.predict(state, images)
+    for tick in ticks[first:]:
+        arrived = {step: chunks[step] for step in tick.chunk_steps}
+        expected = naive(arrived, k, tick.step, 0.01)
+        np.testing.assert_allclose(tick.action, expected, rtol=0, atol=1e-5)
+    # Every command that came is that of a tick.
+    actions = {tuple(t.action) for t in ticks}
+    assert all((*c.position, *c.velocity) in actions for c in graph.commands)

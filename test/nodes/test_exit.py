@@ -1,0 +1,122 @@
+"""Ctrl-C in any state: exit code 0 within two seconds; a user's mistake: one line."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from test.nodes.graph import run_node, wait_until
+
+LONG = '3'  # a load or a pass that nobody waits for [s]
+
+
+def ended(node, number=signal.SIGINT):
+    duration = node.stop(number)
+    assert node.process.returncode == 0, node.log
+    assert duration < 2
+    for word in ('Traceback', 'terminate called', 'core dumped'):
+        assert word not in node.log
+
+
+def slowly(tmp_path, ckpt, environment, **parameters):
+    return run_node(
+        tmp_path, ckpt, module='test.nodes.slow_node', env=environment, **parameters
+    )
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_unconfigured(tmp_path, ckpt, number):
+    with run_node(tmp_path, ckpt) as node:
+        node.wait_for('simulation only')
+        ended(node, number)
+
+
+def test_while_python_is_still_importing(tmp_path, ckpt):
+    with run_node(tmp_path, ckpt) as node:
+        # Torch is being imported once its libraries are mapped; long before anything is logged.
+        maps = Path(f'/proc/{node.process.pid}/maps')
+        wait_until(lambda: 'numpy' in maps.read_text(), 20, 'numpy to be mapped')
+        ended(node)
+
+
+def test_during_a_load(tmp_path, ckpt):
+    with slowly(tmp_path, ckpt, {'LOAD_SECONDS': LONG}, autostart=True) as node:
+        node.wait_for('loading slowly')
+        ended(node)
+
+
+def test_during_a_pass_of_the_warm_up(tmp_path, ckpt):
+    with slowly(tmp_path, ckpt, {'PASS_SECONDS': LONG}, autostart=True) as node:
+        node.wait_for('passing slowly')
+        ended(node)
+
+
+def test_during_an_asynchronous_pass(graph, tmp_path, ckpt):
+    environment = {'PASS_SECONDS': LONG, 'QUICK_PASSES': '30'}
+    with slowly(tmp_path, ckpt, environment, autostart=True) as node:
+        graph.stream()
+        node.wait_for('passing slowly')
+        before = len(graph.commands)
+        wait_until(lambda: len(graph.commands) > before + 5, 10, 'commands beside the pass')
+        ended(node)
+        assert graph.commands
+
+
+def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
+    environment = {'PASS_SECONDS': LONG, 'QUICK_PASSES': '30'}
+    parameters = {'autostart': True, 'inference': 'synchronous', 'use_sim_time': True}
+    with slowly(tmp_path, ckpt, environment, **parameters) as node:
+        graph.stream()
+        started = time.monotonic()
+
+        def slow() -> bool:
+            graph.publish_clock(graph.now())
+            return 'passing slowly' in node.log
+
+        wait_until(slow, 60, f'a slow pass: {node.log}')
+        ended(node)
+        assert time.monotonic() > started
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'message'),
+    [
+        ({'control_rat': 50.0}, "unknown parameter 'control_rat'; did you mean 'control_rate'?"),
+        ({'decay': 99.0}, "'decay' is 99.0; expected 0 to 10"),
+        ({'inference': 'maybe'}, "'inference' is 'maybe'; expected one of asynchronous, sync"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_one_line_and_exit_code_2(
+    tmp_path, ckpt, parameters, message
+):
+    with run_node(tmp_path, ckpt, **parameters) as node:
+        assert node.process.wait(30) == 2
+        assert message in node.log
+        assert 'Traceback' not in node.log
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'message'),
+    [
+        ({'ckpt_dir': '/nowhere'}, "no checkpoint folder '/nowhere'"),
+        ({'ckpt_name': 'x.ckpt'}, 'no checkpoint'),
+        ({'task.image_size': '[480, 640]'},
+         "'task.image_size' is [480, 640], but the checkpoint was trained with [120, 160]"),
+        ({'task.cameras': '[rgb_left, rgb_main, rgb_under]'}, "'task.cameras' is ['rgb_left', "),
+        ({'camera_topics': '[a, b]'}, "'camera_topics' lists 2 topics, expected 3"),
+        ({'zmq_endpoint': 'nonsense'}, "cannot listen on 'nonsense'"),
+        ({'temporal_aggregation': False, 'query_every': 1000}, 'query_every is 1000, but a chunk'),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_does_not_fit_is_one_line_and_may_be_tried_again(
+    graph, tmp_path, ckpt, parameters, message
+):
+    with run_node(tmp_path, ckpt, **parameters) as node:
+        node.wait_for('simulation only')
+        assert not graph.change('configure')
+        line = next(line for line in node.log.splitlines() if 'not configured' in line)
+        assert message in line
+        assert 'Traceback' not in node.log
+        assert graph.state() == 'unconfigured'
+        ended(node)

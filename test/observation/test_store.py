@@ -1,0 +1,165 @@
+"""One instant: complete, fresh, within skew; qpos by joint name."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from act_ros.observation import ObservationStore
+from act_ros.task import Entry, Task
+from test.messages import image, joints
+
+MS = 1_000_000
+NOW = 1_000_000 * MS
+TASK = Task(
+    name='t',
+    cameras=('left', 'right'),
+    state=tuple(
+        map(
+            Entry.parse,
+            [
+                'base/x/position',
+                'base/x/velocity',
+                'arm/b/position',
+                'arm/a/position scale=2 offset=1',
+            ],
+        )
+    ),
+    action=(Entry.parse('arm/a/position'),),
+    rate=50.0,
+    image_size=(4, 6),
+)
+FRAME = np.zeros((4, 6, 3), np.uint8)
+
+
+def make_store(**changes):
+    return ObservationStore(TASK, **{'max_age': 0.1, 'max_skew': 0.05, **changes})
+
+
+def fill(store, stamp=NOW - 10 * MS, receipt=NOW):
+    for camera in TASK.cameras:
+        store.put(camera, image(FRAME, stamp=stamp), receipt)
+    store.put('base', joints(['x'], [0.5], [0.25], stamp=stamp), receipt)
+    store.put('arm', joints(['a', 'b'], [3.0, 4.0], stamp=stamp), receipt)
+
+
+def faults(store, now=NOW):
+    snapshot, found = store.snapshot(now)
+    assert snapshot is None
+    return found
+
+
+def test_a_complete_fresh_instant_is_a_snapshot():
+    store = make_store()
+    fill(store)
+    snapshot, found = store.snapshot(NOW)
+    assert found == {}
+    np.testing.assert_allclose(snapshot.qpos, [0.5, 0.25, 4.0, 2 * 3.0 + 1])
+    assert snapshot.qpos.dtype == np.float32
+    assert snapshot.age == 10 * MS
+    assert set(snapshot.stamps) == {'left', 'right', 'base', 'arm'}
+    np.testing.assert_array_equal(snapshot.images()['left'], FRAME)
+
+
+def test_every_missing_input_is_named():
+    assert set(faults(make_store())) == {'left', 'right', 'base', 'arm'}
+
+
+def test_joints_are_read_by_name_whatever_their_order_and_company():
+    store = make_store()
+    fill(store)
+    store.put('arm', joints(['z', 'b', 'y', 'a'], [9.0, 4.0, np.nan, 3.0], stamp=NOW), NOW)
+    snapshot, _ = store.snapshot(NOW)
+    np.testing.assert_allclose(snapshot.qpos[2:], [4.0, 7.0])
+    store.put('arm', joints(['a', 'b'], [5.0, 6.0], stamp=NOW), NOW)
+    snapshot, _ = store.snapshot(NOW)
+    np.testing.assert_allclose(snapshot.qpos[2:], [6.0, 11.0])
+
+
+@pytest.mark.parametrize(
+    ('message', 'text'),
+    [
+        (joints(['a'], [1.0]), "joint 'b' of 'arm' is missing (found: a)"),
+        (joints(['a', 'b', 'b'], [1.0, 2.0, 3.0]), "joint 'b' of 'arm' is listed 2 times"),
+        (joints(['a', 'b'], [np.nan, 2.0]), 'arm/a/position is nan'),
+        (joints(['a', 'b'], [1.0, np.inf]), 'arm/b/position is inf'),
+        (joints(['a', 'b'], [1.0]), 'arm: 2 joint names but 1 values in position'),
+    ],
+)
+def test_joint_states_that_do_not_fit_are_named(message, text):
+    store = make_store(stamp_source='receipt')
+    fill(store)
+    store.put('arm', message, NOW)
+    assert text in faults(store)['qpos']
+
+
+def test_the_oldest_input_makes_the_age():
+    store = make_store()
+    fill(store)
+    store.put('base', joints(['x'], [0.0], stamp=NOW - 80 * MS), NOW)
+    snapshot, _ = store.snapshot(NOW)
+    assert snapshot.age == 80 * MS
+
+
+def test_stale_and_future_stamps_are_named_with_their_age():
+    store = make_store()
+    fill(store)
+    store.put('base', joints(['x'], [0.0], stamp=NOW - 101 * MS), NOW)
+    store.put('left', image(FRAME, stamp=NOW + 500 * MS), NOW)
+    found = faults(store)
+    assert found['base'] == 'base is stale: 0.101 s old, max_age 0.1 s'
+    assert '0.500 s in the future: the clocks differ' in found['left']
+
+
+def test_a_stamp_that_does_not_advance_ages():
+    store = make_store()
+    fill(store)
+    for tick in range(1, 20):
+        now = NOW + tick * 10 * MS
+        fill(store, stamp=now, receipt=now)
+        store.put('left', image(FRAME, stamp=NOW), now)
+    assert 'stale' in faults(store, now)['left']
+
+
+def test_skew_between_cameras_is_named():
+    store = make_store()
+    fill(store)
+    store.put('left', image(FRAME, stamp=NOW - 61 * MS), NOW)
+    store.put('right', image(FRAME, stamp=NOW), NOW)
+    assert 'left is 0.061 s behind right' in faults(store)['camera skew']
+
+
+def test_receipt_counts_where_told_and_where_there_is_no_stamp(caplog):
+    by_receipt = make_store(stamp_source='receipt')
+    fill(by_receipt, stamp=5, receipt=NOW - 20 * MS)
+    assert by_receipt.snapshot(NOW)[0].age == 20 * MS
+
+    by_header = make_store()
+    fill(by_header)
+    for _ in range(3):
+        by_header.put('left', image(FRAME, stamp=0), NOW - 30 * MS)
+    assert by_header.snapshot(NOW)[0].age == 30 * MS
+    assert sum('left has no header stamp' in r.getMessage() for r in caplog.records) == 1
+
+
+def test_a_frame_of_another_size_is_named():
+    store = make_store()
+    fill(store)
+    store.put('right', image(np.zeros((4, 8, 3), np.uint8), stamp=NOW), NOW)
+    assert 'right: 4x8 pixels, expected 4x6' in faults(store)['right']
+
+
+def test_clear_forgets_everything():
+    store = make_store()
+    fill(store)
+    store.clear()
+    assert len(faults(store)) == 4
+
+
+def test_a_snapshot_is_an_instant_that_later_messages_do_not_change():
+    store = make_store()
+    fill(store)
+    snapshot, _ = store.snapshot(NOW)
+    store.put('base', joints(['x'], [7.0], stamp=NOW), NOW)
+    assert snapshot.qpos[0] == 0.5
+    assert dataclasses.is_dataclass(snapshot)

@@ -1,0 +1,119 @@
+"""What a robot is to the policy, and the files that say it."""
+
+import numpy as np
+import pytest
+
+from act_ros.config import CONFIG_DIR, TASKS, load_task, task_file
+from act_ros.errors import ActError, ParameterError, TaskError
+from act_ros.parameters import PARAMETERS, check_values, read_parameter_file
+from act_ros.task import Entry, Task
+
+
+def test_the_deployed_task_is_as_documented():
+    task = load_task('astrobench_dual_arm')
+    assert task.cameras == ('rgb_main', 'rgb_left', 'rgb_under')
+    assert (task.state_dim, task.action_dim) == (17, 16)
+    assert task.image_size == (480, 640)
+    assert [str(entry) for entry in task.state[:9]] == [
+        'base/x/position', 'base/y/position', 'base/z/position',
+        'base/x/velocity', 'base/y/velocity', 'base/z/velocity',
+        'base/roll/velocity', 'base/pitch/velocity', 'base/yaw/velocity',
+    ]  # fmt: skip
+    assert [entry.quantity for entry in task.action] == ['position'] * 8 + ['velocity'] * 8
+    assert task.sources == ('base', 'arm')
+
+
+@pytest.mark.parametrize('name', TASKS)
+def test_the_task_file_says_every_parameter_and_its_default(name):
+    values = read_parameter_file(task_file(name))
+    missing = PARAMETERS.keys() - values.keys()
+    assert not missing
+    for key, row in PARAMETERS.items():
+        if row.default is not None and not key.startswith(('task.', 'command_topic')):
+            assert values[key] == row.default, key
+
+
+def test_an_entry_may_have_other_units_than_the_robot():
+    entry = Entry.parse('arm/gripper/position scale=0.5 offset=-0.1')
+    assert (entry.source, entry.name, entry.quantity) == ('arm', 'gripper', 'position')
+    task = Task('t', ('c',), (entry,), (entry,), 50.0, (10, 10))
+    # policy = scale * robot + offset, so robot 0.8 is policy 0.3.
+    np.testing.assert_allclose(task.to_robot([0.3]), [0.8])
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['arm/joint', 'arm/joint/effort', 'joint', '', 'a/b/position scale=0', 'a/b/position scale=x',
+     'a/b/position offset=nan', 'a/b/position gain=2', 3],
+)  # fmt: skip
+def test_an_entry_that_is_none_is_named(text):
+    with pytest.raises(TaskError, match=r'task entry .*'):
+        Entry.parse(text)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'task.cameras': None}, "'task.cameras' is not set"),
+        ({'task.cameras': ['a', 'a']}, "cameras lists 'a' twice"),
+        ({'task.state': ['a/b/position'] * 2}, "state lists 'a/b/position' twice"),
+        ({'task.image_size': [480]}, 'image_size is .*found .480'),
+    ],
+)
+def test_a_task_that_does_not_fit_is_named(change, message):
+    values = read_parameter_file(task_file('astrobench_dual_arm')) | change
+    with pytest.raises(TaskError, match=message):
+        Task.from_parameters(values)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('act: [', 'cannot read parameter file'),
+        ('[]', "has no '/..: ros__parameters:'"),
+        ('act: {decay: 1.0}', "'act' has no 'ros__parameters:'"),
+        ('/**: {ros__parameters: {}}', 'has no parameters'),
+        ('/**: {ros__parameters: {control_rat: 5.0}}', "'control_rat'; did you mean 'control_ra"),
+        ('/**: {ros__parameters: {decay: fast}}', "'decay' is 'fast'; expected float"),
+        ('/**: {ros__parameters: {decay: .nan}}', "'decay' is nan; expected 0 to 10"),
+        ('/**: {ros__parameters: {control_rate: 0.0}}', 'expected 1 to 500 Hz'),
+        ('/**: {ros__parameters: {autostart: 1}}', "'autostart' is 1; expected bool"),
+        ('/**: {ros__parameters: {inference: maybe}}', 'one of asynchronous, synchronous'),
+        ('/**: {ros__parameters: {task: {cameras: main}}}', 'expected a list of str'),
+        ('/**: {ros__parameters: {task: {image_size: [1.5, 2]}}}', 'is .*1.5.*expected int'),
+    ],
+)
+def test_a_parameter_file_that_does_not_fit_is_named(tmp_path, text, message):
+    path = tmp_path / 'p.yaml'
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=message) as caught:
+        read_parameter_file(path)
+    assert str(path) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_section_of_the_node_counts_over_the_general_one(tmp_path):
+    path = tmp_path / 'p.yaml'
+    path.write_text(
+        '/robot/act: {ros__parameters: {decay: 0.5}}\n'
+        '/**: {ros__parameters: {decay: 0.1, control_rate: 25}}\n'
+        'sim_robot: {ros__parameters: {unrelated: 1}}\n'
+    )
+    values = read_parameter_file(path)
+    assert (values['decay'], values['control_rate']) == (0.5, 25.0)
+
+
+def test_every_shipped_file_is_read():
+    for path in CONFIG_DIR.glob('*.yaml'):
+        read_parameter_file(path)
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(ActError, match="unknown task 'x'; shipped: astrobench_dual_arm"):
+        load_task('x')
+
+
+def test_defaults_stand_in_the_table_once():
+    values = check_values({})
+    assert values['command_timeout'] == 0.5
+    assert 'task.cameras' not in values
