@@ -2,7 +2,6 @@
 
 import logging
 import os
-import queue
 import signal
 import sys
 import threading
@@ -46,8 +45,13 @@ def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], 
     :param work: what to do; an ActError is a user's mistake.
     :param stop: makes the work end soon.
     """
-    # A SimpleQueue, unlike an Event, may be used in a handler whatever that interrupts.
-    events: queue.SimpleQueue[str] = queue.SimpleQueue()
+    # The interpreter itself writes each signal's number to the pipe. A handler in Python that
+    # sets an Event or fills a queue can hang on the lock that it interrupts.
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     code = 1  # of an error that nobody expected
 
     def worker() -> None:
@@ -55,13 +59,11 @@ def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], 
         try:
             code = run(program, work)
         finally:
-            events.put('finished')
+            os.write(wake_write, b'\0')
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: events.put('signalled'))
     thread = threading.Thread(target=worker, name=program, daemon=True)
     thread.start()
-    if events.get() == 'finished':
+    if os.read(wake_read, 1) == b'\0':
         thread.join()
         return code
     stop()

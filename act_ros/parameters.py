@@ -14,8 +14,8 @@ import yaml
 
 from act_ros.errors import ParameterError, shorten
 
-# Declared by rclpy itself, or by this package's other programs from the same file.
-FOREIGN_PREFIXES = ('use_sim_time', 'qos_overrides.', 'start_type_description_service', 'sim.')
+# Declared by rclpy itself.
+FOREIGN_PREFIXES = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
 
 
 @dataclass(frozen=True)

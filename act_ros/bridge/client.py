@@ -28,11 +28,14 @@ class PolicyClient:
 
     :param endpoint: of the server.
     :param timeout: longest wait for an answer [s].
+    :raises ActError: the time-out is none.
     """
 
     def __init__(
         self, endpoint: str = protocol.DEFAULT_ENDPOINT, *, timeout: float = 5.0
     ) -> None:
+        if not 0.001 <= timeout <= 86_400:
+            raise ActError(f'timeout is {timeout:g} s, expected 0.001 to 86400')
         self.endpoint = endpoint
         self._timeout_ms = round(timeout * 1000)
         self._context = zmq.Context()

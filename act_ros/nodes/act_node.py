@@ -1,14 +1,14 @@
 """The ACT lifecycle node: parameters, transitions, subscriptions; the rest is wired."""
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-import numpy as np
 import torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,8 +21,9 @@ from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError, ParameterError
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.declare import check_change, declare_parameters, read_parameters
+from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.inference import SharedPolicy
-from act_ros.nodes.messages import JointCommandBuilder, diagnostics_message
+from act_ros.nodes.messages import JointCommandBuilder
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.observation import ObservationStore
 from act_ros.policy import Policy, Rollout, load_policy, query_interval
@@ -70,7 +71,7 @@ class ActNode(LifecycleNode):
         self._server: PolicyServer | None = None
         self._entities: list[Callable[[], None]] = []
         self._last_failure = ''
-        self._seen: dict[str, int] = {}
+        self._report = Report(self.get_fully_qualified_name())
 
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -91,7 +92,7 @@ class ActNode(LifecycleNode):
         try:
             self._configure()
         except Exception as error:
-            self._report('not configured', error)
+            self._explain('not configured', error)
             self._release()
             return FAILURE
         return SUCCESS
@@ -101,7 +102,7 @@ class ActNode(LifecycleNode):
         try:
             self._activate()
         except Exception as error:
-            self._report('not activated', error)
+            self._explain('not activated', error)
             return FAILURE
         self._last_failure = ''
         self._autostart = False  # who deactivates later on does not want it back by itself
@@ -175,7 +176,6 @@ class ActNode(LifecycleNode):
             max_age=settings['max_age'],
             max_skew=settings['max_skew'],
         )
-        self._seen = dict(self._store.received)
         self._commands_out = self._publisher(JointState, settings['command_topic'], COMMAND_QOS)
         self._tick_out = (
             self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
@@ -187,6 +187,9 @@ class ActNode(LifecycleNode):
                 self._subscribe(kind, topic, name)
         if settings['zmq_endpoint']:
             self._serve(settings)
+        # Torch alone brings some 100,000 objects that every full collection would look at.
+        gc.collect()
+        gc.freeze()
 
     def _activate(self) -> None:
         _, faults = self._store.snapshot(self.get_clock().now().nanoseconds)
@@ -216,7 +219,8 @@ class ActNode(LifecycleNode):
             decay=settings['decay'],
         )
         self._server = PolicyServer(rollout, settings['zmq_endpoint'])
-        threading.Thread(target=self._server.run, name='zmq', daemon=True).start()
+        self._server_thread = threading.Thread(target=self._server.run, name='zmq', daemon=True)
+        self._server_thread.start()
         log.info('serving ZMQ on %s', self._server.endpoint)
 
     def _stop_controller(self) -> None:
@@ -230,15 +234,26 @@ class ActNode(LifecycleNode):
         self._stop_controller()
         if self._server is not None:
             self._server.stop()
+            # The port shall be free for the next configuration; a pass that takes longer for
+            # a client is abandoned.
+            self._server_thread.join(timeout=1.0)
         while self._entities:
             self._entities.pop()()
         self._policy = self._store = self._server = None
+        gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------
 
     def _on_second(self) -> None:
         """Once a second: report, and with autostart try the next transition."""
-        self._publish_diagnostics()
+        message = self._report.message(
+            self._state_machine.current_state[1],
+            self._store,
+            self._controller,
+            self._server,
+            self.get_clock().now().to_msg(),
+        )
+        self._diagnostics.publish(message)
         if self._autostart and not self._ending.is_set():
             label = self._state_machine.current_state[1]
             if label == 'unconfigured' and self.trigger_configure() == SUCCESS:
@@ -315,44 +330,13 @@ class ActNode(LifecycleNode):
             raise failure[0]
         return result[0]
 
-    def _report(self, what: str, error: Exception) -> None:
+    def _explain(self, what: str, error: Exception) -> None:
         """Say why a transition failed: one line for a user's mistake, once while it repeats."""
         if not isinstance(error, ActError):
             log.error('%s', what, exc_info=error)
         elif str(error) != self._last_failure and not isinstance(error, AbandonedError):
             log.error('%s: %s', what, error)
         self._last_failure = str(error)
-
-    def _publish_diagnostics(self) -> None:
-        controller, store = self._controller, self._store
-        values: dict[str, object] = {'state': self._state_machine.current_state[1]}
-        if store is not None:
-            received = dict(store.received)
-            for name, count in received.items():
-                values[f'rate/{name}'] = count - self._seen.get(name, 0)
-            self._seen = received
-        level, text = DiagnosticStatus.OK, values['state']
-        if controller is not None:
-            values |= {
-                'ticks': controller.ticks,
-                'commands': controller.published,
-                'ticks_without_plan': controller.loop.uncovered_ticks,
-                **_percentiles('tick_jitter', controller.jitter),
-            }
-            if controller.inference is not None:
-                values['inferences'] = controller.inference.count
-                values |= _percentiles('inference', controller.inference.durations)
-            if controller.faults.current:
-                level, text = DiagnosticStatus.WARN, '; '.join(controller.faults.current.values())
-        if self._server is not None:
-            values |= {
-                'zmq_requests': self._server.requests,
-                'zmq_errors': self._server.errors,
-            }
-        stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(
-            diagnostics_message(self.get_fully_qualified_name(), level, text, values, stamp)
-        )
 
 
 def _check_task(robot: Task, policy: Task) -> None:
@@ -377,11 +361,3 @@ def _slowest_pass(policy: Policy) -> float:
         policy.warm_up()
         durations.append(time.perf_counter() - started)
     return max(durations)
-
-
-def _percentiles(name: str, seconds: object) -> dict[str, object]:
-    values = list(seconds)
-    if not values:
-        return {}
-    p50, p99 = np.percentile(values, (50, 99)) * 1e3
-    return {f'{name}_p50_ms': float(p50), f'{name}_p99_ms': float(p99)}

@@ -54,8 +54,10 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
 
     def watch() -> None:
         os.read(wake_read, 1)
-        halt(node)
-        executor.shutdown(timeout_sec=0.5)
+        try:
+            halt(node)
+        finally:
+            executor.shutdown(timeout_sec=0.5)
 
     watcher = threading.Thread(target=watch, name='signals', daemon=True)
     watcher.start()

@@ -63,28 +63,16 @@ def tick_message(
         'chunk_steps': ' '.join(map(str, command.chunk_steps)) if command else '',
         'action': ' '.join(map(repr, command.action.tolist())) if command else '',
     }
-    status = DiagnosticStatus(level=DiagnosticStatus.OK, name='tick', values=_pairs(values))
+    status = DiagnosticStatus(level=DiagnosticStatus.OK, name='tick', values=key_values(values))
     message = DiagnosticArray(status=[status])
     message.header.stamp = stamp
     return message
 
 
-def diagnostics_message(
-    name: str, level: bytes, text: str, values: Mapping[str, object], stamp: Time
-) -> DiagnosticArray:
-    """One status for `/diagnostics`."""
-    status = DiagnosticStatus(
-        level=level, name=name, message=text,
-        values=_pairs({key: _plain(value) for key, value in values.items()}),
-    )  # fmt: skip
-    message = DiagnosticArray(status=[status])
-    message.header.stamp = stamp
-    return message
+def key_values(values: Mapping[str, object]) -> list[KeyValue]:
+    """Values as diagnostics hold them: text, floats to six digits."""
+    return [KeyValue(key=key, value=_plain(value)) for key, value in values.items()]
 
 
 def _plain(value: object) -> str:
     return f'{value:.6g}' if isinstance(value, float) else str(value)
-
-
-def _pairs(values: Mapping[str, str]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=value) for key, value in values.items()]

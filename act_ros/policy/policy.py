@@ -205,6 +205,10 @@ def _resolve_task(side: SideConfig, task: Task | None) -> Task:
         if name.endswith(('.yaml', '.yml')):
             name = str(side.path.parent / name)
         task = load_task(name)
+    elif side.task not in (None, task.name):
+        log.warning(
+            '%s was trained for task %r, the task given is %r', side.path, side.task, task.name
+        )
     known = {'cameras': side.camera_names, 'image_size': side.image_size}
     for what, value in known.items():
         if value is None:
