@@ -1,6 +1,5 @@
 # Everything runs in .venv, which `make setup` makes from nothing.
 SHELL := /bin/bash
-.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 READY := .venv/.ready
@@ -21,8 +20,8 @@ $(READY): setup.py
 	  || { echo 'error: the venv module is missing: apt install python3-venv' >&2; exit 1; }
 	@echo 'setting up .venv (some minutes the first time) ...'
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	@.venv/bin/pip install --quiet --disable-pip-version-check '$(TORCH)' -e '.[ros,test]' 2>&1 \
-	  | { grep -v 'is ignored: it is neither a file nor a directory' || true; }
+	@.venv/bin/pip install --disable-pip-version-check '$(TORCH)' -e '.[ros,test]' > .venv/pip.log 2>&1 \
+	  || { grep -i '^ *error' .venv/pip.log; echo 'error: pip failed, see .venv/pip.log'; exit 1; } >&2
 	@.venv/bin/python -c 'import act_ros.policy, act_ros.nodes.act_node'
 	@touch $@
 

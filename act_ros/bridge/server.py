@@ -28,7 +28,7 @@ class Actor(Protocol):
 
 
 class PolicyServer:
-    """Serves an actor on a REP socket, one request at a time.
+    """Serves an actor to REQ sockets, one request at a time.
 
     Every request gets a reply, whatever it holds; above 64 MB it is dropped with its
     connection. The socket lives in the thread that calls `run`.
@@ -43,7 +43,9 @@ class PolicyServer:
         self.requests = 0
         self.errors = 0
         self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.REP)
+        # Not a REP: after a message without a REQ's envelope from a peer that is gone (a port
+        # scanner will do) libzmq's REP loses its answer to whoever asks next.
+        self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_MESSAGE_BYTES)
         # One message in hand and one waiting a client; more stay in the client's own buffers.
         self._socket.setsockopt(zmq.RCVHWM, 1)
@@ -88,13 +90,16 @@ class PolicyServer:
         os.write(self._wake_write, b'\0')
 
     def _serve_one(self) -> None:
-        """Answer one request, if there is one."""
-        try:
-            frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
-            return  # a message without a REQ's envelope wakes the poller and is then dropped
+        """Answer one request, if what has come is one."""
+        frames = self._socket.recv_multipart(copy=False)
         started = time.perf_counter()
-        self._socket.send(self._answer([frame.buffer for frame in frames]))
+        # The peer's number, perhaps those of proxies on the way, an empty frame, the request.
+        empty = next((i for i, frame in enumerate(frames) if i > 0 and not len(frame)), None)
+        if empty is None or empty + 1 == len(frames):
+            log.debug('dropped a message without an envelope')
+            return
+        reply = self._answer([frame.buffer for frame in frames[empty + 1 :]])
+        self._socket.send_multipart([*frames[: empty + 1], reply])
         log.debug('answered in %.1f ms', (time.perf_counter() - started) * 1e3)
 
     def _answer(self, frames: list[memoryview]) -> bytes:

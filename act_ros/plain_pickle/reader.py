@@ -1,7 +1,7 @@
 """The stack machine that reads a pickle of plain data."""
 
+import codecs
 import pickletools
-import re
 import struct
 from collections.abc import Callable, Iterable
 from types import NoneType
@@ -22,8 +22,7 @@ from act_ros.plain_pickle.errors import ONLY, UnsafePickleError, need
 
 _MAX_NUMBER = 1024  # bytes in one integer, in the text of a number, or in a global name
 _BORROW_FROM = 1024  # array data this long is viewed in place; less is copied, and so aligned
-_ESCAPE = re.compile(rb'\\(x[0-9a-fA-F]{2}|.?)', re.DOTALL)
-_ESCAPED = {b'n': b'\n', b'r': b'\r', b't': b'\t', b'\\': b'\\', b"'": b"'", b'"': b'"'}
+_ESCAPES = (b'n', b'r', b't', b"'", b'"', b'x')  # what follows a backslash in Python 2's repr
 _OPCODE_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # Other hashable types are left out: tuples, complex numbers and long integers that all hash
 # alike are easy to make, and filling a dict with those takes quadratic time.
@@ -35,10 +34,12 @@ def _need_plain(items: Iterable) -> None:
     need(plain, f'refused: a dtype, a name or raw array data as a value; {ONLY}')
 
 
-def _unescape(match: re.Match) -> bytes:
-    code = match[1]
-    need(len(code) == 3 or code in _ESCAPED, 'a Python 2 string with an unknown escape')
-    return bytes((int(code[1:], 16),)) if len(code) == 3 else _ESCAPED[code]
+def _unescape(text: bytes) -> bytes:
+    # At the speed of C: an image in protocol 0 has a million escapes.
+    alone = text.replace(b'\\\\', b'')
+    known = sum(alone.count(b'\\' + code) for code in _ESCAPES)
+    need(known == alone.count(b'\\'), 'a Python 2 string with an unknown escape')
+    return codecs.escape_decode(text)[0]
 
 
 class _Machine:
@@ -138,7 +139,7 @@ class _Machine:
         text = self.line()
         quoted = len(text) >= 2 and text[:1] == text[-1:] and text[:1] in (b"'", b'"')
         need(quoted, 'a Python 2 string is not quoted')
-        self.stack.append(_ESCAPE.sub(_unescape, text[1:-1]).decode('latin-1'))
+        self.stack.append(_unescape(text[1:-1]).decode('latin-1'))
 
     def push_raw(self, size: int, make: Callable[[memoryview], object]) -> None:
         # NumPy writes an array's data in two places: last of the five parts of an array's state,

@@ -16,7 +16,7 @@ from act_ros.task import Task
 from detr import DETRVAE, ACTConfig
 
 SEED = 7
-CHUNK_SIZE = 200  # 4 s at 50 Hz: more than two passes on a busy CPU core
+CHUNK_SIZE = 250  # 5 s at 50 Hz: more than two passes on a busy CPU core
 HEADS = 8
 HIDDEN = 64
 # How far the arm strays from its home pose, per joint [rad; 0..1], and its velocities.

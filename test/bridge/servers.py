@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import zmq
 
 from act_ros.bridge.server import Actor, PolicyServer
+from test.rule import Vector
 
 ROOT = Path(__file__).parents[2]
 ANY_PORT = 'tcp://127.0.0.1:*'
@@ -74,8 +76,11 @@ class Process:
 
     def stop(self, number: int, timeout: float) -> int:
         """Send a signal, and return the exit code that must come within `timeout` seconds."""
-        self._process.send_signal(number)
+        self.signal(number)
         return self.wait(timeout)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def close(self) -> None:
         if self._process.poll() is None:
@@ -104,9 +109,23 @@ class ServerProcess(Process):
 
 
 @contextmanager
-def serving(actor: Actor) -> Iterator[PolicyServer]:
+def answering(peer: zmq.Socket, reply: bytes) -> Iterator[None]:
+    """A REP socket that answers one request, whatever it is."""
+
+    def answer() -> None:
+        peer.recv()
+        peer.send(reply)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    yield
+    thread.join(PATIENCE)
+
+
+@contextmanager
+def serving(actor: Actor, endpoint: str = ANY_PORT) -> Iterator[PolicyServer]:
     """A server in a thread of this process."""
-    server = PolicyServer(actor, ANY_PORT)
+    server = PolicyServer(actor, endpoint)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -156,3 +175,36 @@ class Requester:
         assert set(reply) == {'status', 'message'} and reply['status'] == 'ERROR', reply
         assert len(reply['message'].splitlines()) == 1, reply
         return reply['message']
+
+
+def good_request(qpos, images) -> bytes:
+    return pickle.dumps({'qpos': qpos, 'images': images})
+
+
+def assert_step(requester: Requester, reference: Vector, i: int) -> None:
+    """The server is at step i of the reference's episode, and answers it."""
+    action = requester.act(reference.observation(i))
+    np.testing.assert_allclose(action, reference.aggregated[i], atol=1e-4, rtol=0)
+
+
+class Steps:
+    """An actor that counts; it may wait, or fail."""
+
+    def __init__(self, blocked: bool = False, fault: Exception | None = None):
+        self.step = 0
+        self.fault = fault
+        self.waiting = False
+        self.go = threading.Event()
+        if not blocked:
+            self.go.set()
+
+    def reset(self):
+        self.step = 0
+
+    def act(self, qpos, images):
+        self.waiting = True
+        assert self.go.wait(PATIENCE)
+        if self.fault is not None:
+            raise self.fault
+        self.step += 1
+        return np.array([float(self.step)])

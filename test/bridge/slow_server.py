@@ -1,6 +1,7 @@
 """The inference server with a policy that takes longer than anyone waits for it to stop.
 
-Argument: what is slow, `load` or `pass`. Says on stderr when it has begun.
+Argument: what is slow, `load` or `pass`; says on stderr when it has begun. With `nothing` nothing
+is, and with `bug` the load fails in a way that nobody expects.
 """
 
 import sys
@@ -21,6 +22,8 @@ def begin(stage: str) -> None:
 
 def load_policy(*_: object, **__: object) -> SimpleNamespace:
     begin('load')
+    if what == 'bug':
+        raise ZeroDivisionError
     return SimpleNamespace(task=SimpleNamespace(name='slow'), warm_up=lambda: None)
 
 
