@@ -70,7 +70,7 @@ def run(task_name: str, seconds: float, out: Path) -> None:
         }
         monitor = stack.enter_context(_monitoring(task))
         _watch(console, monitor, processes, seconds, out)
-        monitor.take_pictures(timeout=5.0)
+        monitor.finish(timeout=5.0)
     summary = demo_report.summary(monitor)
     (out / 'summary.json').write_text(json.dumps(summary, indent=2))
     demo_report.picture(monitor, task, out / 'demo.png')

@@ -36,6 +36,7 @@ class Monitor(Node):
         self.message = 'waiting for the node'
         self.pictures: dict[str, np.ndarray] = {}
         self._taken = 0
+        self._reports = 0
         self._cameras = camera_topics(settings, task)
         arm = state_topics(settings, task)[task.action[0].source]
         self.create_subscription(JointState, settings['command_topic'], self._on_command, 50)
@@ -59,8 +60,11 @@ class Monitor(Node):
             self._executor.spin_once(timeout_sec=0.0)
             idle = idle + 1 if seen == self._taken else 0
 
-    def take_pictures(self, timeout: float) -> None:
-        """Take one frame of each camera; watching the cameras all the time would cost."""
+    def finish(self, timeout: float) -> None:
+        """Take one frame of each camera, and what had come by the node's next report.
+
+        Watching the cameras all the time would cost what they cost the node.
+        """
 
         def keep(name: str, message: Image) -> None:
             self._taken += 1
@@ -70,9 +74,11 @@ class Monitor(Node):
             self.create_subscription(
                 Image, topic, lambda m, name=name: keep(name, m), rclpy.qos.qos_profile_sensor_data
             )
-        end = time.monotonic() + timeout
-        while len(self.pictures) < len(self._cameras) and time.monotonic() < end:
-            self.spin(0.05)
+        end, reports = time.monotonic() + timeout, self._reports
+        while time.monotonic() < end and (
+            len(self.pictures) < len(self._cameras) or reports == self._reports
+        ):
+            self.spin(0.02)
 
     def _on_command(self, message: JointState) -> None:
         self._taken += 1
@@ -89,5 +95,6 @@ class Monitor(Node):
         self._taken += 1
         for status in message.status:
             if status.name.endswith('/act'):
+                self._reports += 1
                 self.message = status.message
                 self.report = {pair.key: pair.value for pair in status.values}

@@ -8,6 +8,7 @@ matplotlib.use('Agg')
 
 import matplotlib.pyplot as plt
 import numpy as np
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -21,14 +22,14 @@ WINDOW = 2.0  # over which the live rate of commands is taken [s]
 def live_table(monitor: Monitor, seconds: float) -> Group:
     """What is going on now: rates, latency, joint commands."""
     report = monitor.report
-    rates = Table(title='at the node', title_justify='left', min_width=34)
+    rates = _table('at the node')
     rates.add_column('input')
     rates.add_column('rate [Hz]', justify='right')
     for key, value in report.items():
         if key.startswith('rate/'):
             rates.add_row(key.removeprefix('rate/'), value)
 
-    numbers = Table(title='control', title_justify='left', min_width=34)
+    numbers = _table('control')
     numbers.add_column('figure')
     numbers.add_column('now', justify='right')
     numbers.add_row('state', report.get('state', '-'))
@@ -37,9 +38,9 @@ def live_table(monitor: Monitor, seconds: float) -> Group:
     numbers.add_row('tick jitter p99 [ms]', _rounded(report.get('tick_jitter_p99_ms'), 2))
     numbers.add_row('ticks without a plan', report.get('ticks_without_plan', '-'))
 
-    joints = Table(title='joint commands', title_justify='left')
+    joints = _table('joint commands')
     for name in ('joint', 'command', 'measured', 'velocity'):
-        joints.add_column(name, justify='left' if name == 'joint' else 'right')
+        joints.add_column(name, justify='left' if name == 'joint' else 'right', no_wrap=True)
     command = monitor.commands[-1] if monitor.commands else None
     state = monitor.states[-1] if monitor.states else None
     for i, joint in enumerate(monitor.joints):
@@ -49,7 +50,7 @@ def live_table(monitor: Monitor, seconds: float) -> Group:
             f'{state[1][i]:+.3f}' if state else '-',
             f'{command[2][i]:+.3f}' if command else '-',
         )
-    grid = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 1))
     grid.add_row(Group(rates, numbers), joints)
     status = Text(f'{monitor.elapsed:5.1f} of {seconds:g} s   {monitor.message[:70]}')
     return Group(status, grid)
@@ -65,8 +66,8 @@ def summary(monitor: Monitor) -> dict[str, object]:
         return float(report[key]) if key in report else None
 
     return {
-        'commands_received': len(times),
         'commands_published': int(report.get('commands', 0)),
+        'commands_received': len(times),
         'command_rate_hz': round((len(times) - 1) / span, 2),
         'ticks_without_plan': int(report.get('ticks_without_plan', 0)),
         'tick_jitter_p50_ms': number('tick_jitter_p50_ms'),
@@ -84,7 +85,7 @@ def summary(monitor: Monitor) -> dict[str, object]:
 
 def summary_table(figures: dict[str, object]) -> Table:
     """The summary for a reader."""
-    table = Table(title='summary', title_justify='left')
+    table = _table('summary')
     table.add_column('figure')
     table.add_column('value', justify='right')
     for key, value in figures.items():
@@ -124,10 +125,14 @@ def picture(monitor: Monitor, task: Task, path: Path) -> None:
         axes.grid(alpha=0.3)
         if column == 1:
             axes.set_title('commands (solid) and measured positions (dotted)')
-            axes.legend(ncols=1, fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
+            axes.legend(fontsize=8, loc='center left', bbox_to_anchor=(1.0, 0.5))
     figure.get_axes()[-1].set_xlabel('time since the first command [s]')
     figure.savefig(path, dpi=100)
     plt.close(figure)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify='left', box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _recent_rate(monitor: Monitor) -> float:

@@ -246,9 +246,14 @@ class NodeProcess:
         return time.monotonic() - started
 
     def close(self) -> None:
+        # Killed at once it would leave its shared memory behind.
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         self._file.close()
 
 

@@ -1,0 +1,193 @@
+"""The launch files, run by launch itself: which programs start, and with which parameters.
+
+The programs are stand-ins that write down what they were started with.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip(
+    'launch_ros.actions', reason='launch_ros is not importable (it comes with a ROS distribution)'
+)
+
+PACKAGE = Path(__file__).parents[1] / 'act_ros'
+PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
+
+# Writes its own name, parameters (later files over earlier) and profile to $RECORDS/NAME.json.
+STAND_IN = f"""#!{sys.executable}
+import json, os, pathlib, sys, yaml
+
+def flatten(tree, prefix=''):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, prefix + key + '.')
+        else:
+            yield prefix + key, value
+
+values = {{}}
+for flag, path in zip(sys.argv, sys.argv[1:]):
+    if flag == '--params-file':
+        for section in yaml.safe_load(open(path)).values():
+            values.update(flatten(section['ros__parameters']))
+name = pathlib.Path(sys.argv[0]).name
+record = {{'argv': sys.argv[1:], 'values': values, 'profile': os.environ.get('{PROFILE}')}}
+pathlib.Path(os.environ['RECORDS'], name + '.json').write_text(json.dumps(record))
+"""
+
+# What `ros2 launch FILE NAME:=VALUE ...` does.
+LAUNCH = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+path, *arguments = sys.argv[1:]
+service = LaunchService(argv=arguments, noninteractive=True)
+included = IncludeLaunchDescription(
+    PythonLaunchDescriptionSource(path),
+    launch_arguments=[argument.split(':=', 1) for argument in arguments],
+)
+service.include_launch_description(LaunchDescription([included]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture(scope='module')
+def prefix(tmp_path_factory):
+    """An installation of the package with stand-ins for its programs."""
+    prefix = tmp_path_factory.mktemp('prefix')
+    index = prefix / 'share/ament_index/resource_index/packages'
+    index.mkdir(parents=True)
+    (index / 'act_ros').touch()
+    share = prefix / 'share/act_ros'
+    share.mkdir()
+    for folder in ('launch', 'config'):
+        (share / folder).symlink_to(PACKAGE / folder)
+    programs = prefix / 'lib/act_ros'
+    programs.mkdir(parents=True)
+    for name in ('act_node', 'sim_robot'):
+        (programs / name).write_text(STAND_IN)
+        (programs / name).chmod(0o755)
+    return prefix
+
+
+@pytest.fixture
+def start(prefix, tmp_path):
+    """Run a launch file to its end; its exit code, output and records by program."""
+
+    def start(name, *arguments, **environment):
+        prefixes = [str(prefix), os.environ.get('AMENT_PREFIX_PATH', '')]
+        inherited = {key: value for key, value in os.environ.items() if 'PROFILES' not in key}
+        run = subprocess.run(
+            [sys.executable, '-c', LAUNCH, prefix / 'share/act_ros/launch' / name, *arguments],
+            env={
+                **inherited,
+                'AMENT_PREFIX_PATH': os.pathsep.join(filter(None, prefixes)),
+                'RECORDS': str(tmp_path),
+                'ROS_LOG_DIR': str(tmp_path / 'log'),
+                'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+                'ROS_DOMAIN_ID': str(101 + os.getpid() % 100),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*.json')}
+        return run.returncode, run.stdout + run.stderr, records
+
+    return start
+
+
+def test_act_by_default(start, prefix):
+    code, output, records = start('act.launch.py')
+    assert code == 0, output
+    assert set(records) == {'act_node'}
+    node = records['act_node']
+    assert '__node:=act' in node['argv']
+    assert node['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
+    shipped = yaml.safe_load((PACKAGE / 'config/astrobench_dual_arm.yaml').read_text())
+    expected = shipped['/**']['ros__parameters']
+    assert node['values']['task.cameras'] == expected['task']['cameras']
+    assert node['values']['autostart'] is False
+    # What is not given is not set: the files decide.
+    assert 'use_sim_time' not in node['values']
+
+
+def test_act_arguments_reach_the_node(start):
+    code, output, records = start(
+        'act.launch.py',
+        'ckpt_dir:=2024',  # a folder's name that YAML would read as a number
+        'autostart:=True',
+        'zmq_endpoint:=tcp://127.0.0.1:5556',
+        'use_sim_time:=true',
+    )
+    assert code == 0, output
+    values = records['act_node']['values']
+    assert values['ckpt_dir'] == '2024'
+    assert values['autostart'] is True
+    assert values['zmq_endpoint'] == 'tcp://127.0.0.1:5556'
+    assert values['use_sim_time'] is True
+
+
+def test_act_params_file_counts_over_the_task_and_arguments_over_both(start, tmp_path):
+    task = tmp_path / 'mine.yaml'
+    task.write_text(
+        '/**:\n  ros__parameters:\n    task: {name: mine}\n    decay: 0.5\n    ckpt_dir: a\n'
+    )
+    params = tmp_path / 'params.yaml'
+    params.write_text('/**:\n  ros__parameters:\n    decay: 0.25\n    ckpt_dir: b\n')
+    code, output, records = start(
+        'act.launch.py', f'task:={task}', f'params_file:={params}', 'ckpt_dir:=c'
+    )
+    assert code == 0, output
+    values = records['act_node']['values']
+    assert values == {'task.name': 'mine', 'decay': 0.25, 'ckpt_dir': 'c'}
+
+
+def test_users_own_dds_profile_stays(start):
+    code, output, records = start('act.launch.py', **{PROFILE: '/mine.xml'})
+    assert code == 0, output
+    assert records['act_node']['profile'] == '/mine.xml'
+
+
+@pytest.mark.parametrize(
+    ('argument', 'text'),
+    [
+        ('task:=elsewhere', 'elsewhere.yaml'),
+        ('params_file:=/no/such.yaml', "no parameter file '/no/such.yaml'"),
+        ('autostart:=perhaps', "'perhaps'"),
+    ],
+)
+def test_wrong_argument_is_named_and_nothing_starts(start, argument, text):
+    code, output, records = start('act.launch.py', argument)
+    assert code == 1
+    assert text in output
+    assert 'Traceback' not in output
+    assert records == {}
+
+
+def test_sim(start, prefix):
+    code, output, records = start('sim.launch.py', 'ckpt_dir:=/ck')
+    assert code == 0, output
+    assert set(records) == {'act_node', 'sim_robot'}
+    node, robot = records['act_node'], records['sim_robot']
+    assert node['values']['ckpt_dir'] == '/ck'
+    assert node['values']['autostart'] is True
+    demo = yaml.safe_load((PACKAGE / 'config/demo.yaml').read_text())['/**']['ros__parameters']
+    for record in (node, robot):
+        assert record['values']['command_timeout'] == demo['command_timeout']
+        assert record['values']['camera_topics'] == node['values']['camera_topics']
+        assert record['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
+
+
+def test_sim_waits_if_told_to(start):
+    code, output, records = start('sim.launch.py', 'autostart:=false')
+    assert code == 0, output
+    assert records['act_node']['values']['autostart'] is False
