@@ -31,5 +31,6 @@ class UncoveredStepError(ActError, LookupError):
 
 def shorten(value: object, limit: int = 80) -> str:
     """`repr` of a value from outside, cut so that an error stays one readable line."""
-    text = repr(value)
+    # Cut first: the repr of a message's 60 MB string would take a second.
+    text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 3] + '...'

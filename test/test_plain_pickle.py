@@ -577,6 +577,12 @@ def peak_of(data):
     return peak
 
 
+def test_a_python_2_image_in_protocol_0_takes_little_memory():
+    data = b"S'" + b'\\x41\\n\\\\' * 100_000 + b"'\n."
+    assert loads(data) == 'A\n\\' * 100_000
+    assert peak_of(data) < 5 * len(data)
+
+
 def test_doubling_references_cost_nothing():
     got = loads(b'N' + b'2\x86' * 1000 + b'.')
     assert type(got) is tuple and got[0] is got[1]

@@ -42,6 +42,7 @@ class PolicyServer:
         self._actor = actor
         self.requests = 0
         self.errors = 0
+        self._refusal = ''  # the latest, until a request is answered
         self._context = zmq.Context()
         # Not a REP: after a message without a REQ's envelope from a peer that is gone (a port
         # scanner will do) libzmq's REP loses its answer to whoever asks next.
@@ -114,10 +115,14 @@ class PolicyServer:
             if request == protocol.RESET:
                 self._actor.reset()
                 return protocol.ok()
-            return protocol.ok(self._actor.act(request['qpos'], request['images']))
+            reply = protocol.ok(self._actor.act(request['qpos'], request['images']))
+            self._refusal = ''
+            return reply
         except ActError as error:
             self.errors += 1
-            log.warning('refused: %s', error)
+            # A client that repeats its mistake at 50 Hz shall not fill the log with it.
+            repeated, self._refusal = str(error) == self._refusal, str(error)
+            log.log(logging.DEBUG if repeated else logging.WARNING, 'refused: %s', error)
             return protocol.error(str(error))
         except Exception as error:  # a fault in here must not take the server down
             self.errors += 1

@@ -1,23 +1,17 @@
 """`act_node`: the entry point of the ACT node.
 
-Only the standard library is imported above: loading torch takes seconds, and Ctrl-C must end
-the process in that time too.
+Nothing heavy is imported above: loading torch takes seconds, and Ctrl-C must end the process
+in that time too.
 """
 
-import os
-import signal
 import sys
 
-
-def exit_at_once() -> None:
-    """Until there is something to tear down, SIGINT and SIGTERM just end the process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
+from act_ros import cli
 
 
 def main() -> int:
     """Run the ACT node until a signal."""
-    exit_at_once()
+    cli.exit_at_once()
     from act_ros.nodes.act_node import ActNode
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.exit import run_node

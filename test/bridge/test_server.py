@@ -180,6 +180,17 @@ def test_an_error_of_the_policy_is_passed_on_as_it_is(caplog):
     assert [record.exc_info for record in caplog.records] == [None]
 
 
+def test_a_refusal_is_logged_again_only_when_something_else_came_between(caplog):
+    request = good_request(np.zeros(17), {})
+    with serving(Steps()) as server, Requester(server.endpoint) as requester:
+        for message in (b'', b'', b'x', b'', request, b'', b''):
+            requester.raw(message)
+        assert server.errors == 6
+    short, other = 'refused: cannot read the request: the pickle is cut short', 'opcode'
+    lines = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert [other if other in line else line for line in lines] == [short, other, short, short]
+
+
 # --- the endpoint, and the end
 
 

@@ -243,3 +243,5 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
     # Every command that came is that of a tick.
     actions = {tuple(t.action) for t in ticks}
     assert all((*c.position, *c.velocity) in actions for c in graph.commands)
+    # Depth 1 may lose one to the next on its way; the node has sent one a tick.
+    assert len(ticks[first:]) * 0.95 <= len(graph.commands) <= len(ticks[first:])
