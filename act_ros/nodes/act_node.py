@@ -137,6 +137,14 @@ class ActNode(LifecycleNode):
         if self._server is not None:
             self._server.stop()
 
+    def destroy_node(self) -> None:
+        """Free everything, the DDS participant and its shared memory included."""
+        self._release()
+        self._jumps.unregister()
+        super().destroy_node()
+        # rclpy leaves the state machine alive, which holds the node, which holds the rest.
+        self._state_machine.destroy_when_not_in_use()
+
     def _configure(self) -> None:
         settings = read_parameters(self)
         task = Task.from_parameters(settings)

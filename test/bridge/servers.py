@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,19 +16,11 @@ import zmq
 
 from act_ros.bridge.server import Actor, PolicyServer
 from test.rule import Vector
+from test.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 ANY_PORT = 'tcp://127.0.0.1:*'
 PATIENCE = 60  # [s] until a test gives up; a busy machine loads torch slowly
-
-
-def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> object:
-    """Poll until a condition gives something true, and return that."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f'not within {timeout:g} s: {what}'
-        time.sleep(0.005)
-    return found
 
 
 class Process:
@@ -66,7 +57,7 @@ class Process:
             assert match or self._process.poll() is None, f'it ended:\n{self.stderr}'
             return match
 
-        return wait_until(found, f'{pattern!r} on stderr')
+        return wait_until(found, PATIENCE, f'{pattern!r} on stderr')
 
     def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for the end and return the exit code."""

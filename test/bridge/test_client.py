@@ -12,7 +12,8 @@ import zmq
 from act_ros.bridge.client import PolicyClient, PolicyTimeoutError, ServerError
 from act_ros.bridge.protocol import ProtocolError
 from act_ros.errors import ActError
-from test.bridge.servers import ANY_PORT, PATIENCE, ROOT, Steps, answering, serving, wait_until
+from test.bridge.servers import ANY_PORT, PATIENCE, ROOT, Steps, answering, serving
+from test.waiting import wait_until
 
 QPOS = np.zeros(17)
 
@@ -41,7 +42,7 @@ def test_a_late_answer_is_not_taken_for_that_of_a_later_request():
         with pytest.raises(PolicyTimeoutError, match=r'within 1 s; is the server running there'):
             client.act(QPOS, {})
         steps.go.set()
-        wait_until(lambda: steps.step == 1, 'the late answer given')
+        wait_until(lambda: steps.step == 1, PATIENCE, 'the late answer given')
         assert [client.act(QPOS, {}).tolist() for _ in range(3)] == [[2], [3], [4]]
 
 

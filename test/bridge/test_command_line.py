@@ -14,13 +14,14 @@ import yaml
 from act_ros.policy import load_policy
 from test.bridge.servers import (
     ANY_PORT,
+    PATIENCE,
     Process,
     Requester,
     ServerProcess,
     good_request,
-    wait_until,
 )
 from test.rule import write_checkpoint
+from test.waiting import wait_until
 
 MODULE = ('-m', 'act_ros.inference_server')
 SLOW_SERVER = Path(__file__).with_name('slow_server.py')
@@ -180,7 +181,7 @@ def test_a_signal_ends_a_server_in_the_middle_of(stage, number):
 
 def test_a_signal_ends_a_server_that_still_loads_its_libraries(ckpt):
     with closing(Process(*MODULE, '--ckpt-dir', ckpt, '--endpoint', ANY_PORT)) as process:
-        wait_until(lambda: handles(process.pid, signal.SIGTERM), 'a handler for SIGTERM')
+        wait_until(lambda: handles(process.pid, signal.SIGTERM), PATIENCE, 'a handler for SIGTERM')
         assert process.stop(signal.SIGTERM, LIMIT) == 0
         assert process.stderr == ''
 

@@ -23,8 +23,8 @@ from test.bridge.servers import (
     assert_step,
     good_request,
     serving,
-    wait_until,
 )
+from test.waiting import wait_until
 
 # --- answers
 
@@ -139,7 +139,7 @@ def test_a_client_that_leaves_before_its_answer_does_not_disturb_the_server():
     with serving(steps) as server:
         with Requester(server.endpoint) as leaving:
             leaving.socket.send(good_request(np.zeros(17), {}))
-            wait_until(lambda: steps.waiting, 'the request in hand')
+            wait_until(lambda: steps.waiting, PATIENCE, 'the request in hand')
         steps.go.set()
         with Requester(server.endpoint) as requester:
             assert requester.act((np.zeros(17), {})).tolist() == [2]
@@ -222,7 +222,7 @@ def test_stop_waits_for_the_request_in_hand_and_frees_the_address():
     thread.start()
     with Requester(server.endpoint) as requester:
         requester.socket.send(good_request(np.zeros(17), {}))
-        wait_until(lambda: steps.waiting, 'the request in hand')
+        wait_until(lambda: steps.waiting, PATIENCE, 'the request in hand')
         server.stop()
         steps.go.set()
         assert pickle.loads(requester.socket.recv())['action'].tolist() == [1]
@@ -247,4 +247,4 @@ def test_servers_leave_no_open_files():
     for _ in range(5):
         with serving(Steps()):
             pass
-    wait_until(lambda: open_files() <= before, 'files closed')
+    wait_until(lambda: open_files() <= before, PATIENCE, 'files closed')

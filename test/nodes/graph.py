@@ -25,6 +25,7 @@ from act_ros.config import load_task, task_file
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.observation import stamp_ns
 from act_ros.parameters import read_parameter_file
+from test.waiting import wait_until
 
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
@@ -41,15 +42,6 @@ TRANSITIONS = {
     'deactivate': Transition.TRANSITION_DEACTIVATE,
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
-
-
-def wait_until(condition: Callable[[], object], timeout: float, what: str) -> object:
-    """Poll until a condition gives something true, and return that."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f'not within {timeout:g} s: {what}'
-        time.sleep(0.005)
-    return found
 
 
 def to_stamp(nanoseconds: int) -> dict[str, int]:

@@ -8,9 +8,10 @@ import zmq
 from act_ros.bridge.client import PolicyClient
 from act_ros.observation import stamp_ns
 from act_ros.policy import Rollout, load_policy
-from test.nodes.graph import JOINTS, TASK, run_node, wait_until
+from test.nodes.graph import JOINTS, TASK, run_node
 from test.policy.test_aggregation import naive
 from test.rule import small_config, vector, write_random
+from test.waiting import wait_until
 
 COMMANDS = 20  # enough of them to say that they flow
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from test.nodes.graph import run_node, wait_until
+from test.nodes.graph import run_node
+from test.waiting import wait_until
 
 LONG = '3'  # a load or a pass that nobody waits for [s]
 
@@ -25,11 +26,17 @@ def slowly(tmp_path, ckpt, environment, **parameters):
     )
 
 
+def shared_memory():
+    return {path.name for path in Path('/dev/shm').glob('fastdds_*')}
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_unconfigured(tmp_path, ckpt, number):
+def test_unconfigured_and_without_a_trace_in_shared_memory(tmp_path, ckpt, number):
+    before = shared_memory()
     with run_node(tmp_path, ckpt) as node:
         node.wait_for('simulation only')
         ended(node, number)
+    assert shared_memory() <= before
 
 
 def test_while_python_is_still_importing(tmp_path, ckpt):

@@ -9,8 +9,9 @@ import torch
 from act_ros.bridge.client import PolicyClient
 from act_ros.bridge.server import PolicyServer
 from act_ros.policy import Rollout, load_policy
-from test.nodes.graph import run_node, wait_until
+from test.nodes.graph import run_node
 from test.rule import vector
+from test.waiting import wait_until
 
 PERIOD = 20_000_000  # one tick of simulated time [ns]
 START = 1_000 * PERIOD

@@ -1,0 +1,80 @@
+"""The demonstration, shortened: every part of it, as processes over DDS."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from act_ros.config import load_task
+from act_ros.policy import load_policy
+from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from test.waiting import wait_until
+
+pytest.importorskip('rclpy', reason='rclpy is not importable')
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Start the demonstration in its own folder; ended whatever happens."""
+    processes = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'act_ros.sim.demo', '--out', str(tmp_path), *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, 'PYTHONPATH': str(Path.cwd())},
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+
+
+def children(process):
+    path = Path(f'/proc/{process.pid}/task/{process.pid}/children')
+    return [int(pid) for pid in path.read_text().split()]
+
+
+def test_it_ends_with_a_summary_and_a_picture(demo, tmp_path):
+    process = demo('--seconds', '4')
+    output, _ = process.communicate(timeout=150)
+    assert process.returncode == 0, output
+    assert 'untrained weights made by rule' in ' '.join(output.split())
+    assert 'ticks without a plan' in output
+    figures = json.loads((tmp_path / 'summary.json').read_text())
+    assert figures['commands_received'] > 50
+    assert figures['inferences'] >= 1
+    assert set(figures['input_rates_hz']) == {'rgb_main', 'rgb_left', 'rgb_under', 'base', 'arm'}
+    picture = cv2.imread(str(tmp_path / 'demo.png'))
+    assert picture.shape[1] >= 1000
+    assert 'Traceback' not in (tmp_path / 'act_node.log').read_text()
+
+
+def test_ctrl_c_ends_all_of_it(demo, tmp_path):
+    process = demo()
+    log = tmp_path / 'act_node.log'
+    wait_until(lambda: log.exists() and 'simulation only' in log.read_text(), 60, 'the node')
+    started = children(process)
+    assert len(started) == 2
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert 'Traceback' not in output
+    for pid in started:
+        wait_until(lambda pid=pid: not Path(f'/proc/{pid}').exists(), 10, f'{pid} to end')
+
+
+def test_its_checkpoint_is_one_like_any_other(tmp_path):
+    task = load_task()
+    policy = load_policy(write_demo_checkpoint(tmp_path, task), device='cpu')
+    assert policy.task.cameras == task.cameras
+    assert policy.task.image_size == (480, 640)
+    assert (policy.state_dim, policy.action_dim) == (17, 16)
