@@ -149,8 +149,11 @@ class ControlLoop:
         return self._asked
 
     def command(self) -> Command | None:
-        """The command of this tick, or None: no plan yet, none that covers it, or stopped."""
-        if not self._planned or self._stopped:
+        """The command of this tick, or None: no plan yet, none that covers it, or stopped.
+
+        None as well if a new episode has been asked for meanwhile, in another thread.
+        """
+        if not self._planned or self._stopped or self._episode_wanted:
             return None
         if self._watchdog.expired(self._watch):
             log.warning('no commands: the newest observation behind them is too old')

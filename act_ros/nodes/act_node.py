@@ -73,15 +73,16 @@ class ActNode(LifecycleNode):
         self._last_failure = ''
         self._report = Report(self.get_fully_qualified_name())
 
+        self._jumps = self.get_clock().create_jump_callback(
+            ANY_JUMP, post_callback=self._on_jump
+        )
+        # From here on the node can be destroyed, also where a parameter does not fit.
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset', self._on_reset)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_second, clock=self._steady)
-        self._jumps = self.get_clock().create_jump_callback(
-            ANY_JUMP, post_callback=self._on_jump
-        )
         self._autostart = self.get_parameter('autostart').value
         log.warning('no command limits yet: simulation only')
 

@@ -117,7 +117,10 @@ def test_a_chunk_in_flight_from_another_episode_is_dropped():
     loop = make_loop()
     loop.begin_tick(0)
     request = loop.request(snapshot(0))
+    loop.accept(Arrival(request, chunk_of(0)))
+    assert loop.command() is not None
     loop.new_episode()
+    assert loop.command() is None
     assert loop.begin_tick(5 * TICK) == 0
     assert not loop.accept(Arrival(request, chunk_of(0)))
     assert loop.command() is None
