@@ -95,12 +95,9 @@ class Service:
     def run(self) -> None:
         values, task = resolve(self.arguments)
         from act_ros.bridge.server import PolicyServer
-        from act_ros.policy import Rollout, load_policy
+        from act_ros.policy import Rollout, load_policy, set_torch_threads
 
-        if values['torch_threads']:
-            import torch
-
-            torch.set_num_threads(values['torch_threads'])
+        set_torch_threads(values['torch_threads'])
         policy = load_policy(
             values['ckpt_dir'],
             device=values['device'],

@@ -15,7 +15,8 @@ import yaml
 from act_ros.errors import ParameterError, shorten
 
 # Declared by rclpy itself.
-FOREIGN_PREFIXES = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
+FOREIGN = ('use_sim_time', 'start_type_description_service')
+FOREIGN_PREFIXES = ('qos_overrides./clock.', 'qos_overrides./parameter_events.')
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def check_names(names: object) -> None:
     :raises ParameterError: naming the first unknown one and the nearest known.
     """
     for name in names:
-        if name in PARAMETERS or name.startswith(FOREIGN_PREFIXES):
+        if name in (*PARAMETERS, *FOREIGN) or name.startswith(FOREIGN_PREFIXES):
             continue
         near = difflib.get_close_matches(name, PARAMETERS, n=1)
         hint = f'; did you mean {near[0]!r}?' if near else ''

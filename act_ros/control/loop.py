@@ -6,7 +6,8 @@ the request is handed on; synchronously the request is answered and accepted fir
 (the node, the evaluator, a test) decides where time and inference come from.
 
 Until a stop policy with limits exists, a loop whose observations are older than the time-out
-is silent, and begins a new episode by itself when a valid observation is back.
+is silent, and begins a new episode by itself when a valid observation is back, however long
+that took.
 """
 
 import logging
@@ -18,7 +19,7 @@ from act_ros.control.clock import StepClock
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import UncoveredStepError
 from act_ros.observation import Snapshot
-from act_ros.policy import ActionSource, TemporalAggregator, make_action_source, query_interval
+from act_ros.policy import ActionSource, make_action_source, query_interval
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ class ControlLoop:
         self._clock = StepClock(rate)
         self._watchdog = Watchdog(command_timeout)
         self.episode = 0
-        self.uncovered_ticks = 0
+        self.ticks_without_plan = 0  # after the first command
+        self._commanded = False
         self._begin_episode()
 
     def new_episode(self) -> None:
@@ -93,8 +95,7 @@ class ControlLoop:
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""
-        if isinstance(self.source, TemporalAggregator):
-            self.source.decay = decay
+        self.source.decay = decay
 
     def begin_tick(self, now: int, watch: int | None = None) -> int:
         """Begin a tick.
@@ -153,6 +154,13 @@ class ControlLoop:
 
         None as well if a new episode has been asked for meanwhile, in another thread.
         """
+        command = self._planned_command()
+        self._commanded |= command is not None
+        if command is None and self._commanded:
+            self.ticks_without_plan += 1
+        return command
+
+    def _planned_command(self) -> Command | None:
         if not self._planned or self._stopped or self._episode_wanted:
             return None
         if self._watchdog.expired(self._watch):
@@ -162,7 +170,6 @@ class ControlLoop:
         try:
             action = self.source.action(self.step)
         except UncoveredStepError:
-            self.uncovered_ticks += 1
             return None
         return Command(self.step, action, self.source.steps(self.step))
 

@@ -3,11 +3,9 @@
 import gc
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -19,6 +17,7 @@ from std_srvs.srv import Trigger
 
 from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError, ParameterError
+from act_ros.nodes.checks import WARM_PASSES, check_task, slowest_pass, warn_of_latency
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.declare import check_change, declare_parameters, read_parameters
 from act_ros.nodes.diagnostics import Report
@@ -26,13 +25,18 @@ from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.messages import JointCommandBuilder
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.observation import ObservationStore
-from act_ros.policy import Policy, Rollout, load_policy, query_interval
+from act_ros.policy import (
+    Policy,
+    Rollout,
+    load_policy,
+    query_interval,
+    set_torch_threads,
+)
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-WARM_PASSES = 5
 
 # Best effort matches any publisher; of an image only the newest is of use.
 INPUT_QOS = QoSProfile(
@@ -55,6 +59,17 @@ class AbandonedError(ActError):
     """The process ends; what was running is left behind."""
 
 
+class InputsError(ActError):
+    """Inputs are missing or wrong.
+
+    :ivar names: of those inputs; what is said of them changes from second to second.
+    """
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__('; '.join(faults.values()))
+        self.names = frozenset(faults)
+
+
 class ActNode(LifecycleNode):
     """Cameras and joint states in, commands out.
 
@@ -68,9 +83,12 @@ class ActNode(LifecycleNode):
         self._policy: SharedPolicy | None = None
         self._store: ObservationStore | None = None
         self._controller: Controller | None = None
+        # Held while the controller is begun or taken away: the signal watcher may do the latter.
+        self._switching = threading.Lock()
         self._server: PolicyServer | None = None
+        self._rollout: Rollout | None = None
         self._entities: list[Callable[[], None]] = []
-        self._last_failure = ''
+        self._last_failure: object = None
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -104,8 +122,9 @@ class ActNode(LifecycleNode):
             self._activate()
         except Exception as error:
             self._explain('not activated', error)
+            self._stop_controller()
             return FAILURE
-        self._last_failure = ''
+        self._last_failure = None
         self._autostart = False  # who deactivates later on does not want it back by itself
         log.info('active')
         return SUCCESS
@@ -155,24 +174,24 @@ class ActNode(LifecycleNode):
         synchronous = settings['inference'] == 'synchronous'
 
         def load() -> tuple[SharedPolicy, float]:
-            if settings['torch_threads']:
-                torch.set_num_threads(settings['torch_threads'])
+            set_torch_threads(settings['torch_threads'])
             policy = self._load(
                 settings['ckpt_dir'],
                 device=settings['device'],
                 ckpt_name=settings['ckpt_name'],
                 task=task,
             )
-            _check_task(task, policy.task)
+            check_task(task, policy.task)
             query_interval(
                 policy.chunk_size, settings['temporal_aggregation'], settings['query_every']
             )
             policy.warm_up()
-            return SharedPolicy(policy), _slowest_pass(policy)
+            return SharedPolicy(policy), slowest_pass(policy)
 
         shared, latency = self._abandonable(load)
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
         tick = 1 / settings['control_rate']
+        warn_of_latency(settings, latency, shared.policy.chunk_size * tick)
         if synchronous and not self._simulated and latency > tick / 2:
             raise ParameterError(
                 f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
@@ -205,9 +224,9 @@ class ActNode(LifecycleNode):
         if self._simulated and self.get_clock().now().nanoseconds == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
         if faults:
-            raise ActError('; '.join(faults.values()))
+            raise InputsError(faults)
         settings = {**self._settings, 'decay': self.get_parameter('decay').value}
-        self._controller = Controller(
+        controller = Controller(
             settings,
             clock=self.get_clock(),
             simulated=self._simulated,
@@ -217,23 +236,28 @@ class ActNode(LifecycleNode):
             publish=self._commands_out.publish,
             publish_tick=self._tick_out.publish if self._tick_out else None,
         )
-        self._controller.start()
+        with self._switching:
+            if self._ending.is_set():
+                raise AbandonedError('the process ends')
+            self._controller = controller
+            controller.start()
 
     def _serve(self, settings: dict[str, object]) -> None:
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
-        rollout = Rollout(
+        self._rollout = Rollout(
             self._policy.guest(),
             temporal_aggregation=settings['temporal_aggregation'],
             query_every=settings['query_every'],
             decay=settings['decay'],
         )
-        self._server = PolicyServer(rollout, settings['zmq_endpoint'])
+        self._server = PolicyServer(self._rollout, settings['zmq_endpoint'])
         self._server_thread = threading.Thread(target=self._server.run, name='zmq', daemon=True)
         self._server_thread.start()
         log.info('serving ZMQ on %s', self._server.endpoint)
 
     def _stop_controller(self) -> None:
-        controller, self._controller = self._controller, None
+        with self._switching:
+            controller, self._controller = self._controller, None
         if controller is not None:
             # The tick itself takes a millisecond; what takes longer is a pass inside it.
             controller.stop(timeout=0.08)
@@ -245,10 +269,10 @@ class ActNode(LifecycleNode):
             self._server.stop()
             # The port shall be free for the next configuration; a pass that takes longer for
             # a client is abandoned.
-            self._server_thread.join(timeout=1.0)
+            self._server_thread.join(timeout=0.0 if self._ending.is_set() else 1.0)
         while self._entities:
             self._entities.pop()()
-        self._policy = self._store = self._server = None
+        self._policy = self._store = self._server = self._rollout = None
         gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------
@@ -265,9 +289,9 @@ class ActNode(LifecycleNode):
         self._diagnostics.publish(message)
         if self._autostart and not self._ending.is_set():
             label = self._state_machine.current_state[1]
-            if label == 'unconfigured' and self.trigger_configure() == SUCCESS:
-                label = 'inactive'
-            if label == 'inactive':
+            if label == 'unconfigured':
+                self.trigger_configure()
+            elif label == 'inactive':  # a second later: the first inputs have come
                 self.trigger_activate()
 
     def _on_reset(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
@@ -289,15 +313,19 @@ class ActNode(LifecycleNode):
         if backward and self._store is not None:
             log.warning('the clock jumped by %.3f s: new episode', jump.delta.nanoseconds / 1e9)
             self._store.clear()
-        if self._controller is not None:
-            self._controller.clock_jumped(backward)
+        controller = self._controller
+        if controller is not None:
+            controller.clock_jumped(backward)
 
     def _on_set_parameters(self, changes: list[RosParameter]) -> object:
         result = check_change(changes, configured=self._policy is not None)
-        if result.successful and self._controller is not None:
-            for change in changes:
-                if change.name == 'decay':
-                    self._controller.loop.set_decay(float(change.value))
+        controller, rollout = self._controller, self._rollout
+        decays = [float(change.value) for change in changes if change.name == 'decay']
+        if result.successful and decays:
+            if controller is not None:
+                controller.loop.set_decay(decays[-1])
+            if rollout is not None:
+                rollout.set_decay(decays[-1])
         return result
 
     # --- small parts -----------------------------------------------------------------------
@@ -341,32 +369,11 @@ class ActNode(LifecycleNode):
 
     def _explain(self, what: str, error: Exception) -> None:
         """Say why a transition failed: one line for a user's mistake, once while it repeats."""
-        if not isinstance(error, ActError):
-            log.error('%s', what, exc_info=error)
-        elif str(error) != self._last_failure and not isinstance(error, AbandonedError):
+        failure = (what, getattr(error, 'names', str(error)))
+        if failure == self._last_failure or isinstance(error, AbandonedError):
+            return
+        self._last_failure = failure
+        if isinstance(error, ActError):
             log.error('%s: %s', what, error)
-        self._last_failure = str(error)
-
-
-def _check_task(robot: Task, policy: Task) -> None:
-    """The robot's cameras must be those that the network was trained with.
-
-    :raises ParameterError: naming what differs.
-    """
-    for what, parameter in (('cameras', 'task.cameras'), ('image_size', 'task.image_size')):
-        found, expected = list(getattr(robot, what)), list(getattr(policy, what))
-        if found != expected:
-            raise ParameterError(
-                f'parameter {parameter!r} is {found}, but the checkpoint was trained with '
-                f'{expected}'
-            )
-
-
-def _slowest_pass(policy: Policy) -> float:
-    """The slowest of a few warm passes [s]."""
-    durations = []
-    for _ in range(WARM_PASSES):
-        started = time.perf_counter()
-        policy.warm_up()
-        durations.append(time.perf_counter() - started)
-    return max(durations)
+        else:
+            log.error('%s', what, exc_info=error)

@@ -1,23 +1,21 @@
 """One activation: the tick's thread around the control loop, from first to last command."""
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from sensor_msgs.msg import JointState
 
-from act_ros.control import Command, ControlLoop
+from act_ros.control import Arrival, Command, ControlLoop
 from act_ros.nodes.faults import FaultLog
 from act_ros.nodes.inference import InferenceThread, SharedPolicy, infer
 from act_ros.nodes.messages import JointCommandBuilder, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
 from act_ros.observation import ObservationStore, Snapshot
-
-log = logging.getLogger(__name__)
 
 
 class Controller:
@@ -70,7 +68,8 @@ class Controller:
         )
         self.inference = None if self._synchronous else InferenceThread(policy)
         self.faults = FaultLog()
-        self._failures = FaultLog()
+        self._inference_faults = FaultLog()
+        self._tick_faults = FaultLog()
         self.ticks = 0
         self.published = 0
         self.jitter: deque[float] = deque(maxlen=1500)  # publishing against the grid [s]
@@ -103,8 +102,10 @@ class Controller:
     def _guarded_tick(self, now: int) -> None:
         try:
             self._tick(now)
-        except Exception:  # no command comes of it; the next tick is another chance
-            log.exception('the control tick failed')
+        except Exception as error:  # no command comes of it; the next tick is another chance
+            self._tick_faults.failed('the control tick', error)
+        else:
+            self._tick_faults.failed('the control tick', None)
 
     def _tick(self, now: int) -> None:
         steady = time.monotonic_ns()
@@ -120,8 +121,8 @@ class Controller:
             command = self.loop.command()
             self._send(command, now)
         else:
-            for arrival, failure in self.inference.arrivals():
-                self._accept(arrival, failure)
+            for answer in self.inference.arrivals():
+                self._accept(*answer)
             command = self.loop.command()
             self._send(command, now)
             snapshot = self._look()
@@ -131,27 +132,37 @@ class Controller:
         if self._publish_tick is not None:
             stamps = snapshot.stamps if snapshot is not None else {}
             stamp = self._clock.now().to_msg()
-            self._publish_tick(
-                tick_message(self.loop.step, self.loop.episode, stamps, command, stamp)
-            )
+            message = tick_message(self.loop.step, self.loop.episode, stamps, command, stamp)
+            self._put_on_wire(self._publish_tick, message)
 
     def _look(self) -> Snapshot | None:
         snapshot, faults = self._store.snapshot(self._clock.now().nanoseconds)
         self.faults.update(faults)
         return snapshot
 
-    def _accept(self, arrival: object, failure: str | None) -> None:
-        self._failures.update({} if failure is None else {'inference': failure})
+    def _accept(self, arrival: Arrival, failure: Exception | None) -> None:
+        self._inference_faults.failed('inference', failure)
         self.loop.accept(arrival)
 
     def _send(self, command: Command | None, due: int) -> None:
         if command is None:
             return
         message = self._commands.build(command.action, self._clock.now().to_msg())
-        with self._wire:
-            if self._stopped:
-                return
-            self._publish(message)
+        if not self._put_on_wire(self._publish, message):
+            return
         self.published += 1
         if not self._simulated:
             self.jitter.append((time.monotonic_ns() - due) / 1e9)
+
+    def _put_on_wire(self, publish: Callable[[Any], None], message: object) -> bool:
+        """Publish, unless the controller has been stopped meanwhile."""
+        with self._wire:
+            if not self._stopped:
+                publish(message)
+            return not self._stopped
+
+    @property
+    def conditions(self) -> list[str]:
+        """What is wrong now, one line each."""
+        logs = (self.faults, self._inference_faults, self._tick_faults)
+        return [text for log in logs for text in log.current.values()]

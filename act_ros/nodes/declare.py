@@ -42,6 +42,9 @@ def check_change(changes: list[RosParameter], configured: bool) -> SetParameters
     for change in changes:
         row = PARAMETERS.get(change.name)
         if row is None:
+            if configured and change.name == 'use_sim_time':
+                reason = "parameter 'use_sim_time' is fixed while configured: clean up first"
+                return SetParametersResult(successful=False, reason=reason)
             continue
         try:
             row.check(_value(change))

@@ -1,5 +1,6 @@
 """What the node says of itself once a second on `/diagnostics`."""
 
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -21,6 +22,7 @@ class Report:
     def __init__(self, name: str) -> None:
         self._name = name
         self._seen: dict[str, int] = {}
+        self._since = time.monotonic()
 
     def message(
         self,
@@ -37,8 +39,8 @@ class Report:
             values |= self._rates(store)
         if controller is not None:
             values |= _control(controller)
-            if faults := controller.faults.current:
-                level, text = DiagnosticStatus.WARN, '; '.join(faults.values())
+            if conditions := controller.conditions:
+                level, text = DiagnosticStatus.WARN, '; '.join(conditions)
         if server is not None:
             values |= {'zmq_requests': server.requests, 'zmq_errors': server.errors}
         status = DiagnosticStatus(
@@ -49,11 +51,13 @@ class Report:
         return message
 
     def _rates(self, store: ObservationStore) -> dict[str, object]:
-        received, before = dict(store.received), self._seen
-        self._seen = received
+        now, received = time.monotonic(), dict(store.received)
+        seconds, before = now - self._since, self._seen
+        self._since, self._seen = now, received
         # A store of another configuration counts from zero again.
         return {
-            f'rate/{name}': max(0, count - before.get(name, 0)) for name, count in received.items()
+            f'rate/{name}': round(max(0, count - before.get(name, 0)) / seconds, 1)
+            for name, count in received.items()
         }
 
 
@@ -61,7 +65,7 @@ def _control(controller: Controller) -> dict[str, object]:
     values = {
         'ticks': controller.ticks,
         'commands': controller.published,
-        'ticks_without_plan': controller.loop.uncovered_ticks,
+        'ticks_without_plan': controller.loop.ticks_without_plan,
         **_percentiles('tick_jitter', controller.jitter),
     }
     if controller.inference is not None:

@@ -14,11 +14,21 @@ import time
 from collections.abc import Callable
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from act_ros.errors import ActError
+
+ROS_ERRORS = (
+    rclpy_implementation.RCLError,
+    rclpy_implementation.RCLInvalidROSArgsError,
+    rclpy_implementation.UnknownROSArgsError,
+    ParameterException,
+    NameValidationException,
+)
 
 
 def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
@@ -39,12 +49,8 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     try:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = make()
-    except ActError as error:
-        print(f'error: {error}', file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    except Exception as error:
-        # What rcl says of a malformed parameter file or argument is the user's to mend.
+    except (ActError, *ROS_ERRORS) as error:
+        # What rcl says of a malformed parameter file or argument is the user's to mend, too.
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
@@ -69,7 +75,7 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1
-        os.write(wake_write, b'\0')
+    os.write(wake_write, b'\0')  # also where no signal has ended the spinning
     watcher.join()
     time.sleep(0.05)  # the last message is on its way
     node.destroy_node()

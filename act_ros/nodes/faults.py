@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Mapping
 
+from act_ros.errors import ActError
+
 log = logging.getLogger(__name__)
 
 # A condition that comes and goes within this time is one condition.
@@ -19,6 +21,18 @@ class FaultLog:
     def __init__(self) -> None:
         self.current: dict[str, str] = {}
         self._last_seen: dict[str, float] = {}
+
+    def failed(self, name: str, error: Exception | None) -> None:
+        """Take the outcome of something that may fail, with the traceback where it is a fault.
+
+        A user's mistake explains itself in one line.
+        """
+        if error is None:
+            self.update({})
+            return
+        if name not in self._last_seen and not isinstance(error, ActError):
+            log.error('%s failed', name, exc_info=error)
+        self.update({name: f'{name}: {" ".join(str(error).split()) or type(error).__name__}'})
 
     def update(self, faults: Mapping[str, str]) -> None:
         """Take the conditions of now."""

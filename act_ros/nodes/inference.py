@@ -1,7 +1,6 @@
 """Inference beside the tick: a thread with a one-place mailbox, and turns at the model."""
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -10,18 +9,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from act_ros.control import Arrival, Request
-from act_ros.errors import ActError
 from act_ros.policy import Policy
 from act_ros.task import Task
 
-log = logging.getLogger(__name__)
-
 
 class SharedPolicy:
-    """One loaded model for the robot and its guests: one pass at a time, the robot's first.
+    """One loaded model for the robot and its guests: one pass at a time, in turns.
 
     An asynchronous robot always wants the next pass, so a guest who waited during one of them
-    goes before the next: neither starves, and the robot waits for one pass at most.
+    goes before the next: neither starves, and the robot waits for one pass at most. Of two who
+    wait for a free model the one who was not served last is first.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -31,13 +28,15 @@ class SharedPolicy:
         self._waiting = {True: 0, False: 0}  # the robot, the guests
         self._last_was_robot = False
 
-    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`Policy.predict` for the robot."""
-        with self._turn(robot=True):
+    def predict(
+        self, qpos: np.ndarray, images: Mapping[str, np.ndarray], *, robot: bool = True
+    ) -> np.ndarray:
+        """`Policy.predict` for the robot, or for a guest."""
+        with self._turn(robot):
             return self.policy.predict(qpos, images)
 
     def guest(self) -> 'GuestPolicy':
-        """The same model for someone who waits for the robot."""
+        """The same model for someone who takes turns with the robot."""
         return GuestPolicy(self)
 
     @contextlib.contextmanager
@@ -69,21 +68,17 @@ class GuestPolicy:
         self.chunk_size = shared.policy.chunk_size
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`Policy.predict`, when the robot does not need the model."""
-        with self._shared._turn(robot=False):
-            return self._shared.policy.predict(qpos, images)
+        """`Policy.predict`, when it is a guest's turn."""
+        return self._shared.predict(qpos, images, robot=False)
 
 
-def infer(policy: SharedPolicy, request: Request) -> tuple[Arrival, str | None]:
-    """Answer a request; a failed one has no chunk and one line that says why."""
+def infer(policy: SharedPolicy, request: Request) -> tuple[Arrival, Exception | None]:
+    """Answer a request; a failed one has no chunk, and the reason: the loop outlives it."""
     snapshot = request.snapshot
     try:
         return Arrival(request, policy.predict(snapshot.qpos, snapshot.images())), None
-    except ActError as error:
-        return Arrival(request, None), str(error)
-    except Exception as error:  # the robot's loop outlives a fault of the network
-        log.exception('inference failed')
-        return Arrival(request, None), f'{type(error).__name__}: {error}'
+    except Exception as error:
+        return Arrival(request, None), error
 
 
 class InferenceThread:
@@ -97,7 +92,7 @@ class InferenceThread:
         self._mail: Request | None = None
         self._changed = threading.Condition()
         self._closed = False
-        self._done: deque[tuple[Arrival, str | None]] = deque()
+        self._done: deque[tuple[Arrival, Exception | None]] = deque()
         self.durations: deque[float] = deque(maxlen=512)  # [s]
         self.count = 0
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
@@ -109,7 +104,7 @@ class InferenceThread:
             self._mail = request
             self._changed.notify()
 
-    def arrivals(self) -> Iterator[tuple[Arrival, str | None]]:
+    def arrivals(self) -> Iterator[tuple[Arrival, Exception | None]]:
         """What has been answered since the last call."""
         while self._done:
             yield self._done.popleft()

@@ -15,10 +15,16 @@ from act_ros.task import QUANTITIES, Task
 class JointCommandBuilder:
     """Actions to one JointState: joints by name, in the order in which the task names them.
 
-    :raises TaskError: a quantity that some joints have and others lack.
+    :raises TaskError: several sources, or a quantity that some joints have and others lack.
     """
 
     def __init__(self, task: Task) -> None:
+        sources = sorted({entry.source for entry in task.action})
+        if len(sources) > 1:
+            raise TaskError(
+                f'task.action names the sources {", ".join(sources)}, but one JointState goes '
+                f'to one source'
+            )
         self._task = task
         self.joints = list(dict.fromkeys(entry.name for entry in task.action))
         place = {(e.name, e.quantity): i for i, e in enumerate(task.action)}

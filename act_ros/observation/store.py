@@ -32,8 +32,11 @@ class Snapshot:
 
     @property
     def age(self) -> int:
-        """Age when taken [ns]: an observation is as old as its oldest input."""
-        return self.taken - min(self.stamps.values())
+        """Age when taken [ns]: an observation is as old as its oldest input.
+
+        A stamp in the future, of a clock that is a little ahead, makes it no younger than now.
+        """
+        return max(0, self.taken - min(self.stamps.values()))
 
     def images(self) -> dict[str, np.ndarray]:
         """Decode every frame, camera name to (H, W, 3) uint8 RGB."""

@@ -11,6 +11,8 @@ from act_ros.errors import UncoveredStepError
 class ActionSource(Protocol):
     """Chunks in, marked with the step of their observation; the action of a step out."""
 
+    decay: float
+
     def add(self, chunk: np.ndarray, step: int) -> None: ...
 
     def action(self, step: int) -> np.ndarray: ...
@@ -49,6 +51,7 @@ class TemporalAggregator:
 
     @property
     def decay(self) -> float:
+        """Of the weights; a new one counts at once. May be set from any thread."""
         return self._decay
 
     @decay.setter
@@ -113,6 +116,7 @@ class ChunkPlayer:
     def __init__(self, chunk_size: int, action_dim: int) -> None:
         self.chunk_size = chunk_size
         self._shape = (chunk_size, action_dim)
+        self.decay = 0.0  # means nothing here: a chunk alone has no weights
         self.reset()
 
     def reset(self) -> None:

@@ -17,6 +17,8 @@ from detr import DETRVAE
 
 log = logging.getLogger(__name__)
 
+_TORCH_THREADS = torch.get_num_threads()
+
 Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
 
 
@@ -177,6 +179,11 @@ def load_policy(
         checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target,
     )  # fmt: skip
     return Policy(checkpoint, task, target)
+
+
+def set_torch_threads(count: int) -> None:
+    """Let torch compute with that many CPU threads; 0 = its own choice."""
+    torch.set_num_threads(count or _TORCH_THREADS)
 
 
 def _resolve_device(name: str) -> torch.device:

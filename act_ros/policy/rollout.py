@@ -60,6 +60,10 @@ class Rollout:
         self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
         self.step = 0
 
+    def set_decay(self, decay: float) -> None:
+        """Take another decay at once; without aggregation it means nothing."""
+        self._source.decay = decay
+
     def reset(self) -> None:
         """Begin a new episode at step 0."""
         self._source.reset()

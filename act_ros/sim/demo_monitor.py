@@ -1,6 +1,7 @@
 """What the demonstration sees of the robot and the node: commands, states, diagnostics."""
 
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import rclpy
@@ -9,25 +10,24 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from act_ros.config import task_file
 from act_ros.nodes.topics import camera_topics, state_topics
 from act_ros.observation import decode_image, stamp_ns
-from act_ros.parameters import read_parameter_file
 from act_ros.task import Task
 
 
 class Monitor(Node):
     """Listens beside the node.
 
+    :param task: the robot's.
+    :param settings: parameters of the task file: the topics.
     :ivar commands: stamp [s], positions, velocities of each command.
     :ivar states: stamp [s] and positions of the arm, of some states.
     :ivar report: the node's newest diagnostics, by name.
     :ivar pictures: one frame a camera, once taken.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, settings: Mapping[str, object]) -> None:
         super().__init__('demo_monitor')
-        settings = read_parameter_file(task_file(task.name))
         self.task = task
         self.joints = list(dict.fromkeys(entry.name for entry in task.action))
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []

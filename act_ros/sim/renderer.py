@@ -185,11 +185,11 @@ class Renderer:
         colours = self._shade(ordered, normals[ordered], centroids[ordered], turn)
 
         on_panel = np.count_nonzero(mesh.layer[mesh.face_solid[ordered]] <= scene.DECAL_LAYER)
-        # The edges of the panel's tiles lie in one plane and meet: smoothing them would cost
-        # twice the time of filling them, and shows least.
-        self._fill(image, ordered[:on_panel], colours[:on_panel], outlines, cv2.LINE_8)
+        # Edges are not smoothed: that would double the time of filling, and cost more than it
+        # shows beside a network that waits for the processor.
+        self._fill(image, ordered[:on_panel], colours[:on_panel], outlines)
         self._draw_shadow(image, vertices, pixels, turn)
-        self._fill(image, ordered[on_panel:], colours[on_panel:], outlines, cv2.LINE_AA)
+        self._fill(image, ordered[on_panel:], colours[on_panel:], outlines)
         return image
 
     def _canvas(self, out: Image | None) -> Image:
@@ -262,12 +262,12 @@ class Renderer:
         return colours / np.sqrt(np.sqrt(1.0 + np.square(np.square(colours / 262.0))))
 
     def _fill(self, image: Image, faces: NDArray[np.intp], colours: FloatArray,
-              outlines: NDArray[np.int32], line: int) -> None:
+              outlines: NDArray[np.int32]) -> None:
         """Paint faces in the order given; colours (N, 3), outlines of all faces in a row."""
         starts = self._mesh.corner_starts[faces].tolist()
         ends = self._mesh.corner_starts[faces + 1].tolist()
         for start, end, colour in zip(starts, ends, colours.tolist(), strict=True):
-            cv2.fillConvexPoly(image, outlines[start:end], colour, line, _SHIFT)
+            cv2.fillConvexPoly(image, outlines[start:end], colour, cv2.LINE_8, _SHIFT)
 
     def _draw_shadow(self, image: Image, vertices: FloatArray, pixels: NDArray[np.int32],
                      turn: FloatArray) -> None:
@@ -294,7 +294,7 @@ class Renderer:
         dark = np.zeros(region.shape[:2], dtype=np.uint8)
         for start, end in mesh.casters:
             hull = cv2.convexHull(shadows[start:end])
-            cv2.fillConvexPoly(dark, hull, _SHADOW, cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(dark, hull, _SHADOW, cv2.LINE_8, _SHIFT)
         on_panel = np.zeros_like(dark)
         cv2.fillConvexPoly(on_panel, outline - origin, 255, cv2.LINE_8, _SHIFT)
         dark = cv2.min(dark, on_panel)

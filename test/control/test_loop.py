@@ -74,7 +74,7 @@ def test_each_command_is_the_formula_over_the_chunks_that_had_arrived(latency, d
 def test_a_chunk_that_covers_less_than_the_latency_leaves_ticks_without_a_plan():
     loop = make_loop(command_timeout=5.0)
     commands = [command for _, command in run(loop, range(100), latency=7)]
-    assert loop.uncovered_ticks > 0
+    assert loop.ticks_without_plan > 0
     assert any(command is not None for command in commands[40:])
     assert loop.episode == 1
 
@@ -164,7 +164,7 @@ def test_aggregation_off_asynchronously_asks_before_the_plan_runs_out(latency):
     assert all(commands[tick] is not None for tick in range(latency, 80))
     sources = [int(commands[tick].chunk_steps[0]) for tick in range(latency, 80)]
     assert sorted(set(sources)) == list(range(0, max(sources) + 1, K - latency))
-    assert loop.uncovered_ticks == 0
+    assert loop.ticks_without_plan == 0
 
 
 def test_aggregation_off_a_failed_inference_is_asked_for_again():

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip('rclpy', reason='rclpy is not importable')
 
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_DOMAIN_ID'] = str(101 + os.getpid() % 100)
+os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
 
 from act_ros.nodes.dds import use_profile
 from test.nodes.graph import Graph

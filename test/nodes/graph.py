@@ -15,7 +15,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -42,11 +44,6 @@ TRANSITIONS = {
     'deactivate': Transition.TRANSITION_DEACTIVATE,
     'cleanup': Transition.TRANSITION_CLEANUP,
 }
-
-
-def to_stamp(nanoseconds: int) -> dict[str, int]:
-    sec, nanosec = divmod(nanoseconds, 1_000_000_000)
-    return {'sec': sec, 'nanosec': nanosec}
 
 
 class Tick:
@@ -94,7 +91,7 @@ class Graph:
         self._clients = {
             kind: node.create_client(kind, f'/act/{name}')
             for kind, name in ((ChangeState, 'change_state'), (GetState, 'get_state'),
-                               (Trigger, 'reset'))
+                               (Trigger, 'reset'), (SetParameters, 'set_parameters'))
         }  # fmt: skip
         self.image_size = (120, 160)
         self.robot = np.zeros(17)
@@ -136,8 +133,8 @@ class Graph:
 
     def _publish_joints(self, source, names, positions, velocities, stamp) -> None:
         message = JointState(name=names)
-        message.position, message.velocity = map(list, (map(float, positions), velocities))
-        message.velocity = [float(v) for v in velocities]
+        message.position = [float(x) for x in positions]
+        message.velocity = [float(x) for x in velocities]
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         self._states[source].publish(message)
 
@@ -147,7 +144,7 @@ class Graph:
     def stream(
         self, *, cameras=TASK.cameras, qpos: Callable[[int], np.ndarray] | None = None
     ) -> threading.Event:
-        """Publish inputs 50 times a second until the event returned is set.
+        """Publish inputs some 100 times a second until the event returned is set.
 
         :param cameras: those that are published.
         :param qpos: from a stamp [ns]; zeros by default.
@@ -191,6 +188,13 @@ class Graph:
 
     def reset(self) -> Trigger.Response:
         return self.call(Trigger, Trigger.Request())
+
+    def set_parameter(self, name: str, value: float | bool) -> str:
+        """Set a parameter of the node; the reason why it refused, or nothing."""
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        result = self.call(SetParameters, request).results[0]
+        return '' if result.successful else result.reason
 
     def matched(self) -> bool:
         """Whether the node hears every input."""

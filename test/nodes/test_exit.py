@@ -1,7 +1,6 @@
 """Ctrl-C in any state: exit code 0 within two seconds; a user's mistake: one line."""
 
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_unconfigured_and_without_a_trace_in_shared_memory(tmp_path, ckpt, numbe
 
 def test_while_python_is_still_importing(tmp_path, ckpt):
     with run_node(tmp_path, ckpt) as node:
-        # Torch is being imported once its libraries are mapped; long before anything is logged.
+        # Torch comes after numpy, and takes seconds.
         maps = Path(f'/proc/{node.process.pid}/maps')
         wait_until(lambda: 'numpy' in maps.read_text(), 20, 'numpy to be mapped')
         ended(node)
@@ -66,8 +65,9 @@ def test_during_an_asynchronous_pass(graph, tmp_path, ckpt):
         node.wait_for('passing slowly')
         before = len(graph.commands)
         wait_until(lambda: len(graph.commands) > before + 5, 10, 'commands beside the pass')
+        stopped = graph.now()
         ended(node)
-        assert graph.commands
+        assert max(graph.command_stamps()) - stopped < 0.1e9
 
 
 def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
@@ -75,7 +75,6 @@ def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
     parameters = {'autostart': True, 'inference': 'synchronous', 'use_sim_time': True}
     with slowly(tmp_path, ckpt, environment, **parameters) as node:
         graph.stream()
-        started = time.monotonic()
 
         def slow() -> bool:
             graph.publish_clock(graph.now())
@@ -83,7 +82,6 @@ def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
 
         wait_until(slow, 60, f'a slow pass: {node.log}')
         ended(node)
-        assert time.monotonic() > started
 
 
 @pytest.mark.parametrize(

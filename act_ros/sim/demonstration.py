@@ -1,0 +1,135 @@
+"""The demonstration: the main job on the simulated robot, as processes over DDS.
+
+Writes a demonstration checkpoint, starts the simulated robot and the ACT node, shows what they
+do in a live table, and ends with a summary and a picture. Ctrl-C ends all of it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import rclpy
+from rich.console import Console
+from rich.live import Live
+
+from act_ros.config import CONFIG_DIR, load_task, task_file
+from act_ros.errors import ActError
+from act_ros.nodes.dds import use_profile
+from act_ros.parameters import read_parameter_file
+from act_ros.sim import demo_report
+from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from act_ros.sim.demo_monitor import Monitor
+from act_ros.task import Task
+
+START_TIMEOUT = 90.0  # loading and warming up may take as long on a busy machine [s]
+
+
+def run(task_name: str, seconds: float, out: Path) -> None:
+    """Run for a while and write `summary.json` and `demo.png`.
+
+    :param task_name: name of a shipped task, or the path of its YAML.
+    :param seconds: from the first command on.
+    :param out: folder of the results and logs.
+    :raises ActError: one of the processes ended, or no command came.
+    """
+    # From here on there is something to end in order: each of these becomes a KeyboardInterrupt.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    console = Console()
+    task = load_task(task_name)
+    checkpoint = write_demo_checkpoint(out / 'ckpt', task)
+    console.print(
+        f'[bold]demonstration checkpoint[/] {checkpoint}: '
+        f'[yellow]untrained weights made by rule, it has learnt nothing[/]'
+    )
+    # A domain of its own, on this machine only: another demo or robot is not disturbed.
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    use_profile()
+    parameters = ['--params-file', str(task_file(task_name))]
+    parameters += ['--params-file', str(CONFIG_DIR / 'demo.yaml')]
+    programs = {
+        'sim_robot': ['act_ros.sim.sim_robot', '--ros-args', *parameters],
+        'act_node': [
+            'act_ros.nodes.main', '--ros-args', *parameters, '-p', f'ckpt_dir:={checkpoint}',
+        ],
+    }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(_process(name, command, out))
+            for name, command in programs.items()
+        }
+        monitor = stack.enter_context(_monitoring(task, task_file(task_name)))
+        _watch(console, monitor, processes, seconds, out)
+        monitor.finish(timeout=5.0)
+    summary = demo_report.summary(monitor)
+    (out / 'summary.json').write_text(json.dumps(summary, indent=2))
+    demo_report.picture(monitor, task, out / 'demo.png')
+    console.print(demo_report.summary_table(summary))
+    console.print(f'[bold]picture[/] {out / "demo.png"}   [bold]logs[/] {out}/*.log')
+
+
+def _watch(
+    console: Console,
+    monitor: Monitor,
+    processes: dict[str, subprocess.Popen],
+    seconds: float,
+    out: Path,
+) -> None:
+    """Show the live table until enough commands have been seen."""
+    deadline = time.monotonic() + START_TIMEOUT
+    shown = 0.0
+    with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
+        while monitor.elapsed < seconds:
+            monitor.spin(0.1)
+            for name, process in processes.items():
+                if process.poll() is not None:
+                    raise ActError(
+                        f'{name} ended with code {process.returncode}; see {out / f"{name}.log"}'
+                    )
+            if not monitor.commands and time.monotonic() > deadline:
+                raise ActError(
+                    f'no command within {START_TIMEOUT:g} s; see {out / "act_node.log"}'
+                )
+            if console.is_terminal and time.monotonic() - shown > 0.5:
+                shown = time.monotonic()
+                live.update(demo_report.live_table(monitor, seconds), refresh=True)
+    if not console.is_terminal:
+        console.print(demo_report.live_table(monitor, seconds))
+
+
+@contextlib.contextmanager
+def _process(name: str, command: list[str], out: Path) -> Iterator[subprocess.Popen]:
+    """A child with its log in a file, ended whatever happens here."""
+    with (out / f'{name}.log').open('w') as log:
+        # A group of its own: Ctrl-C comes to the demo alone, which ends its children in order.
+        process = subprocess.Popen(
+            [sys.executable, '-m', *command],
+            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def _monitoring(task: Task, parameters: Path) -> Iterator[Monitor]:
+    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    monitor = Monitor(task, read_parameter_file(parameters))
+    try:
+        yield monitor
+    finally:
+        monitor.destroy_node()
+        rclpy.try_shutdown()

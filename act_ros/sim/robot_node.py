@@ -1,0 +1,165 @@
+"""The simulated robot on ROS topics, named as the task file names them."""
+
+import array
+import os
+import signal
+import threading
+import time
+import traceback
+from itertools import cycle
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image, JointState
+
+from act_ros.errors import ActError
+from act_ros.nodes.dds import use_profile
+from act_ros.nodes.declare import declare_parameters, read_parameters
+from act_ros.nodes.exit import run_node
+from act_ros.nodes.logs import log_to_ros
+from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.sim.renderer import Renderer
+from act_ros.sim.robot import SimulatedRobot
+from act_ros.sim.scene import Camera, default_cameras
+from act_ros.task import Task
+
+CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
+STATE_RATE = 100.0  # joint states a second [Hz]
+BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
+
+FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class SimRobot(Node):
+    """Publishes three rendered cameras and base and arm states; follows joint commands."""
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__('sim_robot', **kwargs)
+        declare_parameters(self)
+        settings = read_parameters(self)
+        task = Task.from_parameters(settings)
+        joints = list(dict.fromkeys(entry.name for entry in task.action))
+        try:
+            self._robot = SimulatedRobot(joints)
+            self._lock = threading.Lock()
+            cameras = default_cameras(task.cameras)
+        except ValueError as error:
+            raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
+
+        size = task.image_size
+        topics = camera_topics(settings, task)
+        self._views = cycle(
+            [
+                _View(self.create_publisher(Image, topics[name], FRAMES_QOS), camera, size)
+                for name, camera in cameras.items()
+            ]
+        )
+        arm = task.action[0].source
+        self._states = {
+            source: self.create_publisher(JointState, topic, 1)
+            for source, topic in state_topics(settings, task).items()
+        }
+        base = next((source for source in self._states if source != arm), None)
+        self._arm, self._base = self._states.get(arm), self._states.get(base)
+        self._complained = False
+        self.create_subscription(JointState, settings['command_topic'], self._on_command, 1)
+
+        # One camera at a time: their stamps differ by a third of a frame, the load does not.
+        self._jobs = (
+            (1 / STATE_RATE, self._publish_states),
+            (1 / (CAMERA_RATE * len(cameras)), self._publish_frame),
+        )
+        self._ended = threading.Event()
+        # A thread of its own: timers in the executor would cost more than the physics.
+        self._thread = threading.Thread(target=self._run, name='robot', daemon=True)
+        self._thread.start()
+
+    def halt(self) -> None:
+        """Stop publishing, from any thread."""
+        self._ended.set()
+        self._thread.join(timeout=0.3)
+
+    def _run(self) -> None:
+        """Do the jobs until halted; a robot that fails says so and ends its process."""
+        try:
+            self._do_jobs()
+        except Exception:
+            self.get_logger().error(f'the simulated robot failed:\n{traceback.format_exc()}')
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _do_jobs(self) -> None:
+        """Do each job at its rate, in steady time; what comes late is not made up for."""
+        due = [time.monotonic()] * len(self._jobs)
+        while not self._ended.wait(max(0.0, min(due) - time.monotonic())):
+            for i, (period, job) in enumerate(self._jobs):
+                now = time.monotonic()
+                if now >= due[i]:
+                    job()
+                    due[i] += period * ((now - due[i]) // period + 1)
+
+    def _on_command(self, message: JointState) -> None:
+        try:
+            places = [message.name.index(joint) for joint in self._robot.joint_names]
+            positions, velocities = np.array(message.position), np.array(message.velocity)
+            with self._lock:
+                self._robot.command(
+                    time.monotonic(), positions[places], velocities[places]
+                )
+        except (ValueError, IndexError) as error:
+            if not self._complained:
+                self._complained = True
+                self.get_logger().warning(f'command not taken: {error}')
+
+    def _publish_frame(self) -> None:
+        next(self._views).publish(self._robot, self.get_clock().now().to_msg())
+
+    def _publish_states(self) -> None:
+        robot = self._robot
+        with self._lock:
+            robot.advance(time.monotonic())
+        stamp = self.get_clock().now().to_msg()
+        states = (
+            (self._arm, robot.joint_names, robot.positions, robot.velocities),
+            (
+                self._base,
+                BASE_AXES,
+                np.concatenate((robot.base_position, robot.base_orientation)),
+                np.concatenate((robot.base_linear_velocity, robot.base_angular_velocity)),
+            ),
+        )
+        for publisher, names, positions, velocities in states:
+            if publisher is not None:
+                message = JointState(name=names, position=positions, velocity=velocities)
+                message.header.stamp = stamp
+                publisher.publish(message)
+
+
+class _View:
+    """One camera: its picture is drawn into the message that is published."""
+
+    def __init__(self, publisher: Publisher, camera: Camera, size: tuple[int, int]) -> None:
+        height, width = size
+        # rclpy takes an array of bytes as it is; of bytes it would look at each.
+        data = array.array('B', bytes(height * width * 3))
+        self._publisher = publisher
+        self._renderer = Renderer(camera, height, width)
+        self._pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
+        self._message = Image(
+            height=height, width=width, encoding='rgb8', step=width * 3, data=data
+        )
+        self._message.header.frame_id = f'{camera.name}_optical_frame'
+
+    def publish(self, robot: SimulatedRobot, stamp: Time) -> None:
+        self._renderer.render(robot, out=self._pixels)
+        self._message.header.stamp = stamp
+        self._publisher.publish(self._message)
+
+
+def run() -> int:
+    """Run the simulated robot until a signal and return the exit code."""
+    use_profile()
+    log_to_ros('sim_robot')
+    return run_node(SimRobot, SimRobot.halt)
