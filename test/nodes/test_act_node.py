@@ -223,7 +223,7 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
     graph, tmp_path
 ):
     folder = tmp_path / 'ckpt'
-    k = 40
+    k = 100
     write_random(folder, small_config(chunk_size=k), image_size=[120, 160])
     environment = {'PASS_SECONDS': '0.2'}  # ten ticks
     history = {}
