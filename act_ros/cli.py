@@ -1,5 +1,6 @@
 """What the command lines share: logging, one-line errors, and a stop by signal."""
 
+import importlib.util
 import logging
 import os
 import signal
@@ -19,6 +20,17 @@ def exit_at_once() -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(0))
+
+
+def require_ros(program: str) -> None:
+    """End with one line where the ROS 2 client library is not installed or not sourced."""
+    if importlib.util.find_spec('rclpy') is None:
+        print(
+            f'{program}: error: no rclpy; source your ROS 2 distribution '
+            f'(/opt/ros/.../setup.bash), or run `make setup` and use .venv/bin/{program}',
+            file=sys.stderr,
+        )
+        sys.exit(USER_ERROR)
 
 
 def run(program: str, main: Callable[[], None]) -> int:

@@ -12,6 +12,7 @@ from act_ros import cli
 def main() -> int:
     """Run the ACT node until a signal."""
     cli.exit_at_once()
+    cli.require_ros('act_node')
     from act_ros.nodes.act_node import ActNode
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.exit import run_node

@@ -11,6 +11,7 @@ from act_ros import cli
 def main() -> int:
     """Run the simulated robot until a signal and return the exit code."""
     cli.exit_at_once()
+    cli.require_ros('sim_robot')
     from act_ros.sim.robot_node import run
 
     return run()
