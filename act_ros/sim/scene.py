@@ -263,7 +263,7 @@ def _ring(axis: str, along: float, centre: tuple[float, float], radii: tuple[flo
 
 def _tube(frame: int, material: Material, axis: str, span: tuple[float, float],
           radii: tuple[float, float], centre: tuple[float, float] = (0.0, 0.0),
-          caps: tuple[bool, bool] = (True, True), sides: int = 12, bias: float = 0.0) -> Solid:
+          caps: tuple[bool, bool] = (True, True), sides: int = 10, bias: float = 0.0) -> Solid:
     """:return: a cylinder or cone frustum along an axis, with a radius for either end."""
     return _loft(
         frame, OBJECT_LAYER, material,
@@ -360,17 +360,17 @@ def _arm() -> list[Solid]:
     j1, j2, j3, j4, j5, j6 = range(FIRST_JOINT, FIRST_JOINT + 6)
     shoulder = _JOINTS[0][0][:2]
     return [
-        _tube(BASE, GRAPHITE, 'z', (0.09, 0.13), (0.13, 0.11), shoulder, _LAST, 16),
-        _tube(BASE, ORANGE, 'z', (0.13, 0.20), (0.092, 0.092), shoulder, _LAST, 16),
-        _tube(j1, ALUMINIUM, 'z', (0.02, 0.09), (0.085, 0.075), (0.0, 0.0), _OPEN, 16),
-        _tube(j1, ORANGE, 'y', (-0.085, 0.075), (0.082, 0.082), (0.14, 0.0), _FIRST, 16),
-        _tube(j1, GRAPHITE, 'y', (-0.10, -0.085), (0.064, 0.070), (0.14, 0.0), _FIRST, 16),
-        _tube(j2, ALUMINIUM, 'y', (0.075, 0.185), (0.080, 0.072), (0.0, 0.0), _LAST, 16),
+        _tube(BASE, GRAPHITE, 'z', (0.09, 0.13), (0.13, 0.11), shoulder, _LAST, 12),
+        _tube(BASE, ORANGE, 'z', (0.13, 0.20), (0.092, 0.092), shoulder, _LAST, 12),
+        _tube(j1, ALUMINIUM, 'z', (0.02, 0.09), (0.085, 0.075), (0.0, 0.0), _OPEN, 12),
+        _tube(j1, ORANGE, 'y', (-0.085, 0.075), (0.082, 0.082), (0.14, 0.0), _FIRST, 12),
+        _tube(j1, GRAPHITE, 'y', (-0.10, -0.085), (0.064, 0.070), (0.14, 0.0), _FIRST, 12),
+        _tube(j2, ALUMINIUM, 'y', (0.075, 0.185), (0.080, 0.072), (0.0, 0.0), _LAST, 12),
         _tube(j2, ALUMINIUM, 'x', (0.05, 0.15), (0.060, 0.055), (0.13, 0.0), _OPEN),
         _tube(j2, ORANGE, 'x', (0.13, 0.19), (0.061, 0.061), (0.13, 0.0), _OPEN, bias=0.01),
         _tube(j3, ALUMINIUM, 'x', (0.02, 0.20), (0.054, 0.048), (0.0, 0.0), _OPEN),
         _box(j3, GRAPHITE, (0.06, -0.022, 0.040), (0.17, 0.022, 0.066), bias=0.02),
-        _tube(j3, ORANGE, 'y', (-0.065, 0.070), (0.070, 0.070), (0.0, 0.25), _LAST, 16),
+        _tube(j3, ORANGE, 'y', (-0.065, 0.070), (0.070, 0.070), (0.0, 0.25), _LAST, 12),
         _tube(j3, GRAPHITE, 'y', (0.070, 0.084), (0.058, 0.050), (0.0, 0.25), _LAST),
         _tube(j4, ALUMINIUM, 'y', (-0.175, -0.065), (0.060, 0.068), (0.0, 0.0), _FIRST),
         _tube(j4, ALUMINIUM, 'x', (0.04, 0.13), (0.050, 0.047), (-0.13, 0.0), _OPEN),
