@@ -142,14 +142,17 @@ class _View:
 
     def __init__(self, publisher: Publisher, camera: Camera, size: tuple[int, int]) -> None:
         height, width = size
-        # rclpy takes an array of bytes as it is; of bytes it would look at each.
-        data = array.array('B', bytes(height * width * 3))
         self._publisher = publisher
         self._renderer = Renderer(camera, height, width)
-        self._pixels = np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
         self._message = Image(
-            height=height, width=width, encoding='rgb8', step=width * 3, data=data
+            height=height,
+            width=width,
+            encoding='rgb8',
+            step=width * 3,
+            data=array.array('B', bytes(height * width * 3)),
         )
+        # A view of the message's own bytes: what it was given it may have copied.
+        self._pixels = np.frombuffer(self._message.data, np.uint8).reshape(height, width, 3)
         self._message.header.frame_id = f'{camera.name}_optical_frame'
 
     def publish(self, robot: SimulatedRobot, stamp: Time) -> None:
