@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -121,13 +122,28 @@ class Task:
         """The sources of joint states, in the order in which qpos first names them."""
         return tuple(dict.fromkeys(entry.source for entry in self.state))
 
+    @property
+    def joints(self) -> list[str]:
+        """The joints of the action, in the order in which it first names them."""
+        return list(dict.fromkeys(entry.name for entry in self.action))
+
+    @cached_property
+    def state_units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and offset of each state entry, (state_dim,) each."""
+        return _scale_and_offset(self.state)
+
+    @cached_property
+    def action_units(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scale and offset of each action entry, (action_dim,) each."""
+        return _scale_and_offset(self.action)
+
     def to_robot(self, action: np.ndarray) -> np.ndarray:
         """Convert an action from the policy's units to the robot's.
 
         :param action: (..., action_dim), policy units.
         :returns: (..., action_dim) float64, rad, rad/s or as the robot's driver defines.
         """
-        scale, offset = _scale_and_offset(self.action)
+        scale, offset = self.action_units
         return (np.asarray(action, dtype=np.float64) - offset) / scale
 
 

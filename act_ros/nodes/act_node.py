@@ -220,9 +220,10 @@ class ActNode(LifecycleNode):
         gc.freeze()
 
     def _activate(self) -> None:
-        _, faults = self._store.snapshot(self.get_clock().now().nanoseconds)
-        if self._simulated and self.get_clock().now().nanoseconds == 0:
+        now = self.get_clock().now().nanoseconds
+        if self._simulated and now == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
+        _, faults = self._store.snapshot(now)
         if faults:
             raise InputsError(faults)
         settings = {**self._settings, 'decay': self.get_parameter('decay').value}

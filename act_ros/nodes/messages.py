@@ -26,7 +26,7 @@ class JointCommandBuilder:
                 f'to one source'
             )
         self._task = task
-        self.joints = list(dict.fromkeys(entry.name for entry in task.action))
+        self.joints = task.joints
         place = {(e.name, e.quantity): i for i, e in enumerate(task.action)}
         self._columns = {}
         for quantity in QUANTITIES:

@@ -20,8 +20,7 @@ class StateReader:
 
     def __init__(self, task: Task) -> None:
         self._size = task.state_dim
-        self._scale = np.array([entry.scale for entry in task.state])
-        self._offset = np.array([entry.offset for entry in task.state])
+        self._scale, self._offset = task.state_units
         self._entries = {
             source: [(i, e) for i, e in enumerate(task.state) if e.source == source]
             for source in task.sources

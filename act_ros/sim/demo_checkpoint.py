@@ -109,7 +109,7 @@ def _smooth_queries(steps: int, hidden: int) -> np.ndarray:
 
 
 def _statistics(task: Task) -> dict[str, np.ndarray]:
-    home = dict(zip(dict.fromkeys(e.name for e in task.action), HOME, strict=True))
+    home = dict(zip(task.joints, HOME, strict=True))
 
     def mean(entry: object) -> float:
         return home.get(entry.name, 0.0) if entry.quantity == 'position' else 0.0

@@ -29,7 +29,7 @@ class Monitor(Node):
     def __init__(self, task: Task, settings: Mapping[str, object]) -> None:
         super().__init__('demo_monitor')
         self.task = task
-        self.joints = list(dict.fromkeys(entry.name for entry in task.action))
+        self.joints = task.joints
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.states: list[tuple[float, np.ndarray]] = []
         self.report: dict[str, str] = {}

@@ -41,9 +41,8 @@ class SimRobot(Node):
         declare_parameters(self)
         settings = read_parameters(self)
         task = Task.from_parameters(settings)
-        joints = list(dict.fromkeys(entry.name for entry in task.action))
         try:
-            self._robot = SimulatedRobot(joints)
+            self._robot = SimulatedRobot(task.joints)
             self._lock = threading.Lock()
             cameras = default_cameras(task.cameras)
         except ValueError as error:

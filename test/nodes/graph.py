@@ -31,7 +31,7 @@ from test.waiting import wait_until
 
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
-JOINTS = list(dict.fromkeys(entry.name for entry in TASK.action))
+JOINTS = TASK.joints
 BASE = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
 STATES = {
     State.PRIMARY_STATE_UNCONFIGURED: 'unconfigured',

@@ -19,7 +19,7 @@ from test.waiting import wait_until
 
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
-JOINTS = list(dict.fromkeys(entry.name for entry in TASK.action))
+JOINTS = TASK.joints
 
 
 @pytest.fixture
