@@ -103,6 +103,7 @@ class Service:
             device=values['device'],
             ckpt_name=values['ckpt_name'],
             task=task,
+            colour_order=values['colour_order'],
         )
         rollout = Rollout(
             policy,

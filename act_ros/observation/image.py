@@ -1,14 +1,17 @@
 """From an undecoded image message to RGB.
 
-Messages are read by the fields of sensor_msgs/Image (height, width, encoding, step, data), so
-those of rclpy and those read from a bag serve alike.
+Messages are read by the fields of sensor_msgs/Image (height, width, encoding, step, data) or
+CompressedImage (format, data), so those of rclpy and those read from a bag serve alike.
 """
 
+from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 
 from act_ros.errors import ObservationError
+from act_ros.observation.compressed import compressed_size, decode_compressed
 
 # encoding -> (bytes a pixel, which of them are R, G, B)
 _CHANNELS = {
@@ -18,26 +21,34 @@ _CHANNELS = {
     'bgra8': (4, slice(2, None, -1)),
     'mono8': (1, [0, 0, 0]),
 }
+# OpenCV names a pattern by its second row's second and third pixel, ROS by the first two rows.
+_BAYER = {
+    'bayer_rggb8': cv2.COLOR_BayerBG2RGB,
+    'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
+    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB,
+    'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
+}
+ENCODINGS = (*_CHANNELS, *_BAYER)
 
 
 def check_image(message: Any, image_size: tuple[int, int]) -> None:
     """Refuse a frame that cannot be decoded to the policy's size, without decoding it.
 
-    :param message: a sensor_msgs/Image.
+    :param message: a sensor_msgs/Image or CompressedImage.
     :param image_size: height and width that the policy needs [px].
     :raises ObservationError: naming what was found and expected.
     """
-    if message.encoding not in _CHANNELS:
+    if hasattr(message, 'format'):
+        _check_size(compressed_size(message.data), image_size)
+        return
+    if message.encoding not in ENCODINGS and _cv_bridge() is None:
         raise ObservationError(
-            f'encoding {message.encoding!r} is not supported; expected {", ".join(_CHANNELS)}'
+            f'encoding {message.encoding!r} is not supported; expected {", ".join(ENCODINGS)}, '
+            f'or install cv_bridge, which knows more'
         )
-    found = (message.height, message.width)
-    if found != tuple(image_size):
-        raise ObservationError(
-            f'{found[0]}x{found[1]} pixels, expected {image_size[0]}x{image_size[1]} '
-            f'(the policy never resizes)'
-        )
-    row = message.width * _CHANNELS[message.encoding][0]
+    _check_size((message.height, message.width), image_size)
+    depth = _CHANNELS.get(message.encoding, (1, None))[0]
+    row = message.width * depth
     step = message.step or row
     if step < row or len(message.data) < step * (message.height - 1) + row:
         raise ObservationError(
@@ -49,13 +60,61 @@ def check_image(message: Any, image_size: tuple[int, int]) -> None:
 def decode_image(message: Any) -> np.ndarray:
     """Decode a frame that `check_image` accepts.
 
-    :param message: a sensor_msgs/Image.
+    :param message: a sensor_msgs/Image or CompressedImage.
     :returns: (H, W, 3) uint8 RGB, a view of the message's bytes where the layout allows it.
+    :raises ObservationError: a compressed frame is damaged, or cannot be converted.
     """
-    depth, channels = _CHANNELS[message.encoding]
-    height, row = message.height, message.width * depth
-    step = message.step or row
+    if hasattr(message, 'format'):
+        return decode_compressed(message.data)
+    if message.encoding in _CHANNELS:
+        depth, channels = _CHANNELS[message.encoding]
+        rows = _rows(message, depth)
+        return rows.reshape(message.height, message.width, depth)[..., channels]
+    if message.encoding in _BAYER:
+        return cv2.cvtColor(np.ascontiguousarray(_rows(message, 1)), _BAYER[message.encoding])
+    return _convert(message)
+
+
+def _rows(message: Any, depth: int) -> np.ndarray:
+    """The rows' bytes without their padding, a view."""
+    row = message.width * depth
     data = np.frombuffer(message.data, dtype=np.uint8)
     # The last row need not be padded, so rows are laid out by stride, not by reshape.
-    rows = np.lib.stride_tricks.as_strided(data, (height, row), (step, 1), writeable=False)
-    return rows.reshape(height, message.width, depth)[..., channels]
+    return np.lib.stride_tricks.as_strided(
+        data, (message.height, row), (message.step or row, 1), writeable=False
+    )
+
+
+def _check_size(found: tuple[int, int], image_size: tuple[int, int]) -> None:
+    if found != tuple(image_size):
+        raise ObservationError(
+            f'{found[0]}x{found[1]} pixels, expected {image_size[0]}x{image_size[1]} '
+            f'(the policy never resizes)'
+        )
+
+
+@cache
+def _cv_bridge() -> Any | None:
+    """The converter of further encodings, where ROS brings it."""
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        return None
+    return CvBridge()
+
+
+def _convert(message: Any) -> np.ndarray:
+    try:
+        bridge = _cv_bridge()
+        dtype, channels = bridge.encoding_to_dtype_with_channels(message.encoding)
+        row = message.width * channels * np.dtype(dtype).itemsize
+        if message.step not in (0, row):
+            # The one of PyPI does not look at it and would shear the picture.
+            raise ValueError(f'rows of {row} bytes are padded to {message.step}')
+        return bridge.imgmsg_to_cv2(message, 'rgb8')
+    except Exception as error:  # of its own kinds, of OpenCV's, and of Python's
+        reason = ' '.join(str(error).split())[:200]
+        raise ObservationError(
+            f'encoding {message.encoding!r} cannot be converted ({reason}); expected one of '
+            f'{", ".join(ENCODINGS)}'
+        ) from None

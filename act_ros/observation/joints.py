@@ -1,71 +1,105 @@
-"""Assemble qpos from joint states, by joint name."""
+"""Values of entries from the messages of their sources."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from act_ros.errors import ObservationError
-from act_ros.task import Task
+from act_ros.observation.odometry import OdometryReader
+from act_ros.task import Entry
 
 
 class StateReader:
-    """Reads the task's state entries out of JointState messages.
+    """Reads entries out of the messages of their sources.
 
-    Where each entry stands in its message is looked up once a layout: robots repeat the same
-    names in the same order.
-
-    :param task: names the entries, in the order of qpos.
+    :param entries: in the order in which their values are wanted.
+    :param kinds: source to 'JointState' (where it is absent) or 'Odometry'.
+    :param twist_frame: of the velocities of an Odometry, see `OdometryReader`.
+    :raises TaskError: an entry that its source's type cannot have.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._size = task.state_dim
-        self._scale, self._offset = task.state_units
-        self._entries = {
-            source: [(i, e) for i, e in enumerate(task.state) if e.source == source]
-            for source in task.sources
-        }
-        self._layouts: dict[str, tuple[list[str], list]] = {}
+    def __init__(
+        self, entries: Sequence[Entry], kinds: Mapping[str, str] = {}, twist_frame: str = ''
+    ) -> None:
+        self._entries = tuple(entries)
+        self._parts: list[tuple[str, list[int], JointReader | OdometryReader]] = []
+        for source in dict.fromkeys(entry.source for entry in entries):
+            slots = [i for i, entry in enumerate(entries) if entry.source == source]
+            mine = [entries[i] for i in slots]
+            reader = (
+                OdometryReader(source, mine, twist_frame)
+                if kinds.get(source) == 'Odometry'
+                else JointReader(source, mine)
+            )
+            self._parts.append((source, slots, reader))
 
-    def read(self, messages: Mapping[str, Any]) -> np.ndarray:
-        """Assemble qpos.
+    def read(self, messages: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, str]]:
+        """The values, and what is wrong with them.
 
-        :param messages: source to sensor_msgs/JointState (name, position, velocity).
-        :returns: (state_dim,) float32, in the policy's units.
-        :raises ObservationError: naming the source and joint at fault.
+        :param messages: source to message.
+        :returns: (n,) float64 in the robot's units, and by source one line for each fault,
+            with which the values mean nothing.
         """
-        values = np.empty(self._size)
-        for source, entries in self._entries.items():
-            message = messages[source]
-            for quantity, slots, columns in self._layout(source, message.name):
-                data = getattr(message, quantity)
-                if len(data) != len(message.name):
-                    raise ObservationError(
-                        f'{source}: {len(message.name)} joint names but {len(data)} values in '
-                        f'{quantity}'
-                    )
-                values[slots] = np.asarray(data)[columns]
-            for i, entry in entries:
-                if not np.isfinite(values[i]):
-                    raise ObservationError(f'{entry} is {values[i]}, expected a number')
-        return (values * self._scale + self._offset).astype(np.float32)
+        values, faults = np.empty(len(self._entries)), {}
+        for source, slots, reader in self._parts:
+            try:
+                values[slots] = reader.read(messages[source])
+            except ObservationError as error:
+                faults[source] = str(error)
+                values[slots] = np.nan
+        if not np.isfinite(values).all():
+            for i in np.flatnonzero(~np.isfinite(values)):
+                entry = self._entries[i]
+                faults.setdefault(entry.source, f'{entry} is {values[i]}, expected a number')
+        return values, faults
 
-    def _layout(self, source: str, names: list[str]) -> list:
-        """[(quantity, where in qpos, where in the message)] for messages with these names."""
-        known = self._layouts.get(source)
-        if known is None or known[0] != names:
-            known = (list(names), self._find(source, list(names)))
-            self._layouts[source] = known
-        return known[1]
 
-    def _find(self, source: str, names: list[str]) -> list:
+class JointReader:
+    """Reads entries out of a JointState by joint name.
+
+    Where each stands in the message is looked up once a layout: robots repeat the same names
+    in the same order.
+
+    :param source: for errors.
+    :param entries: whose values are wanted.
+    """
+
+    def __init__(self, source: str, entries: Sequence[Entry]) -> None:
+        self._source = source
+        self._entries = entries
+        self._names: list[str] | None = None
+        self._columns: list[tuple[str, list[int], list[int]]] = []
+
+    def read(self, message: Any) -> np.ndarray:
+        """The entries' values, (n,) float64, robot units.
+
+        :raises ObservationError: a joint is missing or listed twice, or has no value.
+        """
+        if self._names != message.name:
+            names = list(message.name)
+            self._columns, self._names = self._find(names), names
+        values = np.empty(len(self._entries))
+        for quantity, slots, places in self._columns:
+            data = getattr(message, quantity)
+            if len(data) != len(message.name):
+                raise ObservationError(
+                    f'{self._source}: {len(message.name)} joint names but {len(data)} values in '
+                    f'{quantity}'
+                )
+            values[slots] = np.asarray(data)[places]
+        return values
+
+    def _find(self, names: list[str]) -> list[tuple[str, list[int], list[int]]]:
+        """Where the entries stand in messages with these names: (quantity, entries, places)."""
         columns: dict[str, tuple[list[int], list[int]]] = {}
-        for i, entry in self._entries[source]:
+        for i, entry in enumerate(self._entries):
             count = names.count(entry.name)
             if count != 1:
                 what = 'is missing' if count == 0 else f'is listed {count} times'
                 raise ObservationError(
-                    f'joint {entry.name!r} of {source!r} {what} (found: {", ".join(names)[:200]})'
+                    f'joint {entry.name!r} of {self._source!r} {what} '
+                    f'(found: {", ".join(names)[:200]})'
                 )
             slots, places = columns.setdefault(entry.quantity, ([], []))
             slots.append(i)

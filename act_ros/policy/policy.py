@@ -31,8 +31,12 @@ class Policy:
     :ivar chunk_size: actions in a chunk.
     """
 
-    def __init__(self, checkpoint: Checkpoint, task: Task, device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, task: Task, device: torch.device, colour_order: str
+    ) -> None:
         self.task = task
+        # Frames come as RGB; a network that was trained on BGR reads them backwards.
+        self._channels = slice(None, None, -1 if colour_order == 'bgr' else 1)
         self.device = device
         self.chunk_size = checkpoint.config.chunk_size
         self.statistics = checkpoint.statistics
@@ -62,7 +66,7 @@ class Policy:
         statistics = self.statistics
         state = (np.asarray(qpos, np.float32) - statistics.qpos_mean) / statistics.qpos_std
         # One copy of each frame: the views that decoding hands over become one block here.
-        frames = np.stack([images[name] for name in self.task.cameras])
+        frames = np.stack([images[name][..., self._channels] for name in self.task.cameras])
 
         with torch.inference_mode():
             chunk = self._network(
@@ -141,6 +145,7 @@ def load_policy(
     precision: str = 'float32',
     ckpt_name: str = 'policy_best.ckpt',
     task: Task | None = None,
+    colour_order: str = 'rgb',
 ) -> Policy:
     """Load a checkpoint trained with the public ACT code.
 
@@ -150,10 +155,14 @@ def load_policy(
     :param ckpt_name: file name of the checkpoint.
     :param task: the robot's side of the interface; by default what `config.yaml` names. Where
         `config.yaml` gives cameras and image size, these are the network's and win.
+    :param colour_order: 'rgb' or 'bgr': channels of the images that the policy was trained
+        with. What is given to `predict` is RGB in either case.
     :raises ActError: one line that names the file, key or size at fault.
     """
     if precision != 'float32':
         raise CheckpointError(f'precision is {precision!r}, expected float32')
+    if colour_order not in ('rgb', 'bgr'):
+        raise CheckpointError(f'colour_order is {colour_order!r}, expected rgb or bgr')
     target = _resolve_device(device)
     checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
     task = _resolve_task(checkpoint.side, task)
@@ -178,7 +187,7 @@ def load_policy(
         'loaded %s: %s, hidden %d, chunk %d, on %s',
         checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target,
     )  # fmt: skip
-    return Policy(checkpoint, task, target)
+    return Policy(checkpoint, task, target, colour_order)
 
 
 def set_torch_threads(count: int) -> None:

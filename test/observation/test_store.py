@@ -1,11 +1,14 @@
 """One instant: complete, fresh, within skew; qpos by joint name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from act_ros.errors import TaskError
 from act_ros.observation import ObservationStore
 from act_ros.task import Entry, Task
-from test.messages import image, joints
+from test.messages import header, image, joints
 
 MS = 1_000_000
 NOW = 1_000_000 * MS
@@ -69,7 +72,7 @@ def test_joints_are_read_by_name_whatever_their_order_and_company():
     store.put('arm', joints(['z', 'b', 'y', 'a'], [9.0, 4.0, np.nan, 3.0], stamp=NOW), NOW)
     snapshot, _ = store.snapshot(NOW)
     np.testing.assert_allclose(snapshot.qpos[2:], [4.0, 7.0])
-    store.put('arm', joints(['a', 'b'], [5.0, 6.0], stamp=NOW), NOW)
+    store.put('arm', joints(['a', 'b'], [5.0, 6.0], stamp=NOW + 1), NOW)
     snapshot, _ = store.snapshot(NOW)
     np.testing.assert_allclose(snapshot.qpos[2:], [6.0, 11.0])
 
@@ -87,8 +90,9 @@ def test_joints_are_read_by_name_whatever_their_order_and_company():
 def test_joint_states_that_do_not_fit_are_named(message, text):
     store = make_store(stamp_source='receipt')
     fill(store)
+    message.header = header(NOW)
     store.put('arm', message, NOW)
-    assert text in faults(store)['qpos']
+    assert text in faults(store)['arm']
 
 
 def test_the_oldest_input_makes_the_age():
@@ -102,7 +106,7 @@ def test_the_oldest_input_makes_the_age():
 def test_stale_and_future_stamps_are_named_with_their_age():
     store = make_store()
     fill(store)
-    store.put('base', joints(['x'], [0.0], stamp=NOW - 101 * MS), NOW)
+    store.put('base', joints(['x'], [0.0], stamp=NOW - 101 * MS), NOW - 101 * MS)
     store.put('left', image(FRAME, stamp=NOW + 500 * MS), NOW)
     found = faults(store)
     assert found['base'] == 'base is stale: 0.101 s old, max_age 0.1 s'
@@ -115,14 +119,73 @@ def test_a_clock_a_little_ahead_makes_nothing_younger_than_now():
     assert store.snapshot(NOW)[0].age == 0
 
 
-def test_a_stamp_that_does_not_advance_ages():
-    store = make_store()
-    fill(store)
+@pytest.mark.parametrize('source', ['header', 'receipt'])
+def test_a_stamp_that_does_not_advance_ages(source):
+    store = make_store(stamp_source=source)
+    fill(store, stamp=NOW, receipt=NOW)
     for tick in range(1, 20):
         now = NOW + tick * 10 * MS
-        fill(store, stamp=now, receipt=now)
         store.put('left', image(FRAME, stamp=NOW), now)
-    assert 'stale' in faults(store, now)['left']
+        store.put('right', image(FRAME, stamp=now), now)
+    assert faults(store, now)['left'] == (
+        'left is frozen: 19 messages with the same stamp, 0.190 s old, max_age 0.1 s'
+    )
+    assert 'right' not in faults(store, now)
+    store.put('left', image(FRAME, stamp=now), now)
+    assert 'left' not in faults(store, now)
+
+
+def test_clocks_that_differ_are_told_with_the_offset():
+    store = make_store()
+    fill(store, stamp=NOW - 3012 * MS)
+    text = faults(store)['left']
+    assert 'stamped 3.012 s before it arrived' in text
+    assert 'stamp_source: receipt' in text
+
+
+def test_the_same_picture_for_too_long_is_frozen_if_that_is_asked_for():
+    patient, strict = make_store(), make_store(frozen_timeout=1.0)
+    moving = np.arange(72, dtype=np.uint8).reshape(4, 6, 3)
+    for tick in range(60):
+        now = NOW + tick * 20 * MS
+        for store in (patient, strict):
+            fill(store, stamp=now, receipt=now)
+            store.put('right', image(moving + tick, stamp=now + 1), now)
+    assert patient.snapshot(now)[1] == {}
+    assert faults(strict, now) == {
+        'left': 'left is frozen: the same picture for 1.2 s, frozen_timeout 1 s'
+    }
+    strict.put('left', image(moving, stamp=now + 1), now)
+    assert strict.snapshot(now)[1] == {}
+
+
+def test_measured_positions_are_those_of_the_action_in_the_robots_units():
+    store = make_store()
+    assert store.measured(NOW) == (None, 'arm has not arrived')
+    fill(store)
+    values, fault = store.measured(NOW)
+    assert fault is None
+    np.testing.assert_array_equal(values, [3.0])
+    # A camera may be missing, the arm must not be old.
+    store.clear()
+    store.put('arm', joints(['a', 'b'], [3.0, 4.0], stamp=NOW), NOW)
+    assert store.measured(NOW + 100 * MS)[1] is None
+    assert 'arm is stale' in store.measured(NOW + 101 * MS)[1]
+
+
+def test_a_joint_that_is_commanded_but_not_measured_is_refused():
+    task = replace(TASK, action=(Entry.parse('gripper/g/position'),))
+    with pytest.raises(TaskError, match='gripper/g/position is commanded but not measured'):
+        ObservationStore(task, max_age=0.1, max_skew=0.1)
+
+
+def test_ages():
+    store = make_store()
+    for camera in ('left', 'base', 'arm'):
+        store.put(camera, image(FRAME, stamp=NOW - 30 * MS), NOW)
+    ages = store.ages(NOW)
+    assert ages['right'] is None
+    assert ages['base'] == pytest.approx(0.03)
 
 
 def test_skew_between_cameras_is_named():
