@@ -17,6 +17,10 @@ class ParameterError(ActError):
     """A parameter is unknown, or its value is out of range or of the wrong type."""
 
 
+class LimitError(ActError):
+    """Limits are missing or contradict each other, or a joint stands outside them."""
+
+
 class ObservationError(ActError):
     """An input is missing, stale, malformed or not finite."""
 

@@ -16,7 +16,7 @@ from act_ros.errors import ParameterError, shorten
 
 # Declared by rclpy itself.
 FOREIGN = ('use_sim_time', 'start_type_description_service')
-FOREIGN_PREFIXES = ('qos_overrides./clock.', 'qos_overrides./parameter_events.')
+FOREIGN_PREFIXES = ('qos_overrides.',)
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ PARAMETERS = {
         Parameter('ckpt_dir', str, './ckpt', 'folder of the checkpoint and dataset_stats.pkl'),
         Parameter('ckpt_name', str, 'policy_best.ckpt', 'file name of the checkpoint'),
         Parameter('device', str, 'auto', 'auto, cpu, cuda or cuda:N'),
+        Parameter('colour_order', str, 'rgb', 'channel order that the policy was trained with',
+                  choices=('rgb', 'bgr')),
         Parameter('torch_threads', int, 0,
                   "CPU threads of the network; 0 = torch's own choice, one a core",
                   range=(0, 1024)),
@@ -91,23 +93,74 @@ PARAMETERS = {
         Parameter('inference', str, 'asynchronous',
                   'asynchronous: beside the tick; synchronous: inside it',
                   choices=('asynchronous', 'synchronous')),
+        # Observations.
         Parameter('stamp_source', str, 'header', "an input's age by its header or its receipt",
                   choices=('header', 'receipt')),
         Parameter('max_age', float, 0.1, 'oldest input an observation may have',
                   unit='s', range=(0.001, 60.0)),
         Parameter('max_skew', float, 0.05, 'largest difference between camera stamps',
                   unit='s', range=(0.0, 60.0)),
+        Parameter('frozen_timeout', float, 0.0,
+                  'a camera that sends the same bytes for longer is frozen; 0 = not looked at',
+                  unit='s', range=(0.0, 3600.0)),
+        Parameter('camera_topics', list, None,
+                  'one image topic a camera; default: CAMERA/image_raw'),
+        Parameter('camera_types', list, None,
+                  'Image or CompressedImage for each camera; default: Image',
+                  choices=('Image', 'CompressedImage')),
+        Parameter('state_topics', list, None,
+                  'one topic a source of qpos; default: SOURCE/joint_states'),
+        Parameter('state_types', list, None,
+                  'JointState or Odometry for each source of qpos; default: JointState',
+                  choices=('JointState', 'Odometry')),
+        Parameter('twist_frame', str, '',
+                  'frame in which the policy wants the velocity of an Odometry source: its '
+                  'frame_id or its child_frame_id'),
+        # What stops the commands, and what starts them again.
         Parameter('command_timeout', float, 0.5,
                   'commands end when the newest observation behind them is older',
                   unit='s', range=(0.01, 60.0)),
+        Parameter('stop_policy', str, 'hold',
+                  'hold: repeat the last command with zero velocity; silent: publish nothing',
+                  choices=('hold', 'silent')),
+        Parameter('recovery_window', float, 5.0,
+                  'a stop that lasts longer is ended by ~/reset only',
+                  unit='s', range=(0.0, 3600.0)),
+        Parameter('enable_topic', str, '',
+                  'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s'),
         Parameter('autostart', bool, False, 'configure and activate by itself, again each second'),
-        Parameter('camera_topics', list, None,
-                  'one image topic a camera; default: CAMERA/image_raw'),
-        Parameter('state_topics', list, None,
-                  'one JointState topic a source of qpos; default: SOURCE/joint_states'),
-        Parameter('command_topic', str, 'joint_commands', 'where commands go (JointState)'),
+        # Limits, in the robot's units; one value a joint, in the order in which the action first
+        # names them.
+        Parameter('position_min', list, None, 'lowest position of each joint of the action',
+                  element=float, live=True),
+        Parameter('position_max', list, None, 'highest position of each joint of the action',
+                  element=float, live=True),
+        Parameter('max_step', list, None, 'furthest that each joint may be sent in one tick',
+                  element=float, live=True),
+        Parameter('max_velocity', list, None, 'largest speed of each joint of the action',
+                  element=float, live=True),
+        Parameter('max_tracking_error', list, None,
+                  'a joint further from its command than this for 0.2 s stops the commands',
+                  element=float, live=True),
+        Parameter('unlimited', list, [],
+                  'entries of the action that may have no limits: infinite, or not given'),
+        Parameter('range_tolerance', float, 0.01,
+                  'a joint measured further outside its range refuses activation; at most its '
+                  'max_step counts', range=(0.0, 10.0), live=True),
+        Parameter('ramp_time', float, 1.0, 'from the pose there is to what the policy says',
+                  unit='s', range=(0.0, 60.0), live=True),
+        # What goes out.
+        Parameter('outputs', list, ['joint_commands JointState'],
+                  'TOPIC TYPE [PATTERN ...]: where commands go; TYPE is JointState, '
+                  'JointTrajectory, JointTrajectoryHorizon or Float64MultiArray, PATTERN selects '
+                  'entries of the action'),
+        Parameter('dry_run', bool, False, 'everything runs, commands go to ~/dry_run/TOPIC only'),
         Parameter('publish_tick', bool, False, 'publish ~/tick: what each command was made from'),
+        Parameter('publish_chunk', bool, False, 'publish ~/chunk: the newest plan'),
         Parameter('zmq_endpoint', str, '', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'"),
+        Parameter('realtime_priority', int, 0,
+                  'SCHED_FIFO priority of the control tick, where the system permits it; 0 = none',
+                  range=(0, 98)),
     )
 }  # fmt: skip
 

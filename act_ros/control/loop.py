@@ -1,13 +1,14 @@
-"""The control loop: (now, snapshot, arrived chunks) to a command or nothing.
+"""The control loop: (now, snapshot, arrived chunks) to a command, the stop message, or nothing.
 
 One tick is `begin_tick`, then in any order `accept` for each chunk that has arrived, `request`
 for what to infer from the snapshot, and `command`. Asynchronously the command is read before
 the request is handed on; synchronously the request is answered and accepted first. Who calls
 (the node, the evaluator, a test) decides where time and inference come from.
 
-Until a stop policy with limits exists, a loop whose observations are older than the time-out
-is silent, and begins a new episode by itself when a valid observation is back, however long
-that took.
+Commands end when the newest observation behind them is too old, when the caller forbids them,
+or when a joint does not follow. A stop ends with a new episode: by itself if good inputs are
+back within the recovery window, else, and always where a joint did not follow, by `new_episode`
+only.
 """
 
 import logging
@@ -16,10 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from act_ros.control.clock import StepClock
+from act_ros.control.tracking import TrackingMonitor
 from act_ros.control.watchdog import Watchdog
-from act_ros.errors import UncoveredStepError
+from act_ros.errors import LimitError, UncoveredStepError
 from act_ros.observation import Snapshot
 from act_ros.policy import ActionSource, make_action_source, query_interval
+from act_ros.safety import CommandLimiter, Limits
+from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +34,8 @@ class Request:
 
     episode: int
     step: int
-    observed: int  # when the observation was made, on the watchdog's clock [ns]
+    made: int  # when the observation was made, on the clock of steps [ns]
+    observed: int  # the same on the watchdog's clock [ns]
     snapshot: Snapshot
 
 
@@ -44,69 +49,125 @@ class Arrival:
 
 @dataclass(frozen=True)
 class Command:
-    """The action of one step, before any limit."""
+    """What is sent at one step.
+
+    :ivar action: (action_dim,) before any limit, policy units; None for the stop message.
+    :ivar chunk_steps: (n,) steps of the chunks it was blended from.
+    :ivar values: (action_dim,) float64 within the limits, robot units.
+    :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits.
+    """
 
     step: int
-    action: np.ndarray  # (action_dim,) float64, policy units
-    chunk_steps: np.ndarray  # (n,) steps of the chunks it was blended from
+    action: np.ndarray | None
+    chunk_steps: np.ndarray
+    values: np.ndarray
+    horizon: np.ndarray | None = None
 
 
 class ControlLoop:
     """Decides at each tick what is commanded and what is inferred.
 
-    Every method but `new_episode` and `set_decay` is called by the tick alone.
+    Every method but `new_episode`, `clock_jumped`, `set_decay` and `set_limits` is called by
+    the tick alone.
 
     :param chunk_size: actions in a chunk.
-    :param action_dim: numbers in an action.
-    :param rate: steps a second [Hz].
+    :param task: the action's entries and the rate of steps.
+    :param limits: on every command.
     :param command_timeout: commands end when the newest observation behind them is older [s].
+    :param stop_policy: 'hold' repeats the last command at rest, 'silent' says nothing.
+    :param recovery_window: a stop that lasts longer does not end by itself [s].
     :param temporal_aggregation: blend all chunks; False plays them in order.
     :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
     :param decay: of the aggregation's weights.
+    :param horizon: commands carry the coming ticks' values too.
+    :param follows: the robot follows the commands; False in a dry run.
     """
 
     def __init__(
         self,
         chunk_size: int,
-        action_dim: int,
+        task: Task,
+        limits: Limits,
         *,
-        rate: float,
         command_timeout: float,
+        stop_policy: str = 'hold',
+        recovery_window: float = 5.0,
         temporal_aggregation: bool = True,
         query_every: int = 0,
         decay: float = 0.01,
+        horizon: bool = False,
+        follows: bool = True,
     ) -> None:
         self.source: ActionSource = make_action_source(
-            chunk_size, action_dim, temporal_aggregation=temporal_aggregation, decay=decay
+            chunk_size, task.action_dim, temporal_aggregation=temporal_aggregation, decay=decay
         )
+        self.limiter = CommandLimiter(task, limits, task.rate)
+        self._task = task
+        self._tracking = TrackingMonitor(self.limiter.position_entries) if follows else None
         self._aggregated = temporal_aggregation
         self._every = query_interval(chunk_size, temporal_aggregation, query_every)
         self._chunk_size = chunk_size
-        self._clock = StepClock(rate)
+        self._clock = StepClock(task.rate)
+        self._timeout = command_timeout
         self._watchdog = Watchdog(command_timeout)
+        self._hold = stop_policy == 'hold'
+        self._window = round(recovery_window * 1e9)
+        self._horizon = horizon
+
         self.episode = 0
-        self.ticks_without_plan = 0  # after the first command
-        self._commanded = False
+        self.ticks_without_plan = 0  # in an episode that had begun to move
+        self.chunks_dropped = 0  # of an episode that is over
+        self.chunks_late = 0  # arrived when every step they cover was past
+        self.last_stop = ''  # why commands ended the last time
+        self._commanded = False  # in this activation
+        self._ended: int | None = None  # since when there are no commands [ns, clock of steps]
+        self._latched = False
+        self._wanted: str | None = None  # a new episode: '' if a person asked, else why
         self._begin_episode()
 
+    # --- from any thread -------------------------------------------------------------------
+
     def new_episode(self) -> None:
-        """Begin a new episode at the next tick. May be called from any thread."""
-        self._episode_wanted = True
+        """Begin a new episode at the next tick, whatever had stopped the last."""
+        self._wanted = ''
+
+    def clock_jumped(self, text: str) -> None:
+        """Time means something else now: what is planned ends, a new episode follows."""
+        self._wanted = self._wanted if self._wanted == '' else text
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""
         self.source.decay = decay
 
-    def begin_tick(self, now: int, watch: int | None = None) -> int:
+    def set_limits(self, limits: Limits) -> None:
+        """Take other limits at once.
+
+        :raises LimitError: the last command lies outside them; the old ones stay.
+        """
+        self.limiter.set_limits(limits)
+
+    # --- one tick --------------------------------------------------------------------------
+
+    def begin_tick(self, now: int, watch: int | None = None, veto: str | None = None) -> int:
         """Begin a tick.
 
         :param now: on the clock of steps [ns].
         :param watch: on the watchdog's clock [ns]; by default the same.
+        :param veto: why no commands are allowed now, or None.
         :returns: the step of this tick.
         """
-        if self._episode_wanted:
-            self._begin_episode()
         self._now, self._watch = now, now if watch is None else watch
+        if self._wanted is not None:
+            self._answer_wish()
+        if self._ended is None and not self._moving:
+            self._ended = now
+        self._veto = veto
+        if veto is not None:
+            # Who forbids and allows commands is there: a long veto needs no reset.
+            self._ended = now
+            self._stop(veto)
+        elif self._ended is not None and now - self._ended > self._window + self._timeout * 1e9:
+            self._latch('no good observation came within recovery_window')
         self.step = self._clock.step(now)
         return self.step
 
@@ -114,14 +175,18 @@ class ControlLoop:
         """Take in a chunk that has arrived; one of another episode is dropped."""
         request = arrival.request
         if request.episode != self.episode:
+            self.chunks_dropped += arrival.chunk is not None
             return False
         self._asked = None
         if arrival.chunk is None:
             self._next_query = self.step
             return False
+        if self._ended is not None and request.made - self._ended > self._window:
+            return False
         # With aggregation off: so early that the next chunk, taking as long as this one did, is
         # there before this one runs out.
         latency = self.step - request.step
+        self.chunks_late += latency >= self._chunk_size
         self._next_query = request.step + max(1, min(self._every, self._chunk_size - latency))
         self.source.add(arrival.chunk, request.step)
         self._watchdog.feed(request.observed)
@@ -133,9 +198,9 @@ class ControlLoop:
 
         :param snapshot: this tick's instant; None while inputs are missing or wrong.
         """
-        if snapshot is None:
+        if snapshot is None or self._latched or self._veto is not None:
             return None
-        if self._stopped:
+        if self.stopped:
             self._begin_episode()
             self.step = self._clock.step(self._now)
         observed = self._watch - snapshot.age
@@ -146,42 +211,171 @@ class ControlLoop:
                 self._watchdog.feed(observed)
             if self._asked is not None or self.step < self._next_query:
                 return None
-        self._asked = Request(self.episode, self.step, observed, snapshot)
+        made = self._now - snapshot.age
+        self._asked = Request(self.episode, self.step, made, observed, snapshot)
         return self._asked
 
-    def command(self) -> Command | None:
-        """The command of this tick, or None: no plan yet, none that covers it, or stopped.
+    def command(self, measured: np.ndarray | None) -> Command | None:
+        """The command of this tick, the stop policy's message, or None.
 
-        None as well if a new episode has been asked for meanwhile, in another thread.
+        :param measured: positions of the action's joints, in the order of
+            `limiter.position_entries`, robot units; None if they are not known.
         """
-        command = self._planned_command()
-        self._commanded |= command is not None
-        if command is None and self._commanded:
-            self.ticks_without_plan += 1
+        self._check_tracking(measured)
+        command = self._planned_command(measured)
+        if command is None:
+            self.ticks_without_plan += self._moving
+            return self.stop_message()
+        if self._ended is not None and self._commanded:
+            log.info('commands again: episode %d', self.episode)
+        self._commanded, self._ended = True, None
         return command
 
-    def _planned_command(self) -> Command | None:
-        if not self._planned or self._stopped or self._episode_wanted:
+    def idle(self, watch: int) -> Command | None:
+        """While the clock of steps stands still: the stop policy's message once it is due.
+
+        :param watch: on the watchdog's clock [ns].
+        """
+        self._watch = watch
+        if self._moving and self._watchdog.expired(watch):
+            self._stop(f'the clock stands still: {self._too_old()}')
+        return self.stop_message() if self.stopped else None
+
+    def stop_message(self) -> Command | None:
+        """The stop policy's message; None before the first command, or where it is silent."""
+        if not (self._commanded and self._hold):
+            return None
+        return Command(self.step, None, np.empty(0, dtype=np.int64), self.limiter.hold())
+
+    @property
+    def state(self) -> str:
+        """In a word, for diagnostics."""
+        if self._moving:
+            return 'running'
+        if self._latched:
+            return 'stopped until reset'
+        return 'stopped' if self.stopped else 'waiting for a plan'
+
+    # --- parts -----------------------------------------------------------------------------
+
+    def _planned_command(self, measured: np.ndarray | None) -> Command | None:
+        if not self._planned or self.stopped or self._wanted is not None:
             return None
         if self._watchdog.expired(self._watch):
-            log.warning('no commands: the newest observation behind them is too old')
-            self._stopped = True
+            self._stop(self._too_old())
             return None
         try:
             action = self.source.action(self.step)
         except UncoveredStepError:
             return None
-        return Command(self.step, action, self.source.steps(self.step))
+        try:
+            if not (self._moving or self._begin_to_move(measured)):
+                return None
+            values = self.limiter.limit(self._task.to_robot(action), self._elapsed)
+        except LimitError as error:
+            self._latch(str(error))
+            return None
+        horizon = self._coming() if self._horizon else None
+        return Command(self.step, action, self.source.steps(self.step), values, horizon)
+
+    def _begin_to_move(self, measured: np.ndarray | None) -> bool:
+        """Start the ramp: from the command that is held, else from where the robot is."""
+        if self._commanded and self._hold:
+            self.limiter.restart()
+        elif measured is None:
+            return False
+        else:
+            self.limiter.start(measured)
+        self._first_step = self.step
+        return True
+
+    @property
+    def _moving(self) -> bool:
+        """Whether this episode has sent a command and has not been stopped."""
+        return self._first_step is not None and not self.stopped
+
+    @property
+    def _elapsed(self) -> float:
+        """Since the episode's first command [s]."""
+        return (self.step - self._first_step) / self._task.rate
+
+    def _coming(self) -> np.ndarray:
+        """What is planned for the coming ticks, as far as the watchdog would let it, limited.
+
+        The command itself lasts one tick.
+        """
+        count = int(self._watchdog.left(self._watch) * self._task.rate / 1e9) - 1
+        actions = []
+        for step in range(self.step + 1, self.step + 1 + count):
+            try:
+                actions.append(self.source.action(step))
+            except UncoveredStepError:
+                break
+        if not actions:
+            return np.empty((0, self._task.action_dim))
+        values = self._task.to_robot(np.array(actions))
+        return self.limiter.preview(values, self._elapsed + 1 / self._task.rate)
+
+    def _check_tracking(self, measured: np.ndarray | None) -> None:
+        commanded = self._commanded and (self._moving or self._hold)
+        if self._tracking is None or self._latched or not commanded:
+            return
+        limiter = self.limiter
+        fault = self._tracking.check(
+            measured, limiter.last, limiter.max_tracking_error, self._watch
+        )
+        if fault is not None:
+            limiter.retreat(measured)
+            self._latch(fault)
+
+    def _too_old(self) -> str:
+        age = self._timeout - self._watchdog.left(self._watch) / 1e9
+        return (
+            f'the newest observation behind the commands is {age:.2f} s old, '
+            f'command_timeout {self._timeout:g} s'
+        )
+
+    def _stop(self, reason: str) -> None:
+        if not self.stopped:
+            if self._commanded:
+                log.warning('no commands: %s', reason)
+            self.last_stop = reason
+        if self._ended is None:
+            self._ended = self._now
+        self.stopped = reason
+
+    def _latch(self, reason: str) -> None:
+        if self._latched:
+            return
+        reason = f'{self.stopped}; {reason}' if self.stopped else reason
+        self._latched = True
+        self.stopped = self.last_stop = reason
+        log.error('no commands until ~/reset: %s', reason)
+
+    def _answer_wish(self) -> None:
+        """Begin the episode that was asked for; only a person's wish ends a latched stop."""
+        reason, self._wanted = self._wanted, None
+        latched, stopped = self._latched, self.stopped
+        self._begin_episode()
+        self._ended = None
+        if reason == '':
+            self._latched = False
+        elif latched:
+            self.stopped = stopped
+        else:
+            self._stop(reason)
 
     def _begin_episode(self) -> None:
         """Empty everything; what is still being inferred belongs to another episode now."""
-        self._episode_wanted = False
         self.episode += 1
         self.step = 0
         self.source.reset()
         self._clock.reset()
         self._watchdog.reset()
+        if self._tracking is not None:
+            self._tracking.reset()
         self._asked: Request | None = None
         self._next_query = 0
         self._planned = False
-        self._stopped = False
+        self._first_step: int | None = None  # of this episode with a command
+        self.stopped = ''  # why there are no commands

@@ -20,6 +20,10 @@ class Watchdog:
         if self._observed is None or observed > self._observed:
             self._observed = observed
 
+    def left(self, now: int) -> int:
+        """Time until expiry [ns], negative after it; the whole time-out without observations."""
+        return self._timeout - (now - self._observed if self._observed is not None else 0)
+
     def expired(self, now: int) -> bool:
         """Whether commands must end at a time [ns] of the same clock."""
-        return self._observed is not None and now - self._observed > self._timeout
+        return self.left(now) < 0

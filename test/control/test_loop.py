@@ -7,15 +7,28 @@ from hypothesis import strategies as st
 
 from act_ros.control import Arrival, ControlLoop, StepClock
 from act_ros.observation import Snapshot
+from act_ros.safety import Limits
+from act_ros.task import Entry, Task
 from test.policy.test_aggregation import naive
 
 MS = 1_000_000
 TICK = 20 * MS
 K, DIM = 10, 2
+ENTRIES = (Entry('arm', 'j', 'position'), Entry('arm', 'j', 'velocity'))
+TASK = Task('t', ('camera',), ENTRIES, ENTRIES, 50.0, (4, 6))
+HERE = np.zeros(1)  # where the joint is measured
 
 
-def make_loop(**changes):
-    return ControlLoop(K, DIM, **{'rate': 50.0, 'command_timeout': 0.5, **changes})
+def limits(**changes):
+    """So wide that nothing changes an action, but for what a test is about."""
+    values = {'position_min': -1e6, 'position_max': 1e6, 'max_step': 1e6, 'max_velocity': 1e6,
+              'max_tracking_error': 1e6, **changes}  # fmt: skip
+    arrays = {name: np.array([value]) for name, value in values.items()}
+    return Limits(**arrays, range_tolerance=0.01, ramp_time=0.0)
+
+
+def make_loop(*, limit=None, **changes):
+    return ControlLoop(K, TASK, limits(**(limit or {})), **{'command_timeout': 0.5, **changes})
 
 
 def snapshot(now, age=0):
@@ -36,7 +49,7 @@ def run(loop, ticks, *, latency, seen=lambda tick: True, start=0):
         if inferring is not None and tick >= inferring[0] + latency:
             loop.accept(Arrival(inferring[1], chunk_of(inferring[1].step)))
             inferring = None
-        command = loop.command()
+        command = loop.command(HERE)
         request = loop.request(snapshot(now) if seen(tick) else None)
         mail = request or mail
         if inferring is None and mail is not None:
@@ -60,7 +73,7 @@ def test_no_command_before_the_first_chunk_and_one_every_tick_after_it():
 @settings(max_examples=60, deadline=None)
 @given(latency=st.integers(1, 8), decay=st.floats(0, 1))
 def test_each_command_is_the_formula_over_the_chunks_that_had_arrived(latency, decay):
-    loop = make_loop(decay=decay)
+    loop = make_loop(decay=decay, stop_policy='silent')
     arrived = {}
     for tick, command in run(loop, range(60), latency=latency):
         arrived |= {s: chunk_of(s) for s in loop.source.steps(tick)}
@@ -72,7 +85,7 @@ def test_each_command_is_the_formula_over_the_chunks_that_had_arrived(latency, d
 
 
 def test_a_chunk_that_covers_less_than_the_latency_leaves_ticks_without_a_plan():
-    loop = make_loop(command_timeout=5.0)
+    loop = make_loop(command_timeout=5.0, stop_policy='silent')
     commands = [command for _, command in run(loop, range(100), latency=7)]
     assert loop.ticks_without_plan > 0
     assert any(command is not None for command in commands[40:])
@@ -87,7 +100,7 @@ def test_a_missed_tick_skips_a_step():
 
 
 def test_commands_end_when_their_observations_are_too_old_and_begin_anew_by_themselves():
-    loop = make_loop(command_timeout=0.1)
+    loop = make_loop(command_timeout=0.1, stop_policy='silent')
     commands = dict(run(loop, range(60), latency=1, seen=lambda tick: not 20 <= tick < 40))
     # The last observation is of tick 19: 0.1 s are five ticks.
     assert [tick for tick in range(1, 40) if commands[tick]] == list(range(1, 25))
@@ -97,33 +110,33 @@ def test_commands_end_when_their_observations_are_too_old_and_begin_anew_by_them
 
 
 def test_the_age_of_an_observation_counts_from_its_oldest_input():
-    loop = make_loop(command_timeout=0.1)
+    loop = make_loop(command_timeout=0.1, stop_policy='silent')
     loop.begin_tick(0)
     loop.accept(Arrival(loop.request(snapshot(0, age=90 * MS)), chunk_of(0)))
-    assert loop.command() is not None
+    assert loop.command(HERE) is not None
     loop.begin_tick(20 * MS)
-    assert loop.command() is None
+    assert loop.command(HERE) is None
 
 
 def test_the_watchdog_has_a_clock_of_its_own():
-    loop = make_loop(command_timeout=0.1)
+    loop = make_loop(command_timeout=0.1, stop_policy='silent')
     loop.begin_tick(0, watch=10**12)
     loop.accept(Arrival(loop.request(snapshot(0)), chunk_of(0)))
     loop.begin_tick(0, watch=10**12 + 101 * MS)  # simulated time stands still
-    assert loop.command() is None
+    assert loop.command(HERE) is None
 
 
 def test_a_chunk_in_flight_from_another_episode_is_dropped():
-    loop = make_loop()
+    loop = make_loop(stop_policy='silent')
     loop.begin_tick(0)
     request = loop.request(snapshot(0))
     loop.accept(Arrival(request, chunk_of(0)))
-    assert loop.command() is not None
+    assert loop.command(HERE) is not None
     loop.new_episode()
-    assert loop.command() is None
+    assert loop.command(HERE) is None
     assert loop.begin_tick(5 * TICK) == 0
     assert not loop.accept(Arrival(request, chunk_of(0)))
-    assert loop.command() is None
+    assert loop.command(HERE) is None
 
 
 def test_a_failed_inference_leaves_the_plan_as_it_is():
@@ -132,7 +145,7 @@ def test_a_failed_inference_leaves_the_plan_as_it_is():
     loop.accept(Arrival(loop.request(snapshot(0)), chunk_of(0)))
     loop.begin_tick(TICK)
     assert not loop.accept(Arrival(loop.request(snapshot(TICK)), None))
-    assert loop.command().chunk_steps.tolist() == [0]
+    assert loop.command(HERE).chunk_steps.tolist() == [0]
 
 
 def test_a_changed_decay_counts_at_the_next_command():
@@ -142,7 +155,7 @@ def test_a_changed_decay_counts_at_the_next_command():
         loop.accept(Arrival(loop.request(snapshot(tick * TICK)), chunk_of(tick)))
     loop.set_decay(2.0)
     expected = naive({s: chunk_of(s) for s in range(3)}, K, 2, 2.0)
-    np.testing.assert_allclose(loop.command().action, expected)
+    np.testing.assert_allclose(loop.command(HERE).action, expected)
 
 
 @pytest.mark.parametrize('every', [1, 4, 10])
@@ -154,7 +167,8 @@ def test_aggregation_off_synchronously_is_the_public_loop(every):
         assert (request is not None) == (t % every == 0)
         if request is not None:
             loop.accept(Arrival(request, chunk_of(t)))
-        np.testing.assert_array_equal(loop.command().action, chunk_of(t - t % every)[t % every])
+        action = loop.command(HERE).action
+        np.testing.assert_array_equal(action, chunk_of(t - t % every)[t % every])
 
 
 @pytest.mark.parametrize('latency', [1, 3, 5])
@@ -176,6 +190,171 @@ def test_aggregation_off_a_failed_inference_is_asked_for_again():
 
 
 def test_aggregation_off_a_long_chunk_plays_while_the_robot_is_seen():
-    loop = make_loop(temporal_aggregation=False, command_timeout=0.1)
+    loop = make_loop(temporal_aggregation=False, command_timeout=0.1, stop_policy='silent')
     commands = dict(run(loop, range(30), latency=1, seen=lambda tick: tick < 14))
     assert [tick for tick in range(1, 30) if commands[tick]] == list(range(1, 19))
+
+
+# --- stop, hold, recovery -------------------------------------------------------------------
+
+
+def steps_of(commands, *, stops):
+    return [t for t, c in commands.items() if c is not None and (c.action is None) == stops]
+
+
+def test_a_stop_holds_the_last_command_at_rest():
+    loop = make_loop(command_timeout=0.1)
+    commands = dict(run(loop, range(60), latency=1, seen=lambda tick: tick < 20))
+    assert steps_of(commands, stops=False) == list(range(1, 25))
+    assert steps_of(commands, stops=True) == list(range(25, 60))
+    last = commands[24].values
+    for tick in range(25, 60):
+        assert commands[tick].values.tolist() == [last[0], 0.0]
+    assert '0.12 s old, command_timeout 0.1 s' in loop.stopped
+
+
+def test_nothing_is_sent_before_the_first_command_of_an_activation():
+    loop = make_loop()
+    loop.begin_tick(0)
+    assert loop.command(HERE) is None
+    assert loop.stop_message() is None
+
+
+@pytest.mark.parametrize(('back', 'recovers'), [(40, True), (74, True), (76, False)])
+def test_a_stop_ends_by_itself_only_within_the_recovery_window(back, recovers):
+    loop = make_loop(command_timeout=0.1, recovery_window=1.0)  # the stop comes at tick 25
+    seen = lambda tick: not 20 <= tick < back  # noqa: E731
+    commands = dict(run(loop, range(200), latency=1, seen=seen))
+    resumed = [tick for tick in steps_of(commands, stops=False) if tick > 30]
+    assert bool(resumed) == recovers
+    if recovers:
+        assert resumed == list(range(back + 1, 200))
+        assert commands[back + 1].step == 1
+    else:
+        assert loop.state == 'stopped until reset'
+        assert 'recovery_window' in loop.stopped
+        loop.new_episode()
+        again = dict(run(loop, range(200, 210), latency=1))
+        assert steps_of(again, stops=False) == list(range(201, 210))
+
+
+def test_recovery_goes_through_the_ramp_from_the_command_that_was_held():
+    loop = make_loop(command_timeout=0.1)
+    wide = limits()
+    loop.set_limits(Limits(**{**vars(wide), 'ramp_time': 0.2}))
+    commands = dict(run(loop, range(80), latency=1, seen=lambda tick: not 20 <= tick < 40))
+    held = commands[39].values[0]
+    assert commands[41].values[0] == held
+    assert abs(commands[42].values[0] - held) < 0.1 * abs(commands[42].action[0] - held)
+    assert commands[51].values[0] == pytest.approx(commands[51].action[0])
+
+
+def test_a_veto_stops_at_once_and_allowing_begins_a_new_episode_however_long_it_took():
+    loop = make_loop(recovery_window=0.1)
+    dict(run(loop, range(10), latency=1))
+    for tick in range(10, 100):
+        loop.begin_tick(tick * TICK, veto='enable_topic says false')
+        assert loop.command(HERE).action is None
+        assert loop.request(snapshot(tick * TICK)) is None
+    episode = loop.episode
+    commands = dict(run(loop, range(100, 110), latency=1))
+    assert loop.episode == episode + 1
+    assert steps_of(commands, stops=False) == list(range(101, 110))
+
+
+def test_a_joint_that_does_not_follow_holds_where_it_is_until_reset():
+    loop = make_loop(limit={'max_tracking_error': 0.05, 'max_step': 0.02})
+    sent = []
+    for tick in range(40):
+        loop.begin_tick(tick * TICK)
+        request = loop.request(snapshot(tick * TICK))
+        if request is not None:
+            loop.accept(Arrival(request, np.ones((K, DIM))))
+        sent.append(loop.command(HERE))
+    # 0.02 a tick: sent further than 0.05 at tick 2, seen at tick 3, for 0.2 s at tick 13.
+    assert [c.action is None for c in sent].index(True) == 13
+    assert loop.state == 'stopped until reset'
+    assert 'arm/j/position' in loop.stopped
+    positions = [c.values[0] for c in sent]
+    assert np.abs(np.diff(positions)).max() <= 0.02 + 1e-12
+    assert positions[-1] == HERE[0]
+    assert all(c.values[1] == 0.0 for c in sent[13:])
+    loop.clock_jumped('the clock jumped')  # no person has looked at the arm
+    loop.begin_tick(41 * TICK)
+    assert loop.request(snapshot(41 * TICK)) is None
+    assert loop.state == 'stopped until reset'
+    loop.new_episode()
+    loop.begin_tick(42 * TICK)
+    assert loop.request(snapshot(42 * TICK)) is not None
+
+
+def test_a_dry_run_does_not_ask_whether_the_arm_follows():
+    loop = make_loop(limit={'max_tracking_error': 0.05}, follows=False)
+    for tick in range(40):
+        loop.begin_tick(tick * TICK)
+        loop.accept(Arrival(loop.request(snapshot(tick * TICK)), np.ones((K, DIM))))
+        assert loop.command(HERE).action is not None
+
+
+def test_after_silence_an_episode_starts_from_where_the_robot_is():
+    loop = make_loop(command_timeout=0.1, stop_policy='silent', limit={'max_step': 0.5})
+    dict(run(loop, range(30), latency=1, seen=lambda tick: tick < 20))
+    away = np.array([7.0])
+    for tick in (30, 31):
+        loop.begin_tick(tick * TICK)
+        loop.accept(Arrival(loop.request(snapshot(tick * TICK)), np.full((K, DIM), 9.0)))
+        command = loop.command(away)
+    assert command.values[0] == pytest.approx(8.0)
+
+
+def test_a_measured_pose_outside_its_range_starts_nothing():
+    loop = make_loop(limit={'position_max': 0.5})
+    loop.begin_tick(0)
+    loop.accept(Arrival(loop.request(snapshot(0)), chunk_of(0)))
+    assert loop.command(np.ones(1)) is None
+    assert 'arm/j/position' in loop.stopped
+    assert loop.state == 'stopped until reset'
+
+
+def test_a_jump_of_the_clock_stops_and_begins_anew():
+    loop = make_loop()
+    dict(run(loop, range(10), latency=1))
+    loop.clock_jumped('the clock jumped by -1.000 s')
+    commands = dict(run(loop, range(5), latency=1))
+    assert commands[0].action is None
+    assert steps_of(commands, stops=False) == [1, 2, 3, 4]
+    assert loop.last_stop == 'the clock jumped by -1.000 s'
+
+
+def test_while_the_clock_stands_still_commands_end_in_steady_time():
+    loop = make_loop(command_timeout=0.1)
+    dict(run(loop, range(10), latency=1))
+    at = 9 * TICK
+    assert loop.idle(at + 50 * MS) is None
+    stop = loop.idle(at + 150 * MS)
+    assert stop.action is None
+    assert 'the clock stands still' in loop.stopped
+    commands = dict(run(loop, range(10, 15), latency=1))
+    assert steps_of(commands, stops=False) == [11, 12, 13, 14]
+
+
+def test_the_horizon_ends_where_the_watchdog_would():
+    loop = make_loop(command_timeout=0.1, horizon=True)
+    loop.begin_tick(0)
+    loop.accept(Arrival(loop.request(snapshot(0, age=25 * MS)), chunk_of(0)))
+    command = loop.command(HERE)
+    # 75 ms are left: the command's own tick and two more.
+    np.testing.assert_allclose(command.horizon, chunk_of(0)[1:3], atol=1e-12)
+
+
+def test_chunks_of_another_episode_and_those_that_come_too_late_are_counted():
+    loop = make_loop(command_timeout=5.0)
+    loop.begin_tick(0)
+    old = loop.request(snapshot(0))
+    loop.new_episode()
+    loop.begin_tick(TICK)
+    loop.accept(Arrival(old, chunk_of(0)))
+    late = loop.request(snapshot(TICK))
+    loop.begin_tick(TICK + K * TICK)
+    loop.accept(Arrival(late, chunk_of(0)))
+    assert (loop.chunks_dropped, loop.chunks_late) == (1, 1)
