@@ -6,9 +6,12 @@ from setuptools import find_packages, setup
 # distribution. On a robot they come from the distribution, by rosdep (package.xml).
 ROS_WHEELS = [
     'ros-rclpy[fastrtps]==9.1.2',
+    'ros-nav-msgs==5.5.1',
     'ros-sensor-msgs==5.5.1',
+    'ros-std-msgs==5.5.1',
     'ros-std-srvs==5.5.1',
     'ros-diagnostic-msgs==5.5.1',
+    'ros-trajectory-msgs==5.5.1',
 ]
 
 setup(

@@ -7,24 +7,28 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError, ParameterError
-from act_ros.nodes.checks import WARM_PASSES, check_task, slowest_pass, warn_of_latency
+from act_ros.nodes.checks import (
+    WARM_PASSES,
+    check_latency,
+    check_task,
+    slowest_pass,
+    warn_of_pose,
+)
 from act_ros.nodes.controller import Controller
-from act_ros.nodes.declare import check_change, declare_parameters, read_parameters
+from act_ros.nodes.declare import check_changes, declare_parameters, read_parameters
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.inference import SharedPolicy
-from act_ros.nodes.messages import JointCommandBuilder
-from act_ros.nodes.topics import camera_topics, state_topics
-from act_ros.observation import ObservationStore
+from act_ros.nodes.wiring import Wiring
+from act_ros.parameters import PARAMETERS
 from act_ros.policy import (
     Policy,
     Rollout,
@@ -32,22 +36,13 @@ from act_ros.policy import (
     query_interval,
     set_torch_threads,
 )
+from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
-# Best effort matches any publisher; of an image only the newest is of use.
-INPUT_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
-COMMAND_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
 ANY_JUMP = JumpThreshold(
     min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1)
 )
@@ -81,14 +76,14 @@ class ActNode(LifecycleNode):
         self._load = load
         self._ending = threading.Event()
         self._policy: SharedPolicy | None = None
-        self._store: ObservationStore | None = None
+        self._wiring: Wiring | None = None
         self._controller: Controller | None = None
         # Held while the controller is begun or taken away: the signal watcher may do the latter.
         self._switching = threading.Lock()
         self._server: PolicyServer | None = None
         self._rollout: Rollout | None = None
-        self._entities: list[Callable[[], None]] = []
         self._last_failure: object = None
+        self._failure = ''  # why the last transition failed
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -102,7 +97,7 @@ class ActNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_second, clock=self._steady)
         self._autostart = self.get_parameter('autostart').value
-        log.warning('no command limits yet: simulation only')
+        log.info('ready: unconfigured')
 
     # --- lifecycle -------------------------------------------------------------------------
 
@@ -114,6 +109,7 @@ class ActNode(LifecycleNode):
             self._explain('not configured', error)
             self._release()
             return FAILURE
+        self._failure = ''
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -124,13 +120,13 @@ class ActNode(LifecycleNode):
             self._explain('not activated', error)
             self._stop_controller()
             return FAILURE
-        self._last_failure = None
+        self._last_failure, self._failure = None, ''
         self._autostart = False  # who deactivates later on does not want it back by itself
         log.info('active')
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """End the commands."""
+        """End the commands; the stop policy's message is the last."""
         self._stop_controller()
         log.info('inactive')
         return SUCCESS
@@ -168,10 +164,15 @@ class ActNode(LifecycleNode):
     def _configure(self) -> None:
         settings = read_parameters(self)
         task = Task.from_parameters(settings)
-        cameras = camera_topics(settings, task)
-        states = state_topics(settings, task)
-        commands = JointCommandBuilder(task)
-        synchronous = settings['inference'] == 'synchronous'
+        Limits.from_parameters(settings, task)
+        if settings['stop_policy'] == 'silent' and 'JointTrajectoryHorizon' in ' '.join(
+            settings['outputs']
+        ):
+            raise ParameterError(
+                'stop_policy is silent, but a JointTrajectoryHorizon would play on after the '
+                'last command; set stop_policy: hold, or use JointTrajectory'
+            )
+        self._wiring = Wiring(self, settings, task)
 
         def load() -> tuple[SharedPolicy, float]:
             set_torch_threads(settings['torch_threads'])
@@ -180,6 +181,7 @@ class ActNode(LifecycleNode):
                 device=settings['device'],
                 ckpt_name=settings['ckpt_name'],
                 task=task,
+                colour_order=settings['colour_order'],
             )
             check_task(task, policy.task)
             query_interval(
@@ -190,29 +192,9 @@ class ActNode(LifecycleNode):
 
         shared, latency = self._abandonable(load)
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
-        tick = 1 / settings['control_rate']
-        warn_of_latency(settings, latency, shared.policy.chunk_size * tick)
-        if synchronous and not self._simulated and latency > tick / 2:
-            raise ParameterError(
-                f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
-                f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
-            )
-        self._settings, self._policy, self._commands = settings, shared, commands
-        self._store = ObservationStore(
-            task,
-            stamp_source=settings['stamp_source'],
-            max_age=settings['max_age'],
-            max_skew=settings['max_skew'],
-        )
-        self._commands_out = self._publisher(JointState, settings['command_topic'], COMMAND_QOS)
-        self._tick_out = (
-            self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
-            if settings['publish_tick']
-            else None
-        )
-        for kind, topics in ((Image, cameras), (JointState, states)):
-            for name, topic in topics.items():
-                self._subscribe(kind, topic, name)
+        chunk = shared.policy.chunk_size / settings['control_rate']
+        check_latency(settings, latency, chunk, simulated=self._simulated)
+        self._settings, self._policy, self._task = settings, shared, task
         if settings['zmq_endpoint']:
             self._serve(settings)
         # Torch alone brings some 100,000 objects that every full collection would look at.
@@ -223,25 +205,34 @@ class ActNode(LifecycleNode):
         now = self.get_clock().now().nanoseconds
         if self._simulated and now == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
-        _, faults = self._store.snapshot(now)
+        snapshot, faults = self._wiring.store.snapshot(now)
+        measured, fault = self._wiring.store.measured(now)
+        if fault is not None and fault not in faults.values():
+            faults['measured'] = fault
         if faults:
             raise InputsError(faults)
-        settings = {**self._settings, 'decay': self.get_parameter('decay').value}
+        # What is set live counts from here on.
+        settings = self._settings | {
+            name: value for name, value in read_parameters(self).items() if PARAMETERS[name].live
+        }
+        limits = Limits.from_parameters(settings, self._task)
+        CommandLimiter(self._task, limits, self._task.rate).check_measured(measured)
+        warn_of_pose(self._task, snapshot.qpos, self._policy.policy.statistics)
         controller = Controller(
             settings,
+            limits,
             clock=self.get_clock(),
             simulated=self._simulated,
             policy=self._policy,
-            store=self._store,
-            commands=self._commands,
-            publish=self._commands_out.publish,
-            publish_tick=self._tick_out.publish if self._tick_out else None,
+            wiring=self._wiring,
         )
         with self._switching:
             if self._ending.is_set():
                 raise AbandonedError('the process ends')
             self._controller = controller
             controller.start()
+        if settings['dry_run']:
+            log.warning('dry run: commands go to ~/dry_run only')
 
     def _serve(self, settings: dict[str, object]) -> None:
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
@@ -271,9 +262,9 @@ class ActNode(LifecycleNode):
             # The port shall be free for the next configuration; a pass that takes longer for
             # a client is abandoned.
             self._server_thread.join(timeout=0.0 if self._ending.is_set() else 1.0)
-        while self._entities:
-            self._entities.pop()()
-        self._policy = self._store = self._server = self._rollout = None
+        if self._wiring is not None:
+            self._wiring.close()
+        self._policy = self._wiring = self._server = self._rollout = None
         gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------
@@ -282,10 +273,12 @@ class ActNode(LifecycleNode):
         """Once a second: report, and with autostart try the next transition."""
         message = self._report.message(
             self._state_machine.current_state[1],
-            self._store,
+            self._failure,
+            self._wiring,
             self._controller,
             self._server,
-            self.get_clock().now().to_msg(),
+            self.get_clock().now().nanoseconds,
+            self.get_parameter('max_age').value,
         )
         self._diagnostics.publish(message)
         if self._autostart and not self._ending.is_set():
@@ -310,42 +303,35 @@ class ActNode(LifecycleNode):
             ClockChange.ROS_TIME_ACTIVATED,
             ClockChange.ROS_TIME_DEACTIVATED,
         )
-        backward = changed or jump.delta.nanoseconds < 0
-        if backward and self._store is not None:
-            log.warning('the clock jumped by %.3f s: new episode', jump.delta.nanoseconds / 1e9)
-            self._store.clear()
+        text = None
+        if changed or jump.delta.nanoseconds < 0:
+            text = f'the clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s: new episode'
+            if self._wiring is not None:
+                log.warning('%s', text)
+                self._wiring.store.clear()
         controller = self._controller
         if controller is not None:
-            controller.clock_jumped(backward)
+            controller.clock_jumped(text)
 
-    def _on_set_parameters(self, changes: list[RosParameter]) -> object:
-        result = check_change(changes, configured=self._policy is not None)
-        controller, rollout = self._controller, self._rollout
-        decays = [float(change.value) for change in changes if change.name == 'decay']
-        if result.successful and decays:
+    def _on_set_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
+        """Check all changes together, then apply all of them, or none."""
+        try:
+            values = check_changes(self, changes, configured=self._policy is not None)
+            controller, rollout = self._controller, self._rollout
             if controller is not None:
-                controller.loop.set_decay(decays[-1])
-            if rollout is not None:
-                rollout.set_decay(decays[-1])
-        return result
+                controller.loop.set_limits(Limits.from_parameters(values, self._task))
+        except ActError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        for user in (controller and controller.loop, rollout):
+            if user is not None:
+                user.set_decay(values['decay'])
+        return SetParametersResult(successful=True)
 
     # --- small parts -----------------------------------------------------------------------
 
     @property
     def _simulated(self) -> bool:
         return bool(self.get_parameter('use_sim_time').value)
-
-    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> object:
-        publisher = self.create_publisher(kind, topic, qos)
-        self._entities.append(lambda: self.destroy_publisher(publisher))
-        return publisher
-
-    def _subscribe(self, kind: type, topic: str, name: str) -> None:
-        store, clock = self._store, self.get_clock()
-        subscription = self.create_subscription(
-            kind, topic, lambda m: store.put(name, m, clock.now().nanoseconds), INPUT_QOS
-        )
-        self._entities.append(lambda: self.destroy_subscription(subscription))
 
     def _abandonable(self, work: Callable[[], T]) -> T:
         """Run something long, unless the process is told to end meanwhile."""
@@ -370,6 +356,7 @@ class ActNode(LifecycleNode):
 
     def _explain(self, what: str, error: Exception) -> None:
         """Say why a transition failed: one line for a user's mistake, once while it repeats."""
+        self._failure = f'{what}: {error}'
         failure = (what, getattr(error, 'names', str(error)))
         if failure == self._last_failure or isinstance(error, AbandonedError):
             return

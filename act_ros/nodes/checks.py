@@ -4,13 +4,17 @@ import logging
 import time
 from collections.abc import Mapping
 
+import numpy as np
+
 from act_ros.errors import ParameterError
 from act_ros.policy import Policy
+from act_ros.policy.checkpoint import Statistics
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 WARM_PASSES = 5
+FAR = 5.0  # standard deviations from the mean of training
 
 
 def check_task(robot: Task, policy: Task) -> None:
@@ -27,28 +31,51 @@ def check_task(robot: Task, policy: Task) -> None:
             )
 
 
-def warn_of_latency(settings: Mapping[str, object], latency: float, chunk: float) -> None:
-    """Say so if commands will end, or plans run out, in normal running.
+def check_latency(
+    settings: Mapping[str, object], latency: float, chunk: float, *, simulated: bool
+) -> None:
+    """Refuse time-outs under which commands would end, again and again, in normal running.
 
     :param latency: slowest of the warm passes [s].
     :param chunk: how long one plan lasts [s].
+    :param simulated: time is that of a simulation.
+    :raises ParameterError: with the figures and the ways out.
     """
+    tick = 1 / settings['control_rate']
     if settings['inference'] == 'synchronous':
+        if latency > tick / 2 and not simulated:
+            raise ParameterError(
+                f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
+                f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
+            )
         return
     # When a chunk arrives, the one before is of an observation two passes ago, and three where
     # a ZMQ client had a turn between.
     passes = 3 if settings['zmq_endpoint'] else 2
-    behind = passes * latency + 1 / settings['control_rate']
-    if settings['command_timeout'] < behind + settings['max_age']:
-        log.warning(
-            'command_timeout is %g s, but with a pass of %.2f s commands rest on observations up '
-            'to %.2f s old: they will end again and again; raise command_timeout, or use a '
-            'faster device', settings['command_timeout'], latency, behind + settings['max_age'],
-        )  # fmt: skip
+    behind = passes * latency + tick
+    needed = behind + settings['max_age']
+    if settings['command_timeout'] < needed:
+        raise ParameterError(
+            f'command_timeout is {settings["command_timeout"]:g} s, but a pass takes '
+            f'{latency:.2f} s and commands rest on observations up to {needed:.2f} s old '
+            f'({passes} passes, max_age and a tick): raise command_timeout, or use a faster '
+            f'device or a smaller network'
+        )
     if chunk < behind:
         log.warning(
             'a chunk lasts %.2f s, but with a pass of %.2f s the next one may come after %.2f s: '
             'there will be ticks without a plan', chunk, latency, behind,
+        )  # fmt: skip
+
+
+def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics) -> None:
+    """Say which entries of qpos are far from all that the policy was trained on."""
+    deviations = np.abs(qpos - statistics.qpos_mean) / statistics.qpos_std
+    for i in np.flatnonzero(deviations > FAR):
+        log.warning(
+            '%s is %.4g, but in training it was %.4g with a standard deviation of %.2g: other '
+            'units (degrees for radians), or joints in another order?',
+            task.state[i], qpos[i], statistics.qpos_mean[i], statistics.qpos_std[i],
         )  # fmt: skip
 
 

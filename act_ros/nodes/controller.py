@@ -4,75 +4,82 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
-from sensor_msgs.msg import JointState
 
 from act_ros.control import Arrival, Command, ControlLoop
 from act_ros.nodes.faults import FaultLog
 from act_ros.nodes.inference import InferenceThread, SharedPolicy, infer
-from act_ros.nodes.messages import JointCommandBuilder, tick_message
+from act_ros.nodes.messages import chunk_message, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
-from act_ros.observation import ObservationStore, Snapshot
+from act_ros.nodes.wiring import Wiring
+from act_ros.observation import Snapshot
+from act_ros.safety import Limits
 
 
 class Controller:
     """Runs the control loop on a ticker; lives from activation to deactivation.
 
     :param settings: the node's parameters.
+    :param limits: on every command.
     :param clock: the node's clock: stamps, and the ticks of simulated time.
     :param simulated: whether that clock is simulated time.
     :param policy: the model, shared with the ZMQ endpoint.
-    :param store: what the subscriptions fill.
-    :param commands: builds the command messages.
-    :param publish: sends a command.
-    :param publish_tick: sends `~/tick`; None leaves it out.
+    :param wiring: the store that the subscriptions fill, and the way out.
+    :ivar jitter: publishing against the grid [s].
+    :ivar depth: chunks behind the last command.
     """
 
     def __init__(
         self,
         settings: Mapping[str, object],
+        limits: Limits,
         *,
         clock: Clock,
         simulated: bool,
         policy: SharedPolicy,
-        store: ObservationStore,
-        commands: JointCommandBuilder,
-        publish: Callable[[JointState], None],
-        publish_tick: Callable[[DiagnosticArray], None] | None,
+        wiring: Wiring,
     ) -> None:
         rate = settings['control_rate']
         self._synchronous = settings['inference'] == 'synchronous'
-        self._clock = clock
         self._simulated = simulated
+        # Lock-step simulation may take as long as it likes: there, ages are ROS time.
+        self._lock_step = simulated and self._synchronous
+        self._clock = clock
         self._policy = policy
-        self._store = store
-        self._commands = commands
-        self._publish = publish
-        self._publish_tick = publish_tick
+        self._task = policy.policy.task
+        self._wiring = wiring
         self.loop = ControlLoop(
             policy.policy.chunk_size,
-            policy.policy.task.action_dim,
-            rate=rate,
+            self._task,
+            limits,
             command_timeout=settings['command_timeout'],
+            stop_policy=settings['stop_policy'],
+            recovery_window=settings['recovery_window'],
             temporal_aggregation=settings['temporal_aggregation'],
             query_every=settings['query_every'],
             decay=settings['decay'],
+            horizon=any(output.needs_horizon for output in wiring.outputs),
+            follows=not settings['dry_run'],
         )
         self.ticker = (
-            SimTicker(clock, rate, self._guarded_tick)
+            SimTicker(
+                clock, rate, self._guarded(self._tick),
+                idle=None if self._lock_step else self._guarded(self._idle),
+            )
             if simulated
-            else SteadyTicker(rate, self._guarded_tick)
-        )
+            else SteadyTicker(rate, self._guarded(self._tick), settings['realtime_priority'])
+        )  # fmt: skip
         self.inference = None if self._synchronous else InferenceThread(policy)
+        self._patience = settings['command_timeout']
         self.faults = FaultLog()
         self._inference_faults = FaultLog()
         self._tick_faults = FaultLog()
         self.ticks = 0
         self.published = 0
-        self.jitter: deque[float] = deque(maxlen=1500)  # publishing against the grid [s]
+        self.depth = 0
+        self.jitter: deque[float] = deque(maxlen=1500)
         # Whoever stops the controller takes this lock: a tick that comes back late from a
         # long pass finds it stopped and stays off the wire.
         self._wire = threading.Lock()
@@ -83,86 +90,117 @@ class Controller:
         self.ticker.start()
 
     def stop(self, timeout: float) -> None:
-        """No command leaves after this; a pass still running is abandoned.
+        """Send the stop policy's message, and nothing after it; a running pass is abandoned.
 
         :param timeout: longest wait for the tick's thread to end [s].
         """
         with self._wire:
+            if not self._stopped and (message := self.loop.stop_message()) is not None:
+                self._wiring.send(message.values, self._clock.now().to_msg())
             self._stopped = True
         self.ticker.stop(timeout)
         if self.inference is not None:
             self.inference.close()
 
-    def clock_jumped(self, backward: bool) -> None:
-        """Simulated time has moved; a jump back begins a new episode."""
-        if backward:
-            self.loop.new_episode()
-        self.ticker.jumped(backward)
+    def clock_jumped(self, text: str | None) -> None:
+        """Simulated time has moved.
 
-    def _guarded_tick(self, now: int) -> None:
-        try:
-            self._tick(now)
-        except Exception as error:  # no command comes of it; the next tick is another chance
-            self._tick_faults.failed('the control tick', error)
-        else:
-            self._tick_faults.failed('the control tick', None)
+        :param text: what to say of a jump back, which begins a new episode; None for the rest.
+        """
+        if text is not None:
+            self.loop.clock_jumped(text)
+        self.ticker.jumped(text is not None)
+
+    def _guarded(self, work: Callable) -> Callable:
+        """No command comes of a failure; the next tick is another chance."""
+
+        def run(*args: int) -> None:
+            try:
+                work(*args)
+            except Exception as error:
+                self._tick_faults.failed('the control tick', error)
+            else:
+                self._tick_faults.failed('the control tick', None)
+
+        return run
 
     def _tick(self, now: int) -> None:
-        steady = time.monotonic_ns()
-        # Lock-step simulation may take as long as it likes: there, ages are ROS time.
-        lock_step = self._simulated and self._synchronous
         self.ticks += 1
-        self.loop.begin_tick(now, now if lock_step else steady)
+        deadman, store = self._wiring.deadman, self._wiring.store
+        veto = None if deadman is None else deadman.veto()
+        self.loop.begin_tick(now, now if self._lock_step else time.monotonic_ns(), veto)
+        measured, _ = store.measured(self._clock.now().nanoseconds)
         if self._synchronous:
             snapshot = self._look()
             request = self.loop.request(snapshot)
             if request is not None:
                 self._accept(*infer(self._policy, request))
-            command = self.loop.command()
+            command = self.loop.command(measured)
             self._send(command, now)
         else:
             for answer in self.inference.arrivals():
                 self._accept(*answer)
-            command = self.loop.command()
+            command = self.loop.command(measured)
             self._send(command, now)
             snapshot = self._look()
             request = self.loop.request(snapshot)
             if request is not None:
                 self.inference.submit(request)
-        if self._publish_tick is not None:
+        if self._wiring.tick is not None:
             stamps = snapshot.stamps if snapshot is not None else {}
             stamp = self._clock.now().to_msg()
             message = tick_message(self.loop.step, self.loop.episode, stamps, command, stamp)
-            self._put_on_wire(self._publish_tick, message)
+            self._on_wire(lambda: self._wiring.tick.publish(message))
+
+    def _idle(self) -> None:
+        """While the clock stands still, commands end in steady time."""
+        command = self.loop.idle(time.monotonic_ns())
+        if command is not None:
+            self._on_wire(lambda: self._wiring.send(command.values, self._clock.now().to_msg()))
 
     def _look(self) -> Snapshot | None:
-        snapshot, faults = self._store.snapshot(self._clock.now().nanoseconds)
+        snapshot, faults = self._wiring.store.snapshot(self._clock.now().nanoseconds)
         self.faults.update(faults)
         return snapshot
 
     def _accept(self, arrival: Arrival, failure: Exception | None) -> None:
         self._inference_faults.failed('inference', failure)
-        self.loop.accept(arrival)
+        if self.loop.accept(arrival) and self._wiring.chunk is not None:
+            stamp = arrival.request.snapshot.taken
+            message = chunk_message(self._task, arrival.chunk, stamp)
+            self._on_wire(lambda: self._wiring.chunk.publish(message))
 
     def _send(self, command: Command | None, due: int) -> None:
         if command is None:
             return
-        message = self._commands.build(command.action, self._clock.now().to_msg())
-        if not self._put_on_wire(self._publish, message):
+        stamp = self._clock.now().to_msg()
+        if not self._on_wire(
+            lambda: self._wiring.send(command.values, stamp, command.horizon)
+        ):
             return
-        self.published += 1
+        if command.action is not None:
+            self.published += 1
+            self.depth = len(command.chunk_steps)
         if not self._simulated:
             self.jitter.append((time.monotonic_ns() - due) / 1e9)
 
-    def _put_on_wire(self, publish: Callable[[Any], None], message: object) -> bool:
+    def _on_wire(self, publish: Callable[[], None]) -> bool:
         """Publish, unless the controller has been stopped meanwhile."""
         with self._wire:
             if not self._stopped:
-                publish(message)
+                publish()
             return not self._stopped
 
-    @property
-    def conditions(self) -> list[str]:
-        """What is wrong now, one line each."""
+    def conditions(self) -> list[tuple[bytes, str]]:
+        """What is wrong now: level and one line each."""
+        loop, found = self.loop, []
+        if loop.state == 'stopped until reset':
+            found.append((DiagnosticStatus.ERROR, f'{loop.stopped}; only ~/reset starts again'))
+        elif loop.stopped:
+            found.append((DiagnosticStatus.WARN, loop.stopped))
+        busy = 0.0 if self.inference is None else self.inference.busy
+        if busy > self._patience or (busy > self._patience / 2 and loop.stopped):
+            found.append((DiagnosticStatus.WARN, f'inference has been running for {busy:.2f} s'))
         logs = (self.faults, self._inference_faults, self._tick_faults)
-        return [text for log in logs for text in log.current.values()]
+        found += [(DiagnosticStatus.WARN, text) for log in logs for text in log.current.values()]
+        return found

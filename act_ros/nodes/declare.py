@@ -1,11 +1,8 @@
 """The parameter table as ROS parameters."""
 
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
+from collections.abc import Mapping
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
@@ -20,7 +17,8 @@ def declare_parameters(node: Node) -> None:
     """
     # rclpy keeps overrides that nobody declares without a word: a typo would be inert.
     overrides = {name: _value(p) for name, p in node._parameter_overrides.items()}
-    check_values(overrides)
+    # An empty list in a file has no type, and comes as no value.
+    check_values({name: value for name, value in overrides.items() if value is not None})
     for row in PARAMETERS.values():
         if row.default is None:
             node.declare_parameter(row.name, descriptor=_descriptor(row))
@@ -28,32 +26,37 @@ def declare_parameters(node: Node) -> None:
             node.declare_parameter(row.name, row.default, _descriptor(row))
 
 
-def read_parameters(node: Node) -> dict[str, object]:
+def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> dict[str, object]:
     """The values in force; parameters that are not set are absent.
 
+    :param new: values that count over those of the node.
     :raises ParameterError: naming the parameter that does not fit.
     """
-    values = {name: _value(node.get_parameter(name)) for name in PARAMETERS}
+    values = {
+        name: _value(node.get_parameter(name))
+        for name in PARAMETERS
+        if node.has_parameter(name)  # not yet, while they are being declared
+    }
+    values |= {name: value for name, value in (new or {}).items() if name in PARAMETERS}
     return check_values({name: value for name, value in values.items() if value is not None})
 
 
-def check_change(changes: list[RosParameter], configured: bool) -> SetParametersResult:
-    """Whether new values may be set: all of them, or none."""
-    for change in changes:
-        row = PARAMETERS.get(change.name)
-        if row is None:
-            if configured and change.name == 'use_sim_time':
-                reason = "parameter 'use_sim_time' is fixed while configured: clean up first"
-                return SetParametersResult(successful=False, reason=reason)
-            continue
-        try:
-            row.check(_value(change))
-        except ParameterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        if configured and not row.live:
-            reason = f'parameter {row.name!r} is fixed while configured: clean up first'
-            return SetParametersResult(successful=False, reason=reason)
-    return SetParametersResult(successful=True)
+def check_changes(
+    node: Node, changes: list[RosParameter], configured: bool
+) -> dict[str, object]:
+    """Whether new values may be set, all of them or none.
+
+    :returns: the values that will be in force.
+    :raises ParameterError: naming the parameter that does not fit, or is fixed now.
+    """
+    new = {change.name: _value(change) for change in changes}
+    for name, value in new.items():
+        row = PARAMETERS.get(name)
+        if row is not None:
+            row.check(value)
+        if configured and (name == 'use_sim_time' or (row is not None and not row.live)):
+            raise ParameterError(f'parameter {name!r} is fixed while configured: clean up first')
+    return read_parameters(node, new)
 
 
 def _value(parameter: RosParameter) -> object:

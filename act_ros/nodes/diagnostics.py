@@ -1,7 +1,7 @@
 """What the node says of itself once a second on `/diagnostics`."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -10,13 +10,24 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from act_ros.bridge.server import PolicyServer
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.messages import key_values
+from act_ros.nodes.wiring import Wiring
 from act_ros.observation import ObservationStore
+
+OK, WARN, ERROR, STALE = (
+    DiagnosticStatus.OK,
+    DiagnosticStatus.WARN,
+    DiagnosticStatus.ERROR,
+    DiagnosticStatus.STALE,
+)
 
 
 class Report:
-    """Makes one status a second; rates are what has come since the last.
+    """Makes the statuses of one second; rates are what has come since the last.
 
-    :param name: of the status: the node's.
+    Levels as REP-107 has them: WARN where something is wrong but the node goes on by itself,
+    ERROR where a person has to act, STALE where inputs have ceased to come.
+
+    :param name: of the node, before the name of each status.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,28 +38,64 @@ class Report:
     def message(
         self,
         state: str,
-        store: ObservationStore | None,
+        failure: str,
+        wiring: Wiring | None,
         controller: Controller | None,
         server: PolicyServer | None,
-        stamp: Time,
+        now: int,
+        max_age: float,
     ) -> DiagnosticArray:
-        """The status of now; parts that do not exist in this state are left out."""
-        values: dict[str, object] = {'state': state}
-        level, text = DiagnosticStatus.OK, state
-        if store is not None:
-            values |= self._rates(store)
-        if controller is not None:
-            values |= _control(controller)
-            if conditions := controller.conditions:
-                level, text = DiagnosticStatus.WARN, '; '.join(conditions)
+        """The statuses of now; parts that do not exist in this state are left out.
+
+        :param state: of the lifecycle.
+        :param failure: why the last transition failed, or ''.
+        :param now: on the node's clock [ns].
+        :param max_age: of an input [s].
+        """
+        statuses = [self._control(state, failure, wiring, controller)]
+        if wiring is not None:
+            statuses.append(self._inputs(wiring.store, now, max_age))
+        if controller is not None and controller.inference is not None:
+            inference = controller.inference
+            values = {'inferences': inference.count, 'running_s': inference.busy}
+            values |= _percentiles('inference', inference.durations)
+            statuses.append(self._status('inference', OK, 'running', values))
         if server is not None:
-            values |= {'zmq_requests': server.requests, 'zmq_errors': server.errors}
-        status = DiagnosticStatus(
-            level=level, name=self._name, message=text, values=key_values(values)
-        )
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = stamp
+            values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
+            statuses.append(self._status('zmq', OK, f'serving {server.endpoint}', values))
+        message = DiagnosticArray(status=statuses)
+        message.header.stamp = Time(sec=now // 10**9, nanosec=now % 10**9)
         return message
+
+    def _control(
+        self,
+        state: str,
+        failure: str,
+        wiring: Wiring | None,
+        controller: Controller | None,
+    ) -> DiagnosticStatus:
+        found = [] if controller is None else controller.conditions()
+        if wiring is not None:
+            found += [(WARN, text) for text in wiring.faults().values()]
+        if failure:
+            found.append((ERROR, failure))
+        values: dict[str, object] = {'state': state}
+        if controller is not None:
+            values |= _control_values(controller)
+        level = max((level for level, _ in found), default=OK)
+        text = '; '.join(text for _, text in found) or state
+        return self._status('control', level, text, values)
+
+    def _inputs(self, store: ObservationStore, now: int, max_age: float) -> DiagnosticStatus:
+        ages = store.ages(now)
+        old = [name for name, age in ages.items() if age is None or age > max_age]
+        values: dict[str, object] = {
+            f'age/{name}': 'none' if age is None else float(age) for name, age in ages.items()
+        }
+        values |= self._rates(store)
+        if old:
+            return self._status('inputs', STALE, f'not fresh: {", ".join(old)}', values)
+        return self._status('inputs', OK, 'all inputs are fresh', values)
 
     def _rates(self, store: ObservationStore) -> dict[str, object]:
         now, received = time.monotonic(), dict(store.received)
@@ -60,18 +107,39 @@ class Report:
             for name, count in received.items()
         }
 
+    def _status(
+        self, part: str, level: bytes, text: str, values: Mapping[str, object]
+    ) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=level,
+            name=f'{self._name}: {part}',
+            message=text,
+            hardware_id='act',
+            values=key_values(values),
+        )
 
-def _control(controller: Controller) -> dict[str, object]:
-    values = {
+
+def _control_values(controller: Controller) -> dict[str, object]:
+    loop = controller.loop
+    return {
+        'control': loop.state,
+        'episode': loop.episode,
+        'last_stop': loop.last_stop,
         'ticks': controller.ticks,
+        'tick_overruns': controller.ticker.missed,
         'commands': controller.published,
-        'ticks_without_plan': controller.loop.ticks_without_plan,
+        'ticks_without_plan': loop.ticks_without_plan,
+        'aggregation_depth': controller.depth,
+        'chunks_dropped': loop.chunks_dropped,
+        'chunks_late': loop.chunks_late,
         **_percentiles('tick_jitter', controller.jitter),
+        **{
+            f'limit/{kind}/{entry}': count
+            for kind, counts in loop.limiter.hits.items()
+            for entry, count in counts.items()
+            if count
+        },
     }
-    if controller.inference is not None:
-        values['inferences'] = controller.inference.count
-        values |= _percentiles('inference', controller.inference.durations)
-    return values
 
 
 def _percentiles(name: str, seconds: Iterable[float]) -> dict[str, object]:

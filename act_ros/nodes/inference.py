@@ -95,6 +95,7 @@ class InferenceThread:
         self._done: deque[tuple[Arrival, Exception | None]] = deque()
         self.durations: deque[float] = deque(maxlen=512)  # [s]
         self.count = 0
+        self._since: float | None = None  # when the pass that is running began
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
         self._thread.start()
 
@@ -108,6 +109,12 @@ class InferenceThread:
         """What has been answered since the last call."""
         while self._done:
             yield self._done.popleft()
+
+    @property
+    def busy(self) -> float:
+        """For how long the pass that is running has been running [s]; 0 where none is."""
+        since = self._since
+        return 0.0 if since is None else time.perf_counter() - since
 
     def close(self, timeout: float = 0.0) -> None:
         """End the thread; a pass that takes longer than the time-out [s] is abandoned."""
@@ -123,8 +130,9 @@ class InferenceThread:
                 if self._closed:
                     return
                 request, self._mail = self._mail, None
-            started = time.perf_counter()
+            self._since = started = time.perf_counter()
             answer = infer(self._policy, request)
+            self._since = None
             self.durations.append(time.perf_counter() - started)
             self.count += 1
             self._done.append(answer)

@@ -6,17 +6,23 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock
 
+from act_ros.nodes.realtime import ask_for_priority
+
 
 class SteadyTicker:
     """Ticks on a fixed grid of steady time; when late it skips, and keeps the grid.
 
     :param rate: ticks a second [Hz].
     :param tick: called with the tick's place on the grid [ns, steady].
+    :param priority: SCHED_FIFO priority to ask for; 0 = none.
+    :ivar missed: ticks that were skipped.
     """
 
-    def __init__(self, rate: float, tick: Callable[[int], None]) -> None:
+    def __init__(self, rate: float, tick: Callable[[int], None], priority: int = 0) -> None:
         self._period = round(1e9 / rate)
         self._tick = tick
+        self._priority = priority
+        self.missed = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name='control_tick', daemon=True)
 
@@ -35,11 +41,13 @@ class SteadyTicker:
         """Steady time knows no jumps."""
 
     def _run(self) -> None:
+        ask_for_priority(self._priority)
         due = time.monotonic_ns()
         while not self._stopped.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
             self._tick(due)
-            missed = (time.monotonic_ns() - due) // self._period
-            due += (missed + 1) * self._period
+            late = (time.monotonic_ns() - due) // self._period
+            self.missed += late
+            due += (late + 1) * self._period
 
 
 class SimTicker:
@@ -48,12 +56,22 @@ class SimTicker:
     :param clock: the node's clock.
     :param rate: ticks a second of simulated time [Hz].
     :param tick: called with the time [ns, ROS].
+    :param idle: called after each period of steady time without a tick; None leaves it out.
     """
 
-    def __init__(self, clock: Clock, rate: float, tick: Callable[[int], None]) -> None:
+    missed = 0  # simulated time waits for nobody: a grid point it jumps over is no fault
+
+    def __init__(
+        self,
+        clock: Clock,
+        rate: float,
+        tick: Callable[[int], None],
+        idle: Callable[[], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._period = round(1e9 / rate)
         self._tick = tick
+        self._idle = idle
         self._stopped = False
         self._changed = threading.Condition()
         self._next = self._after(self._now())
@@ -87,11 +105,18 @@ class SimTicker:
         return (now // self._period + 1) * self._period
 
     def _run(self) -> None:
+        patience = None if self._idle is None else self._period / 1e9
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or self._now() >= self._next)
+                due = self._changed.wait_for(
+                    lambda: self._stopped or self._now() >= self._next, timeout=patience
+                )
                 if self._stopped:
                     return
                 now = self._now()
-                self._next = self._after(now)
-            self._tick(now)
+                if due:
+                    self._next = self._after(now)
+            if due:
+                self._tick(now)
+            else:
+                self._idle()

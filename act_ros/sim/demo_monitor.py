@@ -10,8 +10,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.observation import decode_image, stamp_ns
+from act_ros.sim.robot_node import command_topic
 from act_ros.task import Task
 
 
@@ -37,9 +38,9 @@ class Monitor(Node):
         self.pictures: dict[str, np.ndarray] = {}
         self._taken = 0
         self._reports = 0
-        self._cameras = camera_topics(settings, task)
-        arm = state_topics(settings, task)[task.action[0].source]
-        self.create_subscription(JointState, settings['command_topic'], self._on_command, 50)
+        self._cameras = {name: topic for name, (topic, _) in camera_inputs(settings, task).items()}
+        arm, _ = state_inputs(settings, task)[task.action[0].source]
+        self.create_subscription(JointState, command_topic(settings, task), self._on_command, 50)
         self.create_subscription(JointState, arm, self._on_state, 1)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         self._executor = SingleThreadedExecutor()
@@ -93,8 +94,8 @@ class Monitor(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self._taken += 1
-        for status in message.status:
-            if status.name.endswith('/act'):
-                self._reports += 1
-                self.message = status.message
-                self.report = {pair.key: pair.value for pair in status.values}
+        ours = [status for status in message.status if status.name.startswith('/act: ')]
+        if ours:
+            self._reports += 1
+            self.message = ours[0].message
+            self.report = {pair.key: pair.value for status in ours for pair in status.values}

@@ -6,11 +6,14 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
@@ -20,7 +23,8 @@ from act_ros.nodes.dds import use_profile
 from act_ros.nodes.declare import declare_parameters, read_parameters
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
-from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.nodes.outputs import parse_outputs
+from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
 from act_ros.sim.scene import Camera, default_cameras
@@ -49,7 +53,7 @@ class SimRobot(Node):
             raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
 
         size = task.image_size
-        topics = camera_topics(settings, task)
+        topics = {name: topic for name, (topic, _) in camera_inputs(settings, task).items()}
         self._views = cycle(
             [
                 _View(self.create_publisher(Image, topics[name], FRAMES_QOS), camera, size)
@@ -59,12 +63,17 @@ class SimRobot(Node):
         arm = task.action[0].source
         self._states = {
             source: self.create_publisher(JointState, topic, 1)
-            for source, topic in state_topics(settings, task).items()
+            for source, (topic, _) in state_inputs(settings, task).items()
         }
         base = next((source for source in self._states if source != arm), None)
         self._arm, self._base = self._states.get(arm), self._states.get(base)
         self._complained = False
-        self.create_subscription(JointState, settings['command_topic'], self._on_command, 1)
+        self.create_subscription(
+            JointState, command_topic(settings, task), self._on_command, 1
+        )
+        # A fault to try: these joints are jammed where they are, also while it runs.
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.declare_parameter('blocked', [''])
 
         # One camera at a time: their stamps differ by a third of a frame, the load does not.
         self._jobs = (
@@ -112,6 +121,20 @@ class SimRobot(Node):
                 self._complained = True
                 self.get_logger().warning(f'command not taken: {error}')
 
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            if change.name != 'blocked':
+                continue
+            wanted = {name for name in change.value if name}
+            unknown = sorted(wanted.difference(self._robot.joint_names))
+            if unknown:
+                reason = f'no joint {unknown[0]!r}; expected {", ".join(self._robot.joint_names)}'
+                return SetParametersResult(successful=False, reason=reason)
+            with self._lock:
+                for name in self._robot.joint_names:
+                    (self._robot.block if name in wanted else self._robot.release)(name)
+        return SetParametersResult(successful=True)
+
     def _publish_frame(self) -> None:
         next(self._views).publish(self._robot, self.get_clock().now().to_msg())
 
@@ -134,6 +157,19 @@ class SimRobot(Node):
                 message = JointState(name=names, position=positions, velocity=velocities)
                 message.header.stamp = stamp
                 publisher.publish(message)
+
+
+def command_topic(settings: Mapping[str, object], task: Task) -> str:
+    """The topic of the commands that the simulated robot follows.
+
+    :raises ActError: the task's outputs have no JointState.
+    """
+    for output in parse_outputs(settings['outputs'], task):
+        if output.message_type is JointState:
+            return output.topic
+    raise ActError(
+        f'the simulated robot follows a JointState, but outputs is {settings["outputs"]}'
+    )
 
 
 class _View:

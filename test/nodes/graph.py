@@ -15,7 +15,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from act_ros.config import load_task, task_file
-from act_ros.nodes.topics import camera_topics, state_topics
+from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.observation import stamp_ns
 from act_ros.parameters import read_parameter_file
 from test.waiting import wait_until
@@ -32,6 +32,15 @@ from test.waiting import wait_until
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
 JOINTS = TASK.joints
+COMMANDS = SETTINGS['outputs'][0].split()[0]
+WIDE = {
+    'position_min': [-1e3] * 8,
+    'position_max': [1e3] * 8,
+    'max_step': [1e3] * 8,
+    'max_velocity': [1e5] * 8,
+    'max_tracking_error': [1e3] * 8,
+    'ramp_time': 0.0,
+}
 BASE = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
 STATES = {
     State.PRIMARY_STATE_UNCONFIGURED: 'unconfigured',
@@ -70,19 +79,17 @@ class Graph:
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._cameras = {
             name: node.create_publisher(Image, topic, best_effort)
-            for name, topic in camera_topics(SETTINGS, TASK).items()
+            for name, (topic, _) in camera_inputs(SETTINGS, TASK).items()
         }
         self._states = {
             name: node.create_publisher(JointState, topic, best_effort)
-            for name, topic in state_topics(SETTINGS, TASK).items()
+            for name, (topic, _) in state_inputs(SETTINGS, TASK).items()
         }
         self._clock = node.create_publisher(Clock, '/clock', best_effort)
         self.commands: list[JointState] = []
         self.ticks: list[Tick] = []
         self.reports: list[dict[str, str]] = []
-        node.create_subscription(
-            JointState, SETTINGS['command_topic'], self.commands.append, QoSProfile(depth=100)
-        )
+        node.create_subscription(JointState, COMMANDS, self._on_command, QoSProfile(depth=100))
         node.create_subscription(
             DiagnosticArray, '/act/tick', lambda m: self.ticks.append(Tick(m)),
             QoSProfile(depth=1000),
@@ -91,15 +98,20 @@ class Graph:
         self._clients = {
             kind: node.create_client(kind, f'/act/{name}')
             for kind, name in ((ChangeState, 'change_state'), (GetState, 'get_state'),
-                               (Trigger, 'reset'), (SetParameters, 'set_parameters'))
+                               (Trigger, 'reset'),
+                               (SetParametersAtomically, 'set_parameters_atomically'))
         }  # fmt: skip
         self.image_size = (120, 160)
         self.robot = np.zeros(17)
+        self.follows = False  # the robot is where it was told to be
+        self.silent: set[str] = set()  # inputs that do not come
+        self.repeated: dict[str, int] = {}  # cameras that say this stamp again and again
+        self.lacking: set[str] = set()  # joints that their message lacks
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
-        self._streams: list[threading.Event] = []
+        self._streams: list[tuple[threading.Event, threading.Thread]] = []
 
     def close(self) -> None:
         """End everything: an executor that still spins at exit would abort the process."""
@@ -129,9 +141,13 @@ class Graph:
         self._publish_joints('base', BASE[::-1], position[::-1], velocity[::-1], stamp)
         names = ['right_joint_1', *JOINTS[::-1], 'head_pan']
         values = [99.0, *qpos[:8:-1], float('nan')]
+        kept = [i for i, name in enumerate(names) if name not in self.lacking]
+        names, values = [names[i] for i in kept], [values[i] for i in kept]
         self._publish_joints('arm', names, values, [0.0] * len(names), stamp)
 
     def _publish_joints(self, source, names, positions, velocities, stamp) -> None:
+        if source in self.silent:
+            return
         message = JointState(name=names)
         message.position = [float(x) for x in positions]
         message.velocity = [float(x) for x in velocities]
@@ -151,22 +167,24 @@ class Graph:
         """
         stopped = threading.Event()
         qpos = qpos or (lambda stamp: self.robot)
-        frame = np.full((*self.image_size, 3), 80, np.uint8)
 
         def run() -> None:
             while not stopped.wait(0.01):
                 stamp = self.now()
-                for camera in cameras:
-                    self.publish_image(camera, frame, stamp)
+                frame = np.full((*self.image_size, 3), 80, np.uint8)
+                for camera in set(cameras) - self.silent:
+                    self.publish_image(camera, frame, self.repeated.get(camera, stamp))
                 self.publish_states(qpos(stamp), stamp)
 
-        threading.Thread(target=run, daemon=True).start()
-        self._streams.append(stopped)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self._streams.append((stopped, thread))
         return stopped
 
     def stop_streams(self) -> None:
-        for stopped in self._streams:
+        for stopped, thread in self._streams:
             stopped.set()
+            thread.join(5)
         self._streams.clear()
 
     # --- the node's services
@@ -189,11 +207,15 @@ class Graph:
     def reset(self) -> Trigger.Response:
         return self.call(Trigger, Trigger.Request())
 
-    def set_parameter(self, name: str, value: float | bool) -> str:
+    def set_parameter(self, name: str, value: float | bool | list) -> str:
         """Set a parameter of the node; the reason why it refused, or nothing."""
-        parameter = Parameter(name, value=value).to_parameter_msg()
-        request = SetParameters.Request(parameters=[parameter])
-        result = self.call(SetParameters, request).results[0]
+        return self.set_parameters({name: value})
+
+    def set_parameters(self, values: dict[str, object]) -> str:
+        """Set several together; the reason why they were refused, or nothing."""
+        parameters = [Parameter(name, value=v).to_parameter_msg() for name, v in values.items()]
+        request = SetParametersAtomically.Request(parameters=parameters)
+        result = self.call(SetParametersAtomically, request).result
         return '' if result.successful else result.reason
 
     def matched(self) -> bool:
@@ -204,10 +226,16 @@ class Graph:
     def command_stamps(self) -> list[int]:
         return [stamp_ns(command) for command in self.commands]
 
+    def _on_command(self, message: JointState) -> None:
+        self.commands.append(message)
+        if self.follows:
+            self.robot = np.concatenate((self.robot[:9], message.position))
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {pair.key: pair.value for pair in status.values}
-            self.reports.append(values | {'message': status.message})
+        values = {pair.key: pair.value for status in message.status for pair in status.values}
+        levels = {status.name.split(': ')[1]: status.level for status in message.status}
+        texts = '; '.join(status.message for status in message.status)
+        self.reports.append(values | {'message': texts, 'levels': levels})
 
 
 class NodeProcess:
@@ -267,6 +295,9 @@ def run_node(
         'command_timeout': 5.0,
         'max_age': 0.3,
         'max_skew': 0.3,
+        # Most tests are about what the policy says, and about silence.
+        'stop_policy': 'silent',
+        **WIDE,
     }
     values = {**defaults, **parameters}
     arguments = ['--ros-args', '--params-file', str(task_file('astrobench_dual_arm'))]

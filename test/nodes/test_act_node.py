@@ -17,7 +17,7 @@ COMMANDS = 20  # enough of them to say that they flow
 
 
 def activate(graph, node):
-    node.wait_for('simulation only')
+    node.wait_for('ready: unconfigured')
     assert graph.change('configure'), node.log
     graph.stream()
     wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
@@ -53,14 +53,13 @@ def test_commands_are_positions_and_velocities_of_the_named_joints(graph, ckpt, 
         wanted = [(tuple(t.action[:8]), tuple(t.action[8:])) for t in graph.ticks if len(t.action)]
         assert sum(each in sent for each in wanted) >= len(wanted) - 2
         assert abs(stamp_ns(command) - graph.now()) < 2e9
-        assert 'WARN' in node.log and 'no command limits yet: simulation only' in node.log
         assert node.stop() < 2
         assert node.process.returncode == 0
 
 
 def test_activation_never_waits_and_names_every_input_that_is_missing(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
-        node.wait_for('simulation only')
+        node.wait_for('ready: unconfigured')
         assert graph.change('configure')
         graph.stream(cameras=TASK.cameras[1:])
         wait_until(graph.matched, 10, 'the node to hear the inputs')
@@ -126,7 +125,7 @@ def test_the_decay_is_set_live_and_all_else_is_fixed(graph, ckpt, tmp_path):
 
 def test_reset_begins_a_new_episode(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
-        node.wait_for('simulation only')
+        node.wait_for('ready: unconfigured')
         reply = graph.reset()
         assert not reply.success
         assert 'not active' in reply.message
@@ -165,7 +164,7 @@ def test_a_joint_that_is_not_a_number_silences_and_recovery_is_a_new_episode(
         graph.robot = np.full(17, np.nan)
         silenced(graph, graph.now(), timeout=1.0)
         assert 'position is nan, expected a number' in node.log
-        assert 'no commands: the newest observation behind them is too old' in node.log
+        assert 'no commands: the newest observation behind the commands is 1.0' in node.log
         wait_until(lambda: 'is nan' in graph.reports[-1]['message'], 5, 'a report')
         graph.robot = np.zeros(17)
         flowing(graph)
@@ -235,7 +234,7 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
     with run_node(
         tmp_path, folder, module='test.nodes.slow_node', env=environment
     ) as node:
-        node.wait_for('simulation only')
+        node.wait_for('ready: unconfigured')
         assert graph.change('configure'), node.log
         graph.stream(qpos=qpos)
         wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')

@@ -33,7 +33,7 @@ def shared_memory():
 def test_unconfigured_and_without_a_trace_in_shared_memory(tmp_path, ckpt, number):
     before = shared_memory()
     with run_node(tmp_path, ckpt) as node:
-        node.wait_for('simulation only')
+        node.wait_for('ready: unconfigured')
         ended(node, number)
     assert shared_memory() <= before
 
@@ -118,7 +118,7 @@ def test_a_configuration_that_does_not_fit_is_one_line_and_may_be_tried_again(
     graph, tmp_path, ckpt, parameters, message
 ):
     with run_node(tmp_path, ckpt, **parameters) as node:
-        node.wait_for('simulation only')
+        node.wait_for('ready: unconfigured')
         assert not graph.change('configure')
         line = next(line for line in node.log.splitlines() if 'not configured' in line)
         assert message in line

@@ -62,7 +62,7 @@ def test_it_ends_with_a_summary_and_a_picture(demo, tmp_path):
 def test_ctrl_c_ends_all_of_it(demo, tmp_path):
     process = demo()
     log = tmp_path / 'act_node.log'
-    wait_until(lambda: log.exists() and 'simulation only' in log.read_text(), 60, 'the node')
+    wait_until(lambda: log.exists() and 'ready: unconfigured' in log.read_text(), 60, 'the node')
     started = children(process)
     assert len(started) == 2
     process.send_signal(signal.SIGINT)

@@ -46,7 +46,7 @@ def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node):
             rclpy.qos.qos_profile_sensor_data,
         )  # fmt: skip
     node.create_subscription(JointState, 'arm/joint_states', states.append, 1)
-    commands = node.create_publisher(JointState, SETTINGS['command_topic'], 1)
+    commands = node.create_publisher(JointState, SETTINGS['outputs'][0].split()[0], 1)
 
     def positions() -> np.ndarray:
         by_name = dict(zip(states[-1].name, states[-1].position, strict=True))

@@ -1,0 +1,31 @@
+"""The deadman: commands only while somebody says so."""
+
+import time
+
+from std_msgs.msg import Bool
+
+MAX_AGE = 0.2  # [s]
+
+
+class Deadman:
+    """Knows whether commands are allowed by the newest message of `enable_topic`.
+
+    Its age counts in steady time from its receipt: std_msgs/Bool has no stamp.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._heard: tuple[bool, float] | None = None
+
+    def hear(self, message: Bool) -> None:
+        """Take in a message."""
+        self._heard = (message.data, time.monotonic())
+
+    def veto(self) -> str | None:
+        """Why no command is allowed now, or None."""
+        if self._heard is None:
+            return f'enable_topic {self._topic} has said nothing'
+        value, since = self._heard
+        if time.monotonic() - since > MAX_AGE:
+            return f'enable_topic {self._topic} has said nothing for more than {MAX_AGE:g} s'
+        return None if value else f'enable_topic {self._topic} says false'

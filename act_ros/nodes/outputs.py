@@ -1,0 +1,191 @@
+"""What commands are sent as: one or more topics, each with a type and entries of the action."""
+
+import difflib
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from act_ros.errors import ParameterError, TaskError, shorten
+from act_ros.task import QUANTITIES, Task
+
+FIELDS = {'position': 'positions', 'velocity': 'velocities'}  # of a trajectory's point
+
+
+class Output:
+    """One topic: a part of the action, and how it becomes a message.
+
+    :param text: as the parameter has it, for errors.
+    :param topic: where it goes.
+    :param kind: one of KINDS.
+    :param columns: places in the action, in the message's order.
+    :param task: the action's entries and the rate.
+    :raises TaskError: the entries do not make a message of this type.
+    """
+
+    def __init__(
+        self, text: str, topic: str, kind: str, columns: Sequence[int], task: Task
+    ) -> None:
+        self.topic = topic
+        self.columns = list(columns)
+        self.needs_horizon = kind == 'JointTrajectoryHorizon'
+        self.message_type, make = KINDS[kind]
+        self._entries = [task.action[i] for i in columns]
+        self._period = 1 / task.rate
+        if kind != 'Float64MultiArray':
+            self._order_by_joint(text, columns)
+            if kind != 'JointState' and 'position' not in self._places:
+                raise TaskError(f'output {text!r}: a JointTrajectory needs positions')
+        self._make = getattr(self, make)
+
+    def build(
+        self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None
+    ) -> JointState | JointTrajectory | Float64MultiArray:
+        """The message of one tick.
+
+        :param values: (action_dim,) within the limits, robot units.
+        :param stamp: of the header, where the type has one.
+        :param horizon: (n, action_dim) the values of the coming ticks.
+        """
+        return self._make(values, stamp, horizon)
+
+    def _order_by_joint(self, text: str, columns: Sequence[int]) -> None:
+        """Names once, and the places of each quantity in their order."""
+        sources = sorted({entry.source for entry in self._entries})
+        if len(sources) > 1:
+            raise TaskError(
+                f'output {text!r} has entries of the sources {", ".join(sources)}, but one '
+                f'message names the joints of one: give each an output of its own'
+            )
+        place = {(e.name, e.quantity): i for i, e in zip(columns, self._entries, strict=True)}
+        self._joints = list(dict.fromkeys(entry.name for entry in self._entries))
+        self._places: dict[str, list[int]] = {}
+        for quantity in QUANTITIES:
+            places = [place.get((joint, quantity)) for joint in self._joints]
+            if None not in places:
+                self._places[quantity] = places
+            elif any(i is not None for i in places):
+                lacking = self._joints[places.index(None)]
+                raise TaskError(
+                    f'output {text!r} has a {quantity} of some joints but none of {lacking!r}; '
+                    f'it holds one for all or for none'
+                )
+
+    def _joint_state(self, values: np.ndarray, stamp: Time, _: np.ndarray | None) -> JointState:
+        message = JointState(name=self._joints)
+        message.header.stamp = stamp
+        for quantity, places in self._places.items():
+            setattr(message, quantity, values[places])
+        return message
+
+    def _trajectory(
+        self, values: np.ndarray, _: Time, horizon: np.ndarray | None
+    ) -> JointTrajectory:
+        # A stamp of zero lets a joint_trajectory_controller begin at once; any other may lie
+        # in the past by the time it arrives, and such a trajectory is refused.
+        message = JointTrajectory(joint_names=self._joints)
+        rows = [values]
+        if self.needs_horizon and horizon is not None:
+            rows += list(horizon)
+        message.points = [
+            JointTrajectoryPoint(
+                **{FIELDS[quantity]: row[places] for quantity, places in self._places.items()},
+                time_from_start=duration((i + 1) * self._period),
+            )
+            for i, row in enumerate(rows)
+        ]
+        return message
+
+    def _array(
+        self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None
+    ) -> Float64MultiArray:
+        message = Float64MultiArray(data=values[self.columns])
+        size = len(self.columns)
+        label = ','.join(map(str, self._entries))
+        message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
+        return message
+
+
+# TYPE in the parameter -> the message's type, and what makes it.
+KINDS: dict[str, tuple[type, str]] = {
+    'JointState': (JointState, '_joint_state'),
+    'JointTrajectory': (JointTrajectory, '_trajectory'),
+    'JointTrajectoryHorizon': (JointTrajectory, '_trajectory'),
+    'Float64MultiArray': (Float64MultiArray, '_array'),
+}
+
+
+def parse_outputs(texts: Sequence[str], task: Task) -> list[Output]:
+    """Read the parameter `outputs`: `TOPIC TYPE [PATTERN ...]` each.
+
+    A pattern is compared with `source/joint/quantity`; one of two parts matches both
+    quantities. Without a pattern the whole action is sent.
+
+    :raises ActError: one line that names the text and what is wrong with it.
+    """
+    if not texts:
+        raise ParameterError("parameter 'outputs' is empty; expected 'TOPIC TYPE [PATTERN ...]'")
+    outputs = [_parse(text, task) for text in texts]
+    topics = [output.topic for output in outputs]
+    for topic in topics:
+        if topics.count(topic) > 1:
+            raise ParameterError(f"parameter 'outputs' names the topic {topic!r} twice")
+    return outputs
+
+
+def unsent(outputs: Sequence[Output], task: Task) -> list[str]:
+    """Entries of the action that no output carries."""
+    sent = {column for output in outputs for column in output.columns}
+    return [str(entry) for i, entry in enumerate(task.action) if i not in sent]
+
+
+def dry_run_topic(topic: str) -> str:
+    """Where a topic's commands go in a dry run."""
+    return '~/dry_run/' + topic.removeprefix('~').lstrip('/')
+
+
+def _parse(text: str, task: Task) -> Output:
+    words = text.split()
+    if len(words) < 2:
+        raise ParameterError(
+            f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
+        )
+    topic, kind, *patterns = words
+    try:
+        validate_topic_name(topic)
+    except (InvalidTopicNameException, ValueError) as error:
+        reason = ' '.join(str(error).split())
+        raise ParameterError(f'output {shorten(text)}: {reason}') from None
+    if kind not in KINDS:
+        raise ParameterError(
+            f'output {shorten(text)} has the type {kind!r}; expected one of {", ".join(KINDS)}'
+        )
+    names = [str(entry) for entry in task.action]
+    columns: dict[int, None] = {}
+    for pattern in patterns or ['*']:
+        found = [i for i, name in enumerate(names) if _matches(name, pattern)]
+        if not found:
+            near = difflib.get_close_matches(pattern, names, n=1) or names[:1]
+            raise ParameterError(
+                f'output {shorten(text)}: {pattern!r} matches no entry of the action, such as '
+                f'{near[0]!r}'
+            )
+        columns |= dict.fromkeys(found)
+    return Output(text, topic, kind, list(columns), task)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    joint = name.rsplit('/', 1)[0]
+    return fnmatchcase(name, pattern) or fnmatchcase(joint, pattern)
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a message."""
+    sec, nanosec = divmod(round(seconds * 1e9), 10**9)
+    return Duration(sec=sec, nanosec=nanosec)

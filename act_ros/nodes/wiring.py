@@ -1,0 +1,206 @@
+"""The topics of one configuration, from configure to clean-up."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Bool
+from trajectory_msgs.msg import JointTrajectory
+
+from act_ros.errors import ParameterError
+from act_ros.nodes.deadman import Deadman
+from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
+from act_ros.nodes.topics import camera_inputs, state_inputs
+from act_ros.observation import ObservationStore
+from act_ros.task import Task
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+log = logging.getLogger(__name__)
+
+# Best effort matches any publisher; of an image only the newest is of use.
+INPUT_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+COMMAND_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+KINDS = {
+    'Image': Image,
+    'CompressedImage': CompressedImage,
+    'JointState': JointState,
+    'Odometry': Odometry,
+}
+# Declared by rclpy when it likes.
+FOREIGN_OVERRIDES = ('qos_overrides./clock.', 'qos_overrides./parameter_events.')
+
+
+class Wiring:
+    """Subscriptions into a store, and publishers for the commands.
+
+    :param node: makes the topics' ends.
+    :param settings: the node's parameters.
+    :param task: of the robot.
+    :ivar store: what the subscriptions fill.
+    :ivar outputs: what the commands are sent as.
+    :ivar deadman: None where `enable_topic` is not set.
+    """
+
+    def __init__(self, node: Node, settings: Mapping[str, object], task: Task) -> None:
+        self._node = node
+        self._entities: list[Callable[[], object]] = []
+        self._mismatches: dict[str, str] = {}
+        self._dry = settings['dry_run']
+        cameras, states = camera_inputs(settings, task), state_inputs(settings, task)
+        self.store = ObservationStore(
+            task,
+            stamp_source=settings['stamp_source'],
+            max_age=settings['max_age'],
+            max_skew=settings['max_skew'],
+            frozen_timeout=settings['frozen_timeout'],
+            kinds={name: kind for name, (_, kind) in states.items()},
+            twist_frame=settings['twist_frame'],
+        )
+        self.outputs: list[Output] = parse_outputs(settings['outputs'], task)
+        if entries := unsent(self.outputs, task):
+            log.info('not published: %s', ', '.join(entries))
+        try:
+            self._connect(settings, {**cameras, **states})
+            self._refuse_unknown_overrides()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(
+        self, settings: Mapping[str, object], inputs: Mapping[str, tuple[str, str]]
+    ) -> None:
+        publishers = []
+        for output in self.outputs:
+            topic = dry_run_topic(output.topic) if self._dry else output.topic
+            publishers.append(self._publisher(output.message_type, topic, COMMAND_QOS))
+        self._senders = list(zip(self.outputs, publishers, strict=True))
+        self.tick = self.chunk = None
+        if settings['publish_tick']:
+            self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
+        if settings['publish_chunk']:
+            self.chunk = self._publisher(JointTrajectory, '~/chunk', QoSProfile(depth=1))
+        clock, put = self._node.get_clock(), self.store.put
+        for name, (topic, kind) in inputs.items():
+            self._subscribe(
+                KINDS[kind], topic, lambda m, name=name: put(name, m, clock.now().nanoseconds)
+            )
+        self.deadman = None
+        if settings['enable_topic']:
+            self.deadman = Deadman(settings['enable_topic'])
+            self._subscribe(Bool, settings['enable_topic'], self.deadman.hear)
+
+    def send(self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None) -> None:
+        """Publish one tick's values on every output; all are built before any is sent.
+
+        :param values: (action_dim,) robot units.
+        :param horizon: (n, action_dim) those of the coming ticks.
+        """
+        built = [
+            (publisher, output.build(values, stamp, horizon))
+            for output, publisher in self._senders
+        ]
+        for publisher, message in built:
+            publisher.publish(message)
+
+    def faults(self) -> dict[str, str]:
+        """What is wrong between this node and the others, by topic; looks at the graph."""
+        faults = {}
+        for _, publisher in self._senders:
+            rivals = self._node.count_publishers(publisher.topic_name) - 1
+            if rivals > 0 and not self._dry:
+                faults[publisher.topic_name] = (
+                    f'{rivals} other publisher(s) on {publisher.topic_name}: the robot gets '
+                    f'the commands of both'
+                )
+        for topic in [topic for topic in self._mismatches if self._compatible(topic)]:
+            log.info('QoS of %s is fine again', topic)
+            del self._mismatches[topic]
+        return faults | self._mismatches
+
+    def close(self) -> None:
+        """Take every topic's end away."""
+        while self._entities:
+            self._entities.pop()()
+
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
+        name = self._node.resolve_topic_name(topic)
+        publisher = self._node.create_publisher(
+            kind, topic, copy.copy(qos), qos_overriding_options=overriding(),
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=lambda event: self._on_mismatch(name, 'publisher', event)
+            ),
+        )  # fmt: skip
+        self._entities.append(lambda: self._node.destroy_publisher(publisher))
+        return publisher
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+        name = self._node.resolve_topic_name(topic)
+        subscription = self._node.create_subscription(
+            kind, topic, callback, copy.copy(INPUT_QOS), qos_overriding_options=overriding(),
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=lambda event: self._on_mismatch(name, 'subscription', event)
+            ),
+        )  # fmt: skip
+        self._entities.append(lambda: self._node.destroy_subscription(subscription))
+
+    def _on_mismatch(self, topic: str, end: str, event: Any) -> None:
+        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        text = (
+            f'{topic}: the other end has another {policy} QoS, nothing comes through; set '
+            f'qos_overrides.{topic}.{end}.{policy}, or change the other end'
+        )
+        if topic not in self._mismatches:
+            log.warning('%s', text)
+        self._mismatches[topic] = text
+
+    def _compatible(self, topic: str) -> bool:
+        """Whether all that publish to a topic reach all that subscribe to it."""
+        return all(
+            qos_check_compatible(there.qos_profile, here.qos_profile)[0] != QoSCompatibility.ERROR
+            for there in self._node.get_publishers_info_by_topic(topic)
+            for here in self._node.get_subscriptions_info_by_topic(topic)
+        )
+
+    def _refuse_unknown_overrides(self) -> None:
+        """A QoS override of a topic that this node does not have would be silently inert."""
+        for name in self._node._parameter_overrides:
+            known = self._node.has_parameter(name) or name.startswith(FOREIGN_OVERRIDES)
+            if name.startswith('qos_overrides.') and not known:
+                raise ParameterError(
+                    f'unknown parameter {name!r}; expected qos_overrides.TOPIC.publisher or '
+                    f'.subscription and history, depth or reliability, TOPIC fully resolved'
+                )
+
+
+def overriding() -> QoSOverridingOptions:
+    """History, depth and reliability of a topic are the user's to change."""
+    return QoSOverridingOptions.with_default_policies()

@@ -1,0 +1,434 @@
+"""Each fault, made for real over DDS; what is judged is the trace of the commands."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+
+from act_ros.observation import stamp_ns
+from test.nodes.graph import COMMANDS, SETTINGS, run_node
+from test.waiting import wait_until
+
+T = 1.0  # command_timeout [s]
+TICK = 0.02
+# Between the fault and what shows it: messages on their way, and a busy machine.
+MARGIN = 0.2
+LIMITS = {
+    name: SETTINGS[name]
+    for name in ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
+}
+SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
+
+
+@pytest.fixture
+def robot(graph):
+    """A robot that goes where it is told, and whose commands never left their limits."""
+    graph.follows = True
+    yield graph
+    check_trace(graph.commands)
+
+
+def check_trace(commands):
+    low, high = np.array(SETTINGS['position_min']), np.array(SETTINGS['position_max'])
+    for command in commands:
+        assert np.isfinite([*command.position, *command.velocity]).all()
+        assert (np.array(command.position) >= low).all()
+        assert (np.array(command.position) <= high).all()
+        assert (np.abs(command.velocity) <= np.array(SETTINGS['max_velocity']) + 1e-9).all()
+    for before, after in itertools.pairwise(commands):
+        # One that was lost on its way was a step too.
+        ticks = max(1, round((stamp_ns(after) - stamp_ns(before)) / 1e9 / TICK) + 1)
+        step = np.abs(np.array(after.position) - np.array(before.position))
+        assert (step <= ticks * np.array(SETTINGS['max_step']) + 1e-9).all()
+
+
+def start(graph, node):
+    node.wait_for('ready: unconfigured')
+    assert graph.change('configure'), node.log
+    graph.stream()
+    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
+    flowing(graph)
+
+
+def is_stop(command):
+    return not np.any(command.velocity)
+
+
+def flowing(graph, more=20):
+    """Wait until that many further commands of the policy have come."""
+    before = sum(not is_stop(command) for command in list(graph.commands))
+    wait_until(
+        lambda: sum(not is_stop(c) for c in list(graph.commands)) >= before + more, 20,
+        f'{more} further commands',
+    )  # fmt: skip
+
+
+def stops(graph, since, within, more=20):
+    """The first message of the stop policy comes in time; nothing else comes after it.
+
+    :param since: when the fault was made [ns].
+    :param within: seconds that are allowed.
+    """
+
+    def held() -> bool:
+        newest = list(graph.commands)[-more:]
+        return stamp_ns(newest[0]) > since and all(map(is_stop, newest))
+
+    wait_until(held, 20, 'the stop policy')
+    after = [c for c in list(graph.commands) if stamp_ns(c) > since]
+    first = next(i for i, command in enumerate(after) if is_stop(command))
+    assert all(map(is_stop, after[first:]))
+    assert (stamp_ns(after[first]) - since) / 1e9 < within + MARGIN
+    return after[first:]
+
+
+def told(graph, *words, seconds=6):
+    """Wait until the diagnostics say each of the words at once."""
+    seen = len(graph.reports)
+    wait_until(
+        lambda: any(all(w in str(r) for w in words) for r in graph.reports[seen:]), seconds,
+        lambda: f'{words} in {graph.reports[seen:]}',
+    )  # fmt: skip
+
+
+def silence_arm(graph):
+    graph.silent.add('arm')
+
+
+def lose_joint(graph):
+    graph.lacking.add('left_joint_3')
+
+
+def break_joint(graph):
+    graph.robot[11] = np.nan
+    graph.follows = False
+
+
+def repeat_stamp(graph):
+    graph.repeated['rgb_left'] = graph.now()
+
+
+def change_size(graph):
+    graph.image_size = (60, 80)
+
+
+def mend(graph):
+    graph.silent.clear()
+    graph.lacking.clear()
+    graph.repeated.clear()
+    graph.image_size = (120, 160)
+    if np.isnan(graph.robot).any():
+        graph.robot = np.concatenate((graph.robot[:9], graph.commands[-1].position))
+    graph.follows = True
+
+
+@pytest.mark.parametrize(
+    ('fault', 'words'),
+    [
+        (repeat_stamp, ('rgb_left', 'frozen')),
+        (silence_arm, ('arm', 'stale')),
+        (lose_joint, ("joint 'left_joint_3' of 'arm' is missing",)),
+        (break_joint, ('arm/left_joint_3/position is nan',)),
+        (change_size, ('60x80 pixels, expected 120x160',)),
+    ],
+    ids=['frozen camera', 'silent arm', 'lost joint', 'joint is nan', 'other resolution'],
+)
+def test_a_broken_input_stops_and_a_good_one_begins_a_new_episode(
+    robot, ckpt, tmp_path, fault, words
+):
+    with run_node(tmp_path, ckpt, **{**SAFE, 'recovery_window': 10.0}) as node:
+        start(robot, node)
+        episode = robot.ticks[-1].episode
+        fault(robot)
+        stops(robot, robot.now(), T + TICK)
+        told(robot, *words)
+        mend(robot)
+        flowing(robot)
+        assert robot.ticks[-1].episode > episode
+        assert node.process.poll() is None
+
+
+def test_after_the_recovery_window_only_reset_starts_again(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **{**SAFE, 'recovery_window': 0.5}) as node:
+        start(robot, node)
+        robot.silent.add('arm')
+        stops(robot, robot.now(), T + TICK)
+        node.wait_for('no commands until ~/reset')
+        mend(robot)
+        told(robot, 'only ~/reset starts again', "'control': 'stopped until reset'")
+        assert all(map(is_stop, robot.commands[-20:]))
+        assert robot.reset().success
+        flowing(robot)
+
+
+CAMERA = """
+import sys, time
+import numpy as np, rclpy
+from test.nodes.graph import Graph
+graph = Graph()
+while True:
+    graph.publish_image('rgb_under', np.full((120, 160, 3), 80, np.uint8), graph.now())
+    time.sleep(0.02)
+"""
+
+
+def test_a_camera_process_is_killed_and_started_again(robot, ckpt, tmp_path):
+    cameras = []
+
+    def start_camera():
+        cameras.append(subprocess.Popen([sys.executable, '-c', CAMERA], env=dict(os.environ)))
+
+    try:
+        start_camera()
+        robot.silent.add('rgb_under')
+        with run_node(tmp_path, ckpt, **{**SAFE, 'recovery_window': 30.0}) as node:
+            start(robot, node)
+            cameras[-1].kill()
+            killed = robot.now()
+            stops(robot, killed, T + TICK)
+            told(robot, 'rgb_under is stale', 'age/rgb_under')
+            start_camera()
+            flowing(robot)
+    finally:
+        for camera in cameras:
+            camera.kill()
+            camera.wait()
+
+
+def test_a_blocked_arm_is_held_where_it_is_until_reset(robot, ckpt, tmp_path):
+    tolerance = {'max_tracking_error': [0.1] * 8}
+    with run_node(tmp_path, ckpt, **{**SAFE, **tolerance}) as node:
+        start(robot, node)
+        robot.follows = False
+        here = robot.robot[9:].copy()
+        # Somewhere else, so that the plan goes on and the joint does not.
+        robot.robot[9] += 0.3
+        here[0] += 0.3
+        held = stops(robot, robot.now(), 0.2 + TICK, more=60)
+        assert np.abs(held[-1].position[0] - here[0]) < 1e-6
+        told(robot, 'arm/left_joint_1/position', 'commanded', 'only ~/reset')
+        assert robot.reports[-1]['levels']['control'] == b'\x02'
+        robot.follows = True
+        assert all(map(is_stop, robot.commands[-20:]))
+        assert robot.reset().success
+        flowing(robot)
+
+
+def slow(tmp_path, ckpt, environment, **parameters):
+    return run_node(
+        tmp_path, ckpt, module='test.nodes.slow_node', env=environment,
+        **{**SAFE, 'recovery_window': 30.0, **parameters},
+    )  # fmt: skip
+
+
+def test_a_pass_of_three_seconds_stops_and_is_named(robot, ckpt, tmp_path):
+    environment = {'PASS_SECONDS': '3', 'QUICK_PASSES': '100', 'SLOW_PASSES': '1'}
+    with slow(tmp_path, ckpt, environment) as node:
+        start(robot, node)
+        node.wait_for('passing slowly')
+        stops(robot, robot.now(), T + TICK)
+        told(robot, 'inference has been running for')
+        flowing(robot)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'words'), [('raise', 'out of memory'), ('nan', 'arm/left_joint_1/position')]
+)
+def test_inference_that_fails_stops_and_says_why(robot, ckpt, tmp_path, kind, words):
+    environment = {'FAIL': kind, 'QUICK_PASSES': '100', 'SLOW_PASSES': '100'}
+    with slow(tmp_path, ckpt, environment) as node:
+        start(robot, node)
+        node.wait_for('failing')
+        stops(robot, robot.now(), T + TICK)
+        told(robot, 'inference', words)
+        flowing(robot)
+
+
+def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        robot.commands.clear()
+        assert 'is -1' in robot.set_parameter('ramp_time', -1.0) or 'range' in robot.set_parameter(
+            'ramp_time', -1.0
+        )
+        assert 'arm/left_joint_1' in robot.set_parameter('max_step', [-0.1] + [0.02] * 7)
+        assert '3 values' in robot.set_parameter('max_velocity', [1.0] * 3) or (
+            'expected 8' in robot.set_parameter('max_velocity', [1.0] * 3)
+        )
+        assert robot.set_parameter('position_max', [-50.0] * 8)
+        # One that does not fit refuses those beside it.
+        assert robot.set_parameters({'decay': 0.3, 'range_tolerance': -1.0})
+        flowing(robot)
+        assert not any(map(is_stop, robot.commands))
+
+
+def test_limits_take_effect_while_it_moves(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        assert robot.set_parameters({'max_velocity': [0.05] * 8, 'max_step': [0.001] * 8}) == ''
+        since = robot.now()
+        flowing(robot)
+        later = [c for c in list(robot.commands) if stamp_ns(c) > since]
+        assert np.abs([c.velocity for c in later]).max() <= 0.05 + 1e-9
+        # A range that the last command violates is refused by name.
+        now = robot.commands[-1].position[0]
+        refusal = robot.set_parameter('position_min', [now + 0.5, *SETTINGS['position_min'][1:]])
+        assert 'arm/left_joint_1/position' in refusal
+
+
+def test_a_second_publisher_is_a_warning(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        rival = robot.node.create_publisher(JointState, COMMANDS, 1)
+        told(robot, '1 other publisher(s) on /arm/joint_commands')
+        robot.node.destroy_publisher(rival)
+        told(robot, "'message': 'active; all inputs are fresh")
+        flowing(robot)
+
+
+def test_the_deadman(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE, enable_topic='enable') as node:
+        node.wait_for('ready: unconfigured')
+        assert robot.change('configure'), node.log
+        robot.stream()
+        deadman = robot.node.create_publisher(Bool, 'enable', 1)
+        wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
+        told(robot, 'has said nothing')
+        assert not robot.commands
+        pressed, held = [True], [True]
+
+        def press() -> None:
+            if held[0]:
+                deadman.publish(Bool(data=pressed[0]))
+
+        timer = robot.node.create_timer(0.05, press)
+        flowing(robot)
+        pressed[0] = False
+        stops(robot, robot.now(), 0.05 + TICK)
+        pressed[0] = True
+        flowing(robot)
+        held[0] = False
+        stops(robot, robot.now(), 0.2 + TICK)
+        held[0] = True
+        flowing(robot)
+        robot.node.destroy_timer(timer)
+
+
+def test_a_dry_run_says_nothing_to_the_robot(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE, dry_run=True) as node:
+        shadow = []
+        robot.node.create_subscription(
+            JointState, f'/act/dry_run/{COMMANDS}', shadow.append, 10
+        )
+        node.wait_for('ready: unconfigured')
+        assert robot.change('configure'), node.log
+        robot.stream()
+        wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
+        wait_until(lambda: len(shadow) > 30, 20, 'shadow commands')
+        assert not robot.commands
+        assert robot.node.count_publishers(f'/{COMMANDS}') == 0
+        assert 'fixed while configured' in robot.set_parameter('dry_run', False)
+        check_trace(shadow)
+
+
+def test_deactivation_ends_with_the_stop_policys_message(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        assert robot.change('deactivate')
+        wait_until(lambda: is_stop(robot.commands[-1]), 5, 'the last message')
+        count = len(robot.commands)
+        time.sleep(0.2)  # nothing may come in this time
+        assert len(robot.commands) == count
+        assert not is_stop(robot.commands[-2])
+
+
+def test_sigint_ends_with_the_stop_policys_message(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        sent = robot.now()
+        assert node.stop(signal.SIGINT) < 2
+        assert node.process.returncode == 0
+        wait_until(lambda: is_stop(robot.commands[-1]), 5, 'the last message')
+        assert (stamp_ns(robot.commands[-1]) - sent) / 1e9 < 0.1 + TICK
+
+
+def test_a_command_timeout_that_the_model_cannot_keep_is_refused(graph, ckpt, tmp_path):
+    environment = {'PASS_SECONDS': '0.3'}
+    with slow(tmp_path, ckpt, environment, command_timeout=0.5) as node:
+        node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        assert 'command_timeout is 0.5 s, but a pass takes 0.3' in node.log
+        told(graph, 'command_timeout is 0.5 s')
+
+
+def test_a_taken_zmq_port_fails_the_configuration_by_name(graph, ckpt, tmp_path):
+    with zmq.Context() as context, context.socket(zmq.REP) as other:
+        port = other.bind_to_random_port('tcp://127.0.0.1')
+        endpoint = f'tcp://127.0.0.1:{port}'
+        with run_node(tmp_path, ckpt, **SAFE, zmq_endpoint=endpoint) as node:
+            node.wait_for('ready: unconfigured')
+            assert not graph.change('configure')
+            assert f'address in use: {endpoint}' in node.log
+            told(graph, 'address in use')
+            other.unbind(endpoint)
+            wait_until(lambda: graph.change('configure'), 20, f'configuration: {node.log}')
+            assert 'Traceback' not in node.log
+
+
+def test_a_task_without_limits_is_refused_by_name(graph, ckpt, tmp_path):
+    parameters = {**SAFE, 'position_max': [1.0] * 7}
+    with run_node(tmp_path, ckpt, **parameters) as node:
+        node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        line = next(line for line in node.log.splitlines() if 'not configured' in line)
+        assert 'position_max' in line
+
+
+def test_a_joint_outside_its_range_refuses_activation_by_name(graph, ckpt, tmp_path):
+    graph.robot[10] = 1.5  # left_joint_2 ends at 1.2
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        node.wait_for('ready: unconfigured')
+        assert graph.change('configure')
+        graph.stream()
+
+        def refused() -> bool:
+            graph.change('activate')
+            return 'arm/left_joint_2/position' in node.log
+
+        wait_until(refused, 20, 'the refusal')
+        assert graph.state() == 'inactive'
+        assert not graph.commands
+
+
+def usage(pid):
+    process = Path(f'/proc/{pid}')
+    lines = (process / 'status').read_text().splitlines()
+    fields = dict(line.split(':', 1) for line in lines)
+    files = len(list((process / 'fd').iterdir()))
+    return int(fields['Threads']), files, int(fields['VmRSS'].split()[0]) / 1024
+
+
+def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **{**SAFE, 'publish_tick': False}) as node:
+        start(graph, node)
+        graph.follows = False
+        for cycle in range(1000):
+            assert graph.change('deactivate')
+            wait_until(lambda: graph.change('activate'), 20, f'activation {cycle}: {node.log}')
+            assert graph.reset().success
+            graph.commands.clear()
+            if cycle == 10:
+                threads, files, memory = usage(node.process.pid)
+        now = usage(node.process.pid)
+        assert now[0] <= threads + 1
+        assert now[1] <= files
+        assert now[2] < memory + 20
