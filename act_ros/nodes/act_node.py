@@ -30,12 +30,11 @@ from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import PARAMETERS
 from act_ros.policy import (
-    Policy,
+    PolicyProcess,
     Rollout,
-    load_policy,
     query_interval,
-    set_torch_threads,
 )
+from act_ros.policy.process import LOAD
 from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Task
 
@@ -68,13 +67,14 @@ class InputsError(ActError):
 class ActNode(LifecycleNode):
     """Cameras and joint states in, commands out.
 
-    :param load: loads the policy; another one serves tests.
+    :param load: 'module:function' that loads the policy; another one serves tests.
     """
 
-    def __init__(self, load: Callable[..., Policy] = load_policy, **kwargs: object) -> None:
+    def __init__(self, load: str = LOAD, **kwargs: object) -> None:
         super().__init__('act', **kwargs)
         self._load = load
         self._ending = threading.Event()
+        self._process: PolicyProcess | None = None
         self._policy: SharedPolicy | None = None
         self._wiring: Wiring | None = None
         self._controller: Controller | None = None
@@ -174,9 +174,13 @@ class ActNode(LifecycleNode):
             )
         self._wiring = Wiring(self, settings, task)
 
-        def load() -> tuple[SharedPolicy, float]:
-            set_torch_threads(settings['torch_threads'])
-            policy = self._load(
+        # Beside the tick's process, so that the network neither delays nor crashes it.
+        self._process = policy = PolicyProcess(
+            self._load, torch_threads=settings['torch_threads']
+        )
+
+        def load() -> float:
+            policy.load(
                 settings['ckpt_dir'],
                 device=settings['device'],
                 ckpt_name=settings['ckpt_name'],
@@ -188,16 +192,16 @@ class ActNode(LifecycleNode):
                 policy.chunk_size, settings['temporal_aggregation'], settings['query_every']
             )
             policy.warm_up()
-            return SharedPolicy(policy), slowest_pass(policy)
+            return slowest_pass(policy)
 
-        shared, latency = self._abandonable(load)
+        latency = self._abandonable(load)
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
-        chunk = shared.policy.chunk_size / settings['control_rate']
+        chunk = policy.chunk_size / settings['control_rate']
         check_latency(settings, latency, chunk, simulated=self._simulated)
-        self._settings, self._policy, self._task = settings, shared, task
+        self._settings, self._policy, self._task = settings, SharedPolicy(policy), task
         if settings['zmq_endpoint']:
             self._serve(settings)
-        # Torch alone brings some 100,000 objects that every full collection would look at.
+        # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()
         gc.freeze()
 
@@ -264,7 +268,9 @@ class ActNode(LifecycleNode):
             self._server_thread.join(timeout=0.0 if self._ending.is_set() else 1.0)
         if self._wiring is not None:
             self._wiring.close()
-        self._policy = self._wiring = self._server = self._rollout = None
+        if self._process is not None:
+            self._process.close()
+        self._policy = self._process = self._wiring = self._server = self._rollout = None
         gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------

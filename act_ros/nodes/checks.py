@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from act_ros.errors import ParameterError
-from act_ros.policy import Policy
+from act_ros.policy import PolicyProcess
 from act_ros.policy.checkpoint import Statistics
 from act_ros.task import Task
 
@@ -79,7 +79,7 @@ def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics) -> None:
         )  # fmt: skip
 
 
-def slowest_pass(policy: Policy) -> float:
+def slowest_pass(policy: PolicyProcess) -> float:
     """The slowest of a few warm passes [s]."""
     durations = []
     for _ in range(WARM_PASSES):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from act_ros.control import Arrival, Request
-from act_ros.policy import Policy
+from act_ros.policy import PolicyProcess
 from act_ros.task import Task
 
 
@@ -21,7 +21,7 @@ class SharedPolicy:
     wait for a free model the one who was not served last is first.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: PolicyProcess) -> None:
         self.policy = policy
         self._free = threading.Condition()
         self._busy = False
@@ -31,7 +31,7 @@ class SharedPolicy:
     def predict(
         self, qpos: np.ndarray, images: Mapping[str, np.ndarray], *, robot: bool = True
     ) -> np.ndarray:
-        """`Policy.predict` for the robot, or for a guest."""
+        """`PolicyProcess.predict` for the robot, or for a guest."""
         with self._turn(robot):
             return self.policy.predict(qpos, images)
 
@@ -68,7 +68,7 @@ class GuestPolicy:
         self.chunk_size = shared.policy.chunk_size
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`Policy.predict`, when it is a guest's turn."""
+        """`PolicyProcess.predict`, when it is a guest's turn."""
         return self._shared.predict(qpos, images, robot=False)
 
 

@@ -1,30 +1,54 @@
-"""Real-time scheduling of the thread that asks for it."""
+"""Real-time scheduling of the control tick, and of the threads it waits for."""
 
+import contextlib
 import logging
 import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 
-def ask_for_priority(priority: int) -> bool:
-    """Give the calling thread a SCHED_FIFO priority, where the system permits it.
+@contextlib.contextmanager
+def realtime(priority: int) -> Iterator[None]:
+    """Run the calling thread with a SCHED_FIFO priority, where the system permits it.
 
-    Threads and processes that it starts do not inherit it.
+    The process's other threads get one less for as long: what takes an image may hold the
+    interpreter, and the tick would wait until a busy core is free for it. Nothing that
+    computes for long runs in this process. Threads and processes that are started from these
+    do not inherit it.
 
-    :param priority: 1 to 99; 0 asks for nothing.
-    :returns: whether it was granted; a refusal is a warning.
+    :param priority: 2 to 99; 0 changes nothing.
     """
     if priority == 0:
-        return False
+        yield
+        return
     try:
-        os.sched_setscheduler(
-            0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
-        )
-    except (OSError, AttributeError) as error:
+        _schedule(0, priority)
+    except OSError as error:
         log.warning(
             'realtime_priority %d was not granted (%s): the control tick goes on without; '
             'raise the rtprio limit of this user (see the README)', priority, error,
         )  # fmt: skip
-        return False
-    log.info('the control tick has real-time priority %d', priority)
-    return True
+        yield
+        return
+    _schedule_others(priority - 1)
+    log.info('real-time priority %d for the control tick', priority)
+    try:
+        yield
+    finally:
+        _schedule_others(0)
+
+
+def _schedule_others(priority: int) -> None:
+    own = threading.get_native_id()
+    for path in Path('/proc/self/task').iterdir():
+        if int(path.name) != own:
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                _schedule(int(path.name), priority)
+
+
+def _schedule(thread: int, priority: int) -> None:
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK if priority else os.SCHED_OTHER
+    os.sched_setscheduler(thread, policy, os.sched_param(priority))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock
 
-from act_ros.nodes.realtime import ask_for_priority
+from act_ros.nodes.realtime import realtime
 
 
 class SteadyTicker:
@@ -41,7 +41,10 @@ class SteadyTicker:
         """Steady time knows no jumps."""
 
     def _run(self) -> None:
-        ask_for_priority(self._priority)
+        with realtime(self._priority):
+            self._tick_on_grid()
+
+    def _tick_on_grid(self) -> None:
         due = time.monotonic_ns()
         while not self._stopped.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
             self._tick(due)

@@ -50,4 +50,4 @@ def load_slowly(*args: object, **kwargs: object) -> Policy:
 
 if __name__ == '__main__':
     log_to_ros()
-    sys.exit(run_node(lambda: ActNode(load=load_slowly), ActNode.halt))
+    sys.exit(run_node(lambda: ActNode(load='test.nodes.slow_node:load_slowly'), ActNode.halt))

@@ -1,0 +1,93 @@
+"""The child of `act_ros.policy.process`: loads a policy and answers until its parent is gone."""
+
+import importlib
+import logging
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from act_ros.errors import ActError
+from act_ros.policy.policy import Policy, set_torch_threads
+from act_ros.policy.process import Block, Facts
+
+
+class LogHandler(logging.Handler):
+    """Sends log lines to the parent, which has the node's log."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record."""
+        self._connection.send(('log', (record.name, record.levelno, self.format(record))))
+
+
+class Worker:
+    """Answers the parent's requests.
+
+    :param connection: to the parent.
+    :param memory: descriptor of the shared memory.
+    :param load: 'module:function' that loads the policy.
+    """
+
+    def __init__(self, connection: Connection, memory: int, load: str) -> None:
+        self._connection = connection
+        self._memory = memory
+        self._load = load
+        self._policy: Policy | None = None
+
+    def run(self) -> None:
+        """Answer until the parent is gone."""
+        while True:
+            try:
+                what, detail = self._connection.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                answer = 'done', getattr(self, what)(detail)
+            except ActError as error:
+                answer = 'error', (type(error).__name__, str(error))
+            except Exception as error:
+                traceback.print_exc()
+                text = ' '.join(str(error).split()) or type(error).__name__
+                answer = 'error', ('PolicyError', text)
+            try:
+                self._connection.send(answer)
+            except OSError:
+                return
+
+    def load(self, detail: tuple[tuple, dict]) -> Facts:
+        """Load the policy and lay out the shared memory."""
+        arguments, options = detail
+        module, function = self._load.split(':')
+        self._policy = policy = getattr(importlib.import_module(module), function)(
+            *arguments, **options
+        )
+        facts = Facts(
+            policy.task, policy.chunk_size, policy.state_dim, policy.action_dim, policy.statistics
+        )
+        self._block = Block(self._memory, facts)
+        return facts
+
+    def predict(self, _: None) -> None:
+        """Predict from the observation in the shared memory."""
+        block = self._block
+        images = dict(zip(self._policy.task.cameras, block.frames, strict=True))
+        block.chunk[:] = self._policy.predict(block.qpos, images)
+
+
+def main() -> None:
+    """Run the worker; the arguments come from `PolicyProcess`."""
+    descriptor, memory, load, threads = sys.argv[1:]
+    connection = Connection(int(descriptor))
+    logger = logging.getLogger('act_ros')
+    logger.addHandler(LogHandler(connection))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    set_torch_threads(int(threads))
+    Worker(connection, int(memory), load).run()
+
+
+if __name__ == '__main__':
+    main()
