@@ -192,14 +192,14 @@ class ObservationStore:
         """What is wrong with one input by itself."""
         if held is None:
             return f'{name} has not arrived'
-        age = now - held.stamp
+        age, coming = now - held.stamp, now - held.receipt <= self._max_age
         limit = f'max_age {self._max_age / 1e9:g} s'
-        if age > self._max_age and held.repeated and now - held.receipt <= self._max_age:
+        if age > self._max_age and held.repeated and coming:
             return (
                 f'{name} is frozen: {held.repeated} messages with the same stamp, '
                 f'{age / 1e9:.3f} s old, {limit}'
             )
-        if age > self._max_age and now - held.receipt <= self._max_age:
+        if held.receipt - held.stamp > self._max_age and coming:
             return (
                 f'{name} is stamped {(held.receipt - held.stamp) / 1e9:.3f} s before it arrived, '
                 f'{limit}: the clocks differ, or its driver is late (synchronise them, or set '

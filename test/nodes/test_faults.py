@@ -432,3 +432,31 @@ def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
         assert now[0] <= threads + 1
         assert now[1] <= files
         assert now[2] < memory + 20
+
+
+def test_a_clock_that_stands_still_stops_in_steady_time(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **{**SAFE, 'recovery_window': 10.0}, use_sim_time=True) as node:
+        node.wait_for('ready: unconfigured')
+        assert robot.change('configure'), node.log
+        running = [True]
+
+        def tick() -> None:
+            if running[0]:
+                robot.publish_clock(robot.now())
+
+        timer = robot.node.create_timer(0.01, tick)
+        robot.stream()
+        wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
+        flowing(robot)
+        running[0] = False
+        stopped = time.monotonic()
+
+        def held() -> bool:
+            return all(map(is_stop, robot.commands[-20:]))
+
+        wait_until(held, T + 20 * TICK + 1.0, 'the stop policy')
+        assert time.monotonic() - stopped > 20 * TICK
+        told(robot, 'the clock stands still')
+        running[0] = True
+        flowing(robot)
+        robot.node.destroy_timer(timer)
