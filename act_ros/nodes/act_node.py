@@ -128,6 +128,8 @@ class ActNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End the commands; the stop policy's message is the last."""
         self._stop_controller()
+        # The controller's parts know each other; now is a time to take them away.
+        gc.collect()
         log.info('inactive')
         return SUCCESS
 

@@ -4,11 +4,12 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from act_ros.control import Arrival, Request
+from act_ros.errors import PolicyError
 from act_ros.policy import PolicyProcess
 from act_ros.task import Task
 
@@ -29,22 +30,41 @@ class SharedPolicy:
         self._last_was_robot = False
 
     def predict(
-        self, qpos: np.ndarray, images: Mapping[str, np.ndarray], *, robot: bool = True
+        self,
+        qpos: np.ndarray,
+        images: Mapping[str, np.ndarray],
+        *,
+        robot: bool = True,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> np.ndarray:
-        """`PolicyProcess.predict` for the robot, or for a guest."""
-        with self._turn(robot):
+        """`PolicyProcess.predict` for the robot, or for a guest.
+
+        :param wanted: whether the answer is still wanted, asked until it is one's turn.
+        :raises PolicyError: it is not.
+        """
+        with self._turn(robot, wanted):
             return self.policy.predict(qpos, images)
+
+    def ask_again(self) -> None:
+        """Let those who wait ask whether they are still wanted."""
+        with self._free:
+            self._free.notify_all()
 
     def guest(self) -> 'GuestPolicy':
         """The same model for someone who takes turns with the robot."""
         return GuestPolicy(self)
 
     @contextlib.contextmanager
-    def _turn(self, robot: bool) -> Iterator[None]:
+    def _turn(self, robot: bool, wanted: Callable[[], bool]) -> Iterator[None]:
         with self._free:
             self._waiting[robot] += 1
-            self._free.wait_for(lambda: not self._busy and self._is_next(robot))
+            self._free.wait_for(
+                lambda: not wanted() or (not self._busy and self._is_next(robot))
+            )
             self._waiting[robot] -= 1
+            if not wanted():
+                self._free.notify_all()
+                raise PolicyError('the answer is no longer wanted')
             self._busy, self._last_was_robot = True, robot
         try:
             yield
@@ -72,11 +92,14 @@ class GuestPolicy:
         return self._shared.predict(qpos, images, robot=False)
 
 
-def infer(policy: SharedPolicy, request: Request) -> tuple[Arrival, Exception | None]:
+def infer(
+    policy: SharedPolicy, request: Request, wanted: Callable[[], bool] = lambda: True
+) -> tuple[Arrival, Exception | None]:
     """Answer a request; a failed one has no chunk, and the reason: the loop outlives it."""
     snapshot = request.snapshot
     try:
-        return Arrival(request, policy.predict(snapshot.qpos, snapshot.images())), None
+        chunk = policy.predict(snapshot.qpos, snapshot.images(), wanted=wanted)
+        return Arrival(request, chunk), None
     except Exception as error:
         return Arrival(request, None), error
 
@@ -121,6 +144,7 @@ class InferenceThread:
         with self._changed:
             self._closed = True
             self._changed.notify()
+        self._policy.ask_again()
         self._thread.join(timeout)
 
     def _run(self) -> None:
@@ -131,7 +155,7 @@ class InferenceThread:
                     return
                 request, self._mail = self._mail, None
             self._since = started = time.perf_counter()
-            answer = infer(self._policy, request)
+            answer = infer(self._policy, request, lambda: not self._closed)
             self._since = None
             self.durations.append(time.perf_counter() - started)
             self.count += 1

@@ -366,7 +366,7 @@ def test_a_command_timeout_that_the_model_cannot_keep_is_refused(graph, ckpt, tm
     with slow(tmp_path, ckpt, environment, command_timeout=0.5) as node:
         node.wait_for('ready: unconfigured')
         assert not graph.change('configure')
-        assert 'command_timeout is 0.5 s, but a pass takes 0.3' in node.log
+        assert 'command_timeout is 0.5 s, but a pass takes 0.' in node.log
         told(graph, 'command_timeout is 0.5 s')
 
 
@@ -418,9 +418,9 @@ def usage(pid):
 
 
 def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
-    with run_node(tmp_path, ckpt, **{**SAFE, 'publish_tick': False}) as node:
+    still = {'publish_tick': False, 'max_tracking_error': [1e3] * 8}
+    with run_node(tmp_path, ckpt, **{**SAFE, **still}) as node:
         start(graph, node)
-        graph.follows = False
         for cycle in range(1000):
             assert graph.change('deactivate')
             wait_until(lambda: graph.change('activate'), 20, f'activation {cycle}: {node.log}')

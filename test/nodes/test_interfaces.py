@@ -1,0 +1,146 @@
+"""The node's other interfaces over DDS: types, QoS, the plan, priority."""
+
+import os
+import time
+
+import cv2
+import numpy as np
+import pytest
+from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from test.nodes.graph import JOINTS, run_node
+from test.waiting import wait_until
+
+
+def activate(graph, node):
+    node.wait_for('ready: unconfigured')
+    assert graph.change('configure'), node.log
+    graph.stream()
+    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
+
+
+def test_odometry_and_compressed_images_come_in(graph, ckpt, tmp_path):
+    parameters = {
+        'state_topics': ['base/odom', 'arm/joint_states'],
+        'state_types': ['Odometry', 'JointState'],
+        'twist_frame': 'world',
+        'camera_topics': ['rgb_main/compressed', 'rgb_left/image_raw', 'rgb_under/image_raw'],
+        'camera_types': ['CompressedImage', 'Image', 'Image'],
+    }
+    odometry = graph.node.create_publisher(Odometry, 'base/odom', 1)
+    camera = graph.node.create_publisher(CompressedImage, 'rgb_main/compressed', 1)
+    _, jpeg = cv2.imencode('.jpeg', np.full((120, 160, 3), 80, np.uint8))
+    frame = ['world']
+
+    def publish() -> None:
+        stamp = graph.node.get_clock().now().to_msg()
+        base = Odometry(child_frame_id='base_link')
+        base.header.stamp, base.header.frame_id = stamp, frame[0]
+        odometry.publish(base)
+        image = CompressedImage(format='jpeg', data=jpeg.tobytes())
+        image.header.stamp = stamp
+        camera.publish(image)
+
+    timer = graph.node.create_timer(0.02, publish)
+    with run_node(tmp_path, ckpt, **parameters) as node:
+        activate(graph, node)
+        wait_until(lambda: len(graph.commands) > 20, 20, f'commands: {node.log}')
+        frame[0] = 'map'
+        node.wait_for("base is an Odometry of 'base_link' in 'map', but twist_frame is 'world'")
+    graph.node.destroy_timer(timer)
+
+
+def test_several_outputs_and_the_plan_go_out(graph, ckpt, tmp_path):
+    outputs = [
+        'arm_controller/joint_trajectory JointTrajectoryHorizon arm/left_joint_*',
+        'gripper_controller/commands Float64MultiArray arm/left_gripper/position',
+    ]
+    parameters = {'outputs': outputs, 'stop_policy': 'hold', 'publish_chunk': True}
+    arm, gripper, plans = [], [], []
+    node_of_test = graph.node
+    node_of_test.create_subscription(JointTrajectory, outputs[0].split()[0], arm.append, 10)
+    node_of_test.create_subscription(Float64MultiArray, outputs[1].split()[0], gripper.append, 10)
+    node_of_test.create_subscription(JointTrajectory, '/act/chunk', plans.append, 10)
+    with run_node(tmp_path, ckpt, **parameters) as node:
+        activate(graph, node)
+        wait_until(lambda: len(arm) > 30 and len(gripper) > 30 and plans, 20, 'all of them')
+    assert arm[-1].joint_names == JOINTS[:7]
+    assert max(len(message.points) for message in arm) > 10
+    assert len(gripper[-1].data) == 1
+    assert plans[-1].joint_names == JOINTS
+    assert len(plans[-1].points) == 100
+
+
+def test_a_horizon_and_silence_are_refused(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, outputs=['a JointTrajectoryHorizon']) as node:
+        node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        assert 'would play on after the last command' in node.log
+
+
+def test_qos_that_does_not_match_is_named_and_can_be_overridden(graph, ckpt, tmp_path):
+    # The robot's side offers best effort; who asks for more hears nothing.
+    topic = '/arm/joint_states'
+    override = {f'qos_overrides.{topic}.subscription.reliability': 'reliable'}
+    with run_node(tmp_path, ckpt, **override) as node:
+        node.wait_for('ready: unconfigured')
+        assert graph.change('configure'), node.log
+        node.wait_for(f'{topic}: the other end has another reliability QoS')
+        wait_until(lambda: 'reliability QoS' in graph.reports[-1]['message'], 5, 'a report')
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        heard = graph.node.create_publisher(JointState, topic, qos)
+        wait_until(lambda: heard.get_subscription_count() > 0, 10, 'the match')
+
+
+def test_an_override_of_an_unknown_topic_is_refused(graph, ckpt, tmp_path):
+    name = 'qos_overrides./arm/joint_state.subscription.reliability'
+    with run_node(tmp_path, ckpt, **{name: 'reliable'}) as node:
+        node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        assert f"unknown parameter '{name}'" in node.log
+
+
+def test_a_pose_far_from_training_is_a_warning_by_name(graph, ckpt, tmp_path):
+    graph.robot[9] = 573.0  # degrees for radians
+    with run_node(tmp_path, ckpt) as node:
+        activate(graph, node)
+        node.wait_for('degrees for radians')
+        assert 'arm/left_joint_1/position is 573' in node.log
+
+
+def granted() -> bool:
+    before = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, before, os.sched_param(0))
+    return True
+
+
+def priorities(pid):
+    return {
+        os.sched_getscheduler(int(thread)) & ~os.SCHED_RESET_ON_FORK
+        for thread in os.listdir(f'/proc/{pid}/task')  # noqa: PTH208
+    }
+
+
+@pytest.mark.skipif(not granted(), reason='this user may not have real-time priorities')
+def test_the_priority_lasts_as_long_as_the_activation(graph, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, realtime_priority=10) as node:
+        activate(graph, node)
+        node.wait_for('real-time priority 10')
+        children = f'/proc/{node.process.pid}/task/{node.process.pid}/children'
+        assert priorities(node.process.pid) == {os.SCHED_FIFO}
+        with open(children) as file:  # noqa: PTH123
+            for child in file.read().split():
+                assert priorities(child) == {os.SCHED_OTHER}
+        assert graph.change('deactivate')
+        end = time.monotonic() + 5
+        while priorities(node.process.pid) != {os.SCHED_OTHER} and time.monotonic() < end:
+            time.sleep(0.05)
+        assert priorities(node.process.pid) == {os.SCHED_OTHER}
