@@ -58,8 +58,11 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
+    ending = threading.Event()
+
     def watch() -> None:
         os.read(wake_read, 1)
+        ending.set()
         try:
             halt(node)
         finally:
@@ -72,9 +75,11 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
         executor.spin()
     except ExternalShutdownException:
         pass
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
+    except BaseException as error:
+        # A callback that outlasts the shutdown finds the executor's parts gone.
+        if not (ending.is_set() and isinstance(error, rclpy_implementation.InvalidHandle)):
+            sys.excepthook(*sys.exc_info())
+            code = 1
     os.write(wake_write, b'\0')  # also where no signal has ended the spinning
     watcher.join()
     time.sleep(0.05)  # the last message is on its way
