@@ -1,12 +1,15 @@
 """What commands are sent as: one or more topics, each with a type and entries of the action."""
 
+import array
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from rclpy.exceptions import InvalidTopicNameException
+from rclpy.exceptions import NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
@@ -20,6 +23,11 @@ FIELDS = {'position': 'positions', 'velocity': 'velocities'}  # of a trajectory'
 
 class Output:
     """One topic: a part of the action, and how it becomes a message.
+
+    :ivar topic: where it goes, as the parameter names it.
+    :ivar columns: places in the action, in the message's order.
+    :ivar message_type: the class of what `build` returns.
+    :ivar needs_horizon: whether `build` uses the coming ticks.
 
     :param text: as the parameter has it, for errors.
     :param topic: where it goes.
@@ -37,21 +45,22 @@ class Output:
         self.needs_horizon = kind == 'JointTrajectoryHorizon'
         self.message_type, make = KINDS[kind]
         self._entries = [task.action[i] for i in columns]
-        self._period = 1 / task.rate
+        self._rate = task.rate
+        self._points: list[_Point] = []
         if kind != 'Float64MultiArray':
             self._order_by_joint(text, columns)
             if kind != 'JointState' and 'position' not in self._places:
-                raise TaskError(f'output {text!r}: a JointTrajectory needs positions')
+                raise TaskError(f'output {shorten(text)}: a trajectory needs positions')
         self._make = getattr(self, make)
 
     def build(
         self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None
     ) -> JointState | JointTrajectory | Float64MultiArray:
-        """The message of one tick.
+        """The message of one tick; publish it before building the next.
 
-        :param values: (action_dim,) within the limits, robot units.
-        :param stamp: of the header, where the type has one.
-        :param horizon: (n, action_dim) the values of the coming ticks.
+        :param values: (action_dim,) float64, within the limits, robot units.
+        :param stamp: of a JointState's header; the other types carry none.
+        :param horizon: (n, action_dim) the values of the coming ticks; n may be 0.
         """
         return self._make(values, stamp, horizon)
 
@@ -60,56 +69,73 @@ class Output:
         sources = sorted({entry.source for entry in self._entries})
         if len(sources) > 1:
             raise TaskError(
-                f'output {text!r} has entries of the sources {", ".join(sources)}, but one '
+                f'output {shorten(text)} has entries of the sources {", ".join(sources)}, but one '
                 f'message names the joints of one: give each an output of its own'
             )
         place = {(e.name, e.quantity): i for i, e in zip(columns, self._entries, strict=True)}
         self._joints = list(dict.fromkeys(entry.name for entry in self._entries))
-        self._places: dict[str, list[int]] = {}
+        self._places: dict[str, np.ndarray] = {}
         for quantity in QUANTITIES:
             places = [place.get((joint, quantity)) for joint in self._joints]
             if None not in places:
-                self._places[quantity] = places
+                self._places[quantity] = np.array(places)
             elif any(i is not None for i in places):
                 lacking = self._joints[places.index(None)]
                 raise TaskError(
-                    f'output {text!r} has a {quantity} of some joints but none of {lacking!r}; '
-                    f'it holds one for all or for none'
+                    f'output {shorten(text)} has a {quantity} of some joints but none of '
+                    f'{lacking!r}; it holds one for all or for none'
                 )
 
     def _joint_state(self, values: np.ndarray, stamp: Time, _: np.ndarray | None) -> JointState:
         message = JointState(name=self._joints)
         message.header.stamp = stamp
         for quantity, places in self._places.items():
-            setattr(message, quantity, values[places])
+            setattr(message, quantity, _doubles(values[places]))
         return message
 
     def _trajectory(
         self, values: np.ndarray, _: Time, horizon: np.ndarray | None
     ) -> JointTrajectory:
-        # A stamp of zero lets a joint_trajectory_controller begin at once; any other may lie
-        # in the past by the time it arrives, and such a trajectory is refused.
-        message = JointTrajectory(joint_names=self._joints)
-        rows = [values]
+        # To a joint_trajectory_controller a stamp of zero means "start now". Any other may lie in
+        # the past on arrival, and a trajectory that ends in the past is refused. From Jazzy on
+        # one whose last velocity is not 0 is refused too, unless the controller is told
+        # allow_nonzero_velocity_at_trajectory_end.
+        rows = values[np.newaxis]
         if self.needs_horizon and horizon is not None:
-            rows += list(horizon)
-        message.points = [
-            JointTrajectoryPoint(
-                **{FIELDS[quantity]: row[places] for quantity, places in self._places.items()},
-                time_from_start=duration((i + 1) * self._period),
-            )
-            for i, row in enumerate(rows)
-        ]
-        return message
+            rows = np.concatenate((rows, horizon))
+        while len(self._points) < len(rows):
+            after = duration((len(self._points) + 1) / self._rate)
+            self._points.append(_Point(len(self._joints), self._places, after))
+        # Publishing serialises at once, so the points may serve again: making 25 costs about
+        # ten times as much as filling them.
+        points = self._points[: len(rows)]
+        for quantity, places in self._places.items():
+            for point, row in zip(points, rows[:, places], strict=True):
+                point.views[quantity][:] = row
+        return JointTrajectory(
+            joint_names=self._joints, points=[point.message for point in points]
+        )
 
     def _array(
         self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None
     ) -> Float64MultiArray:
-        message = Float64MultiArray(data=values[self.columns])
+        message = Float64MultiArray(data=_doubles(values[self.columns]))
         size = len(self.columns)
         label = ','.join(map(str, self._entries))
         message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
         return message
+
+
+class _Point:
+    """A trajectory's point whose numbers are written in place."""
+
+    def __init__(self, size: int, quantities: Iterable[str], after: Duration) -> None:
+        self.message = JointTrajectoryPoint(time_from_start=after)
+        self.views: dict[str, np.ndarray] = {}
+        for quantity in quantities:
+            setattr(self.message, FIELDS[quantity], _doubles(np.zeros(size)))
+            # A view of the message's own numbers: what it was given it may have copied.
+            self.views[quantity] = np.frombuffer(getattr(self.message, FIELDS[quantity]))
 
 
 # TYPE in the parameter -> the message's type, and what makes it.
@@ -158,23 +184,25 @@ def _parse(text: str, task: Task) -> Output:
         )
     topic, kind, *patterns = words
     try:
+        # Under any node's name: what is wrong with the topic does not depend on it.
         validate_topic_name(topic)
-    except (InvalidTopicNameException, ValueError) as error:
+        validate_full_topic_name(expand_topic_name(topic, 'node', '/'))
+    except (NameValidationException, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise ParameterError(f'output {shorten(text)}: {reason}') from None
     if kind not in KINDS:
         raise ParameterError(
-            f'output {shorten(text)} has the type {kind!r}; expected one of {", ".join(KINDS)}'
+            f'output {shorten(text)} has the type {kind!r}; expected one of {", ".join(KINDS)} '
+            f'(nearest: {_nearest(kind, KINDS)})'
         )
     names = [str(entry) for entry in task.action]
     columns: dict[int, None] = {}
     for pattern in patterns or ['*']:
         found = [i for i, name in enumerate(names) if _matches(name, pattern)]
         if not found:
-            near = difflib.get_close_matches(pattern, names, n=1) or names[:1]
             raise ParameterError(
-                f'output {shorten(text)}: {pattern!r} matches no entry of the action, such as '
-                f'{near[0]!r}'
+                f'output {shorten(text)}: {pattern!r} matches no entry of the action; '
+                f'the nearest is {_nearest(pattern, names)!r}'
             )
         columns |= dict.fromkeys(found)
     return Output(text, topic, kind, list(columns), task)
@@ -183,6 +211,15 @@ def _parse(text: str, task: Task) -> Output:
 def _matches(name: str, pattern: str) -> bool:
     joint = name.rsplit('/', 1)[0]
     return fnmatchcase(name, pattern) or fnmatchcase(joint, pattern)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
+
+
+def _doubles(values: np.ndarray) -> array.array:
+    """Values as a message holds them; where setters check types, they refuse a numpy array."""
+    return array.array('d', values.tolist())
 
 
 def duration(seconds: float) -> Duration:
