@@ -1,8 +1,11 @@
 """Stand-ins with the fields of ROS messages, for tests without ROS."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
+
+TURN = (0.0, 0.0, math.sin(math.pi / 4), math.cos(math.pi / 4))  # 90 degrees to the left
 
 
 def header(stamp: int) -> SimpleNamespace:
@@ -29,3 +32,20 @@ def joints(names, positions, velocities=None, *, stamp: int = 1):
         header=header(stamp), name=list(names), position=list(positions),
         velocity=list(velocities), effort=[],
     )  # fmt: skip
+
+
+def odometry(orientation=TURN, linear=(1.0, 2.0, 3.0), angular=(0.1, 0.2, 0.3), *, stamp: int = 1):
+    """A nav_msgs/Odometry of base_link, at (4, 5, 6) in world."""
+
+    def vector(values):
+        return SimpleNamespace(**dict(zip('xyzw', values, strict=False)))
+
+    message = SimpleNamespace(
+        header=header(stamp), child_frame_id='base_link',
+        pose=SimpleNamespace(pose=SimpleNamespace(
+            position=vector((4.0, 5.0, 6.0)), orientation=vector(orientation))),
+        twist=SimpleNamespace(twist=SimpleNamespace(
+            linear=vector(linear), angular=vector(angular))),
+    )  # fmt: skip
+    message.header.frame_id = 'world'
+    return message

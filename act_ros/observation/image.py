@@ -10,16 +10,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from act_ros.errors import ObservationError
+from act_ros.errors import ObservationError, shorten
 from act_ros.observation.compressed import compressed_size, decode_compressed
 
-# encoding -> (bytes a pixel, which of them are R, G, B)
+# encoding -> (bytes a pixel, which of them is red, from there to green and on to blue)
 _CHANNELS = {
-    'rgb8': (3, slice(0, 3)),
-    'bgr8': (3, slice(None, None, -1)),
-    'rgba8': (4, slice(0, 3)),
-    'bgra8': (4, slice(2, None, -1)),
-    'mono8': (1, [0, 0, 0]),
+    'rgb8': (3, 0, 1),
+    'bgr8': (3, 2, -1),
+    'rgba8': (4, 0, 1),
+    'bgra8': (4, 2, -1),
+    'mono8': (1, 0, 0),
 }
 # OpenCV names a pattern by its second row's second and third pixel, ROS by the first two rows.
 _BAYER = {
@@ -39,15 +39,15 @@ def check_image(message: Any, image_size: tuple[int, int]) -> None:
     :raises ObservationError: naming what was found and expected.
     """
     if hasattr(message, 'format'):
-        _check_size(compressed_size(message.data), image_size)
+        _check_size(compressed_size(message), image_size)
         return
     if message.encoding not in ENCODINGS and _cv_bridge() is None:
         raise ObservationError(
-            f'encoding {message.encoding!r} is not supported; expected {", ".join(ENCODINGS)}, '
-            f'or install cv_bridge, which knows more'
+            f'encoding {shorten(message.encoding)} is not supported, and cv_bridge, which knows '
+            f'more, is not importable; expected one of {", ".join(ENCODINGS)}'
         )
     _check_size((message.height, message.width), image_size)
-    depth = _CHANNELS.get(message.encoding, (1, None))[0]
+    depth = _CHANNELS.get(message.encoding, _CHANNELS['mono8'])[0]
     row = message.width * depth
     step = message.step or row
     if step < row or len(message.data) < step * (message.height - 1) + row:
@@ -65,24 +65,23 @@ def decode_image(message: Any) -> np.ndarray:
     :raises ObservationError: a compressed frame is damaged, or cannot be converted.
     """
     if hasattr(message, 'format'):
-        return decode_compressed(message.data)
+        return decode_compressed(message)
     if message.encoding in _CHANNELS:
-        depth, channels = _CHANNELS[message.encoding]
-        rows = _rows(message, depth)
-        return rows.reshape(message.height, message.width, depth)[..., channels]
+        return _view(message, *_CHANNELS[message.encoding])
     if message.encoding in _BAYER:
-        return cv2.cvtColor(np.ascontiguousarray(_rows(message, 1)), _BAYER[message.encoding])
+        mosaic = _view(message, *_CHANNELS['mono8'])[..., 0]
+        return cv2.cvtColor(np.ascontiguousarray(mosaic), _BAYER[message.encoding])
     return _convert(message)
 
 
-def _rows(message: Any, depth: int) -> np.ndarray:
-    """The rows' bytes without their padding, a view."""
-    row = message.width * depth
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    # The last row need not be padded, so rows are laid out by stride, not by reshape.
-    return np.lib.stride_tricks.as_strided(
-        data, (message.height, row), (message.step or row, 1), writeable=False
-    )
+def _view(message: Any, depth: int, red: int, stride: int) -> np.ndarray:
+    """The message's bytes as (H, W, 3) RGB, whatever pads the rows."""
+    shape = (message.height, message.width, 3)
+    # By strides, not by reshape, for the last row need not be padded.
+    strides = (message.step or message.width * depth, depth, stride)
+    pixels = np.ndarray(shape, np.uint8, message.data, offset=red, strides=strides)
+    pixels.flags.writeable = False
+    return pixels
 
 
 def _check_size(found: tuple[int, int], image_size: tuple[int, int]) -> None:
@@ -113,8 +112,8 @@ def _convert(message: Any) -> np.ndarray:
             raise ValueError(f'rows of {row} bytes are padded to {message.step}')
         return bridge.imgmsg_to_cv2(message, 'rgb8')
     except Exception as error:  # of its own kinds, of OpenCV's, and of Python's
-        reason = ' '.join(str(error).split())[:200]
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__
         raise ObservationError(
-            f'encoding {message.encoding!r} cannot be converted ({reason}); expected one of '
-            f'{", ".join(ENCODINGS)}'
+            f'encoding {shorten(message.encoding)} cannot be converted ({reason}); expected one '
+            f'of {", ".join(ENCODINGS)}'
         ) from None

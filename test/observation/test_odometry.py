@@ -1,7 +1,6 @@
 """Pose and velocity of a base from nav_msgs/Odometry."""
 
 import math
-from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
@@ -9,31 +8,13 @@ import pytest
 from act_ros.errors import TaskError
 from act_ros.observation import StateReader
 from act_ros.task import Entry
-from test.messages import header
+from test.messages import TURN, odometry
 
 ENTRIES = [
     Entry('base', name, quantity)
     for quantity in ('position', 'velocity')
     for name in ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
 ]
-TURN = (0.0, 0.0, math.sin(math.pi / 4), math.cos(math.pi / 4))  # 90 degrees to the left
-
-
-def vector(values):
-    return Namespace(**dict(zip('xyzw', values, strict=False)))
-
-
-def odometry(orientation=TURN, linear=(1.0, 2.0, 3.0), angular=(0.1, 0.2, 0.3)):
-    message = Namespace(
-        header=header(1), child_frame_id='base_link',
-        pose=Namespace(pose=Namespace(
-            position=vector((4.0, 5.0, 6.0)), orientation=vector(orientation))),
-        twist=Namespace(twist=Namespace(linear=vector(linear), angular=vector(angular))),
-    )  # fmt: skip
-    message.header.frame_id = 'world'
-    return message
-
-
 def read(message, frame, entries=ENTRIES):
     return StateReader(entries, {'base': 'Odometry'}, frame).read({'base': message})
 
@@ -64,6 +45,19 @@ def test_angles_are_of_fixed_axes(angles):
     np.testing.assert_allclose(values[3:6], [roll, pitch, yaw], atol=1e-12)
 
 
+def test_turned_by_a_quaternion_made_by_hand():
+    # A third of a turn about (1, 1, 1): x to y, y to z, z to x.
+    values, faults = read(odometry((0.5, 0.5, 0.5, 0.5)), 'world')
+    assert faults == {}
+    np.testing.assert_allclose(values[6:], [3, 1, 2, 0.3, 0.1, 0.2], atol=1e-12)
+    entries = [Entry('base', name, 'position') for name in ('qx', 'qy', 'qz', 'qw')]
+    np.testing.assert_array_equal(read(odometry(), '', entries)[0], TURN)
+
+
+def test_a_rounded_quaternion_is_one():
+    assert read(odometry((0, 0, 0, 1.0009)), 'world')[1] == {}
+
+
 def test_an_unknown_frame_is_named():
     _, faults = read(odometry(), 'map')
     assert faults['base'] == (
@@ -72,7 +66,7 @@ def test_an_unknown_frame_is_named():
     )
 
 
-@pytest.mark.parametrize('orientation', [(0, 0, 0, 0), (0, 0, 0, 2.0), (math.nan, 0, 0, 1)])
+@pytest.mark.parametrize('orientation', [(0, 0, 0, 0), (0, 0, 0, 1.0011), (math.nan, 0, 0, 1)])
 def test_an_orientation_that_is_none_is_named(orientation):
     _, faults = read(odometry(orientation), 'world')
     assert 'no unit quaternion' in faults['base']
