@@ -15,19 +15,33 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 
 import numpy as np
 
 from act_ros import errors
-from act_ros.errors import PolicyError
+from act_ros.errors import ActError, PolicyError
 from act_ros.policy.checkpoint import Statistics
 from act_ros.policy.policy import check_observation
 from act_ros.task import Task
 
 LOAD = 'act_ros.policy:load_policy'
+
+# The last argument is the parent's sys.path. Not `-m`, which would look into the working
+# directory first: there may be another act_ros.
+START = (
+    'import sys; sys.path[:] = sys.argv.pop().split(":"); '
+    'from act_ros.policy.worker import main; main()'
+)
+
+ENDED = 'the inference process was ended'
+ERRORS = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, ActError)
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class Facts:
     state_dim: int
     action_dim: int
     statistics: Statistics
+    device: str
 
 
 class Block:
@@ -74,40 +89,48 @@ class Block:
 class PolicyProcess:
     """The interface of `Policy`, at the end of a socket.
 
-    `predict` is called by one thread at a time, `close` by any.
+    Calls may come from any thread, `close` also while another one is being answered.
 
     :param load: 'module:function' that loads the policy in the child.
     :param torch_threads: CPU threads of the network; 0 = torch's own choice.
     """
 
     def __init__(self, load: str = LOAD, *, torch_threads: int = 0) -> None:
-        self._exchange = threading.Lock()
+        self._exchange = threading.Lock()  # whose observation is in the block, and its answer
         self._ended = False
         self._block: Block | None = None
         self._connection, theirs = Pipe()
         self._memory = os.memfd_create('act_ros')
         try:
             self._child = subprocess.Popen(
-                [sys.executable, '-m', 'act_ros.policy.worker', str(theirs.fileno()),
-                 str(self._memory), load, str(torch_threads)],
+                [sys.executable, '-c', START, str(theirs.fileno()), str(self._memory),
+                 load, str(torch_threads), ':'.join(sys.path)],
                 pass_fds=(theirs.fileno(), self._memory),
-                env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
                 start_new_session=True,  # Ctrl-C is for the parent, which ends the child
             )  # fmt: skip
+        except OSError as error:
+            self._connection.close()
+            os.close(self._memory)
+            raise PolicyError(f'the inference process cannot be started: {error}') from None
         finally:
             theirs.close()
+        # Where the whole node was started with a real-time priority: it is not for the network.
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(self._child.pid, os.SCHED_OTHER, os.sched_param(0))
 
     def load(self, *arguments: object, **options: object) -> None:
         """Load the policy.
 
         :raises ActError: as `load_policy`.
         """
-        facts: Facts = self._ask('load', (arguments, options))
+        with self._exchange:
+            facts: Facts = self._ask('load', (arguments, options))
+            self._block = Block(self._memory, facts)
         self.task = facts.task
         self.chunk_size = facts.chunk_size
         self.state_dim, self.action_dim = facts.state_dim, facts.action_dim
         self.statistics = facts.statistics
-        self._block = Block(self._memory, facts)
+        self.device = facts.device
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.
@@ -115,14 +138,15 @@ class PolicyProcess:
         :raises PolicyError: the child has ended, too.
         """
         check_observation(self.task, qpos, images)
-        block = self._block
-        if block is None:
-            raise PolicyError('the inference process was ended')
-        block.qpos[:] = qpos
-        for place, name in zip(block.frames, self.task.cameras, strict=True):
-            np.copyto(place, images[name])
-        self._ask('predict')
-        return block.chunk.copy()
+        with self._exchange:
+            block = self._block
+            if block is None:
+                raise PolicyError(ENDED)
+            block.qpos[:] = qpos
+            for place, name in zip(block.frames, self.task.cameras, strict=True):
+                np.copyto(place, images[name])
+            self._ask('predict')
+            return block.chunk.copy()
 
     def warm_up(self) -> None:
         """As `Policy.warm_up`."""
@@ -142,29 +166,33 @@ class PolicyProcess:
                 self._block = None
 
     def _ask(self, what: str, detail: object = None) -> object:
-        with self._exchange, self._living():
-            self._connection.send((what, detail))
-            while True:
-                kind, content = self._connection.recv()
-                if kind == 'log':
-                    name, level, text = content
-                    logging.getLogger(name).log(level, '%s', text)
-                elif kind == 'error':
-                    name, text = content
-                    raise getattr(errors, name, PolicyError)(text)
-                else:
-                    return content
-
-    @contextlib.contextmanager
-    def _living(self) -> Iterator[None]:
-        """Say why where the child is gone."""
+        """Send a request and wait for what comes of it."""
         try:
-            yield
+            self._connection.send((what, detail))
+            kind, content = self._connection.recv()
+            while kind == 'log':
+                name, level, text = content
+                logging.getLogger(name).log(level, '%s', text)
+                kind, content = self._connection.recv()
         except (EOFError, OSError):
-            if self._ended:
-                raise PolicyError('the inference process was ended') from None
+            raise PolicyError(self._epitaph()) from None
+        except BaseException:
+            # Interrupted: the answer to come would be taken for the one to the next request.
+            self._child.kill()
+            raise
+        if kind == 'error':
+            name, text = content
+            raise ERRORS.get(name, PolicyError)(text)
+        return content
+
+    def _epitaph(self) -> str:
+        """Why there is no answer."""
+        if self._ended:
+            return ENDED
+        try:
+            code = self._child.wait(1.0)
+        except subprocess.TimeoutExpired:  # it has closed its end, and hangs in its exit
+            self._child.kill()
             code = self._child.wait()
-            how = f'with exit code {code}' if code >= 0 else f'by {signal.Signals(-code).name}'
-            raise PolicyError(
-                f'the inference process was ended {how}; clean up and configure again'
-            ) from None
+        how = f'with exit code {code}' if code >= 0 else f'by {signal.Signals(-code).name}'
+        return f'{ENDED} {how}; clean up and configure again'

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import signal
 import sys
 import traceback
 from multiprocessing.connection import Connection
@@ -65,8 +66,9 @@ class Worker:
             *arguments, **options
         )
         facts = Facts(
-            policy.task, policy.chunk_size, policy.state_dim, policy.action_dim, policy.statistics
-        )
+            policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
+            policy.statistics, str(policy.device),
+        )  # fmt: skip
         self._block = Block(self._memory, facts)
         return facts
 
@@ -79,6 +81,9 @@ class Worker:
 
 def main() -> None:
     """Run the worker; the arguments come from `PolicyProcess`."""
+    # A signal to all of a group is the parent's affair: it still has a last message to send.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     descriptor, memory, load, threads = sys.argv[1:]
     connection = Connection(int(descriptor))
     logger = logging.getLogger('act_ros')
