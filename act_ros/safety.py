@@ -15,6 +15,7 @@ from act_ros.errors import LimitError
 from act_ros.task import Entry, Task
 
 LIMITED = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
+LARGEST = np.finfo(np.float64).max
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,18 @@ def _joints(task: Task) -> list[list[Entry]]:
     return [sorted(entries, key=lambda entry: entry.quantity) for entries in joints.values()]
 
 
-def _check_joint(
-    places: list[Entry], numbers: Mapping[str, float], unlimited: list[str]
-) -> None:
+def _check_joint(places: list[Entry], numbers: Mapping[str, float], unlimited: list[str]) -> None:
     """Refuse numbers that are no limits of a joint."""
     entry = places[0]
+    needed = LIMITED if entry.quantity == 'position' else ('max_velocity',)
     for name, value in numbers.items():
         if np.isnan(value):
             raise LimitError(f'parameter {name!r} of {entry} is nan, expected a number')
+        if name not in needed:
+            continue
         if name.startswith('max') and value <= 0:
             raise LimitError(f'parameter {name!r} of {entry} is {value:g}, expected more than 0')
-    needed = LIMITED if entry.quantity == 'position' else ('max_velocity',)
-    for name in needed:
-        if np.isinf(numbers[name]) and str(entry) not in unlimited:
+        if np.isinf(value) and str(entry) not in unlimited:
             raise LimitError(
                 f'{entry} has no limit in {name!r}: give it a finite value, or list {entry} in '
                 f"'unlimited'"
@@ -106,6 +106,27 @@ def _check_joint(
         raise LimitError(
             f'position_min of {entry} is {low:g} and position_max {high:g}; expected a range'
         )
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Limits in the order of the action's positions and velocities.
+
+    Ranges and speeds end at the largest float: nothing infinite is a pose or a command.
+    """
+
+    limits: Limits
+    low: np.ndarray  # (positions,), as are the next four
+    high: np.ndarray
+    step: np.ndarray
+    tolerance: np.ndarray
+    max_tracking_error: np.ndarray
+    speed: np.ndarray  # (velocities,)
+
+    def towards(self, target: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """At most a step from the last command, and inside the range."""
+        near = np.minimum(np.maximum(target, last - self.step), last + self.step)
+        return np.minimum(np.maximum(near, self.low), self.high)
 
 
 class CommandLimiter:
@@ -122,8 +143,6 @@ class CommandLimiter:
     :param rate: ticks a second [Hz].
     :ivar position_entries: entries of the action that are positions, in its order.
     :ivar last: (positions,) those of the last command, or None.
-    :ivar max_tracking_error: (positions,) how far each may be from its command.
-    :ivar hits: how often a limit changed a command: kind to entry to count.
     """
 
     def __init__(self, task: Task, limits: Limits, rate: float) -> None:
@@ -131,22 +150,21 @@ class CommandLimiter:
         self._action = task.action
         joints = _joints(task)
         joint_of = {entry: i for i, entries in enumerate(joints) for entry in entries}
-        self._positions = _places(task, 'position')
-        self._velocities = _places(task, 'velocity')
-        self.position_entries = [task.action[i] for i in self._positions]
-        velocity_entries = [task.action[i] for i in self._velocities]
-        self._joint_of_position = [joint_of[entry] for entry in self.position_entries]
-        self._joint_of_velocity = [joint_of[entry] for entry in velocity_entries]
-        # Velocities beside a position, as (place among velocities, place among positions).
-        pairs = [
-            (v, p)
-            for v, joint in enumerate(self._joint_of_velocity)
-            for p, other in enumerate(self._joint_of_position)
-            if joint == other
-        ]
-        self._paired = [v for v, _ in pairs], [p for _, p in pairs]
-        paired = set(self._paired[0])
-        self._alone = [v for v in range(len(velocity_entries)) if v not in paired]
+        positions = [i for i, entry in enumerate(task.action) if entry.quantity == 'position']
+        place_of = {joint_of[task.action[i]]: place for place, i in enumerate(positions)}
+        velocities = [i for i, entry in enumerate(task.action) if entry.quantity == 'velocity']
+        # Velocities beside a position come first, so that a slice holds them.
+        velocities.sort(key=lambda i: joint_of[task.action[i]] not in place_of)
+        self.position_entries = [task.action[i] for i in positions]
+        self._joint_of_position = [joint_of[task.action[i]] for i in positions]
+        self._joint_of_velocity = [joint_of[task.action[i]] for i in velocities]
+        # Which position each of them stands beside.
+        beside = [place_of[joint] for joint in self._joint_of_velocity if joint in place_of]
+        self._beside = np.array(beside, dtype=np.intp)
+        self._positions = np.array(positions, dtype=np.intp)
+        self._velocities = np.array(velocities, dtype=np.intp)
+        # From positions and velocities, one after the other, back to the action.
+        self._order = np.argsort(positions + velocities)
 
         self.last: np.ndarray | None = None
         self._start: np.ndarray | None = None  # of the ramp
@@ -158,23 +176,29 @@ class CommandLimiter:
             'velocity': np.zeros(len(self._velocities), dtype=int),
         }
         self._lock = threading.Lock()
-        self._take(limits)
+        self._bounds = self._arrange(limits)
+
+    @property
+    def limits(self) -> Limits:
+        """Those in force."""
+        return self._bounds.limits
+
+    @property
+    def max_tracking_error(self) -> np.ndarray:
+        """(positions,) how far each may be from its command."""
+        return self._bounds.max_tracking_error
 
     def set_limits(self, limits: Limits) -> None:
         """Take other limits at once. May be called from any thread.
 
         :raises LimitError: the last command lies outside the new range; the old ones stay.
         """
+        bounds = self._arrange(limits)
         with self._lock:
-            old = self.limits
-            self._take(limits)
-            try:
-                if self.last is not None:
-                    tolerance = self._tolerance if self._fresh else 0.0
-                    self._check(self.last, tolerance, 'the last command of {} is')
-            except LimitError:
-                self._take(old)
-                raise
+            if self.last is not None:
+                tolerance = bounds.tolerance if self._fresh else 0.0
+                self._check(bounds, self.last, tolerance, 'the last command of {} is')
+            self._bounds = bounds
 
     def check_measured(self, measured: np.ndarray) -> None:
         """Refuse a pose that no command can lead out of gently.
@@ -183,26 +207,27 @@ class CommandLimiter:
         :raises LimitError: joints further outside their range than the tolerance, or than
             their step, by name.
         """
-        self._check(measured, self._tolerance, '{} is measured at')
+        bounds = self._bounds
+        self._check(bounds, measured, bounds.tolerance, '{} is measured at')
 
     def start(self, measured: np.ndarray) -> None:
         """Let steps and ramp begin at a measured pose.
 
         :raises LimitError: as `check_measured`.
         """
-        self.check_measured(measured)
         with self._lock:
-            self.last = np.array(measured, dtype=np.float64)
-            self._fresh = True
-            self._start, self._refuge = self.last, None
+            self.check_measured(measured)
+            self.last = self._start = np.array(measured, dtype=np.float64)
+            self._refuge, self._fresh = None, True
 
     def restart(self) -> None:
         """Let the ramp begin at the last command."""
-        self._start, self._refuge = self.last, None
+        self._start, self._refuge = self._known_last(), None
 
     def forget(self) -> None:
         """Have no last command any more."""
-        self.last = self._start = self._refuge = None
+        with self._lock:
+            self.last = self._start = self._refuge = None
 
     def limit(self, values: np.ndarray, elapsed: float) -> np.ndarray:
         """Limit one action and remember it as the last command.
@@ -214,11 +239,16 @@ class CommandLimiter:
         """
         values = np.asarray(values, dtype=np.float64)
         self._refuse_non_finite(values)
-        with self._lock:
-            result, positions, hits = self._limited(self.last, values, self._weight(elapsed))
-            self.last, self._refuge, self._fresh = positions, None, False
-        for kind, hit in hits.items():
-            self._hits[kind] += hit
+        with self._lock, np.errstate(over='ignore'):
+            last, bounds = self._known_last(), self._bounds
+            weight = self._weight(bounds, elapsed)
+            ramped, ranged = self._ranged(bounds, values, weight)
+            sent = bounds.towards(ranged, last)
+            result, too_fast = self._with_velocities(bounds, values, weight, last, sent)
+            self.last, self._refuge, self._fresh = sent, None, False
+        self._hits['range'] += ranged != ramped
+        self._hits['step'] += sent != ranged
+        self._hits['velocity'] += too_fast
         return result
 
     def preview(self, values: np.ndarray, elapsed: float) -> np.ndarray:
@@ -226,37 +256,44 @@ class CommandLimiter:
 
         :param values: (n, action_dim), one tick apart.
         :param elapsed: of the first, since the ramp began [s].
-        :returns: (n, action_dim).
+        :returns: (n, action_dim) float64.
+        :raises LimitError: a value is not finite.
         """
+        values = np.asarray(values, dtype=np.float64)
         self._refuse_non_finite(values)
-        result = np.empty(values.shape)
-        with self._lock:
-            last = self.last
-            for i, row in enumerate(values):
-                weight = self._weight(elapsed + i / self._rate)
-                result[i], last, _ = self._limited(last, row, weight)
-        return result
+        bounds = self._bounds
+        # What was sent, then what will be: (n + 1, positions).
+        path = np.empty((len(values) + 1, len(self._positions)))
+        path[0] = self._known_last()
+        with np.errstate(over='ignore'):
+            times = elapsed + np.arange(len(values))[:, np.newaxis] / self._rate
+            weights = self._weight(bounds, times)
+            _, ranged = self._ranged(bounds, values, weights)
+            for i, target in enumerate(ranged):
+                path[i + 1] = bounds.towards(target, path[i])
+            return self._with_velocities(bounds, values, weights, path[:-1], path[1:])[0]
 
     def hold(self) -> np.ndarray:
         """The last command at rest; after `retreat` a step nearer to the refuge.
 
         :returns: (action_dim,) float64, velocities zero.
         """
-        with self._lock:
+        values = np.zeros(len(self._action))
+        with self._lock, np.errstate(over='ignore'):
+            last, bounds = self._known_last(), self._bounds
             if self._refuge is not None or self._fresh:
-                target = self.last if self._refuge is None else self._refuge
-                self.last = self._towards(np.clip(target, self._low, self._high), self.last)
-                self._fresh = False
-            values = np.zeros(len(self._action))
+                target = last if self._refuge is None else self._refuge
+                target = np.clip(target, bounds.low, bounds.high)
+                self.last, self._fresh = bounds.towards(target, last), False
             values[self._positions] = self.last
         return values
 
     def retreat(self, pose: np.ndarray) -> None:
         """Let `hold` lead to a pose, as far as it is within the range.
 
-        :param pose: (positions,).
+        :param pose: (positions,); a joint whose value is not finite stays where it is.
         """
-        self._refuge = np.array(pose, dtype=np.float64)
+        self._refuge = np.where(np.isfinite(pose), pose, self._known_last())
 
     @property
     def hits(self) -> dict[str, dict[str, int]]:
@@ -271,26 +308,39 @@ class CommandLimiter:
             for kind, counts in self._hits.items()
         }
 
-    def _take(self, limits: Limits) -> None:
+    def _arrange(self, limits: Limits) -> _Bounds:
         joints = self._joint_of_position
-        self.limits = limits
-        self._low, self._high = limits.position_min[joints], limits.position_max[joints]
-        self._step = np.minimum(limits.max_step, limits.max_velocity / self._rate)[joints]
-        self.max_tracking_error = limits.max_tracking_error[joints]
-        self._speed = limits.max_velocity[self._joint_of_velocity]
-        self._tolerance = np.minimum(limits.range_tolerance, self._step)
+        step = np.minimum(limits.max_step, limits.max_velocity / self._rate)[joints]
+        return _Bounds(
+            limits,
+            low=np.maximum(limits.position_min, -LARGEST)[joints],
+            high=np.minimum(limits.position_max, LARGEST)[joints],
+            step=step,
+            tolerance=np.minimum(limits.range_tolerance, step),
+            max_tracking_error=limits.max_tracking_error[joints],
+            speed=np.minimum(limits.max_velocity, LARGEST)[self._joint_of_velocity],
+        )
 
-    def _check(self, pose: np.ndarray, tolerance: np.ndarray | float, saying: str) -> None:
-        low, high = self._low - tolerance, self._high + tolerance
-        outside = np.flatnonzero(~((low <= pose) & (pose <= high)))
+    def _check(
+        self, bounds: _Bounds, pose: np.ndarray, tolerance: np.ndarray | float, saying: str
+    ) -> None:
+        near = (bounds.low - tolerance <= pose) & (pose <= bounds.high + tolerance)
+        outside = np.flatnonzero(~near)
         if len(outside):
+            low, high = bounds.limits.position_min, bounds.limits.position_max
+            joints = self._joint_of_position
             raise LimitError(
                 '; '.join(
                     f'{saying.format(self.position_entries[i])} {pose[i]:.4g}, outside its range '
-                    f'{self._low[i]:g} to {self._high[i]:g}'
+                    f'{low[joints[i]]:g} to {high[joints[i]]:g}'
                     for i in outside
                 )
             )
+
+    def _known_last(self) -> np.ndarray:
+        if self.last is None:
+            raise RuntimeError('no last command and no measured pose: call start first')
+        return self.last
 
     def _refuse_non_finite(self, values: np.ndarray) -> None:
         finite = np.isfinite(values)
@@ -298,49 +348,47 @@ class CommandLimiter:
             where = int(np.argwhere(~finite)[0][-1])
             raise LimitError(f'the action is not finite at {self._action[where]}')
 
-    def _weight(self, elapsed: float) -> float:
-        """How much of the policy's position the ramp lets through, 0 to 1, without a jerk."""
-        ramp = self.limits.ramp_time
-        if elapsed >= ramp:
+    # The parts of `limit` and `preview`: for one action, or for rows of them. What overflows to
+    # infinity is cut to its limit afterwards.
+
+    def _weight(self, bounds: _Bounds, elapsed: float | np.ndarray) -> float | np.ndarray:
+        """How much of the policy the ramp lets through, 0 to 1, without a jerk."""
+        ramp_time = bounds.limits.ramp_time
+        if ramp_time == 0:
             return 1.0
-        x = max(0.0, elapsed / ramp)
+        x = np.fmin(np.fmax(elapsed / ramp_time, 0.0), 1.0)
         return x * x * (3 - 2 * x)
 
-    def _limited(
-        self, last: np.ndarray, values: np.ndarray, weight: float
-    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-        """The limited action, its positions, and which limits it hit."""
-        wanted = values[self._positions]
-        ramped = wanted
-        if weight < 1:
-            # As a sum of two products: a difference of huge numbers may overflow.
-            ramped = (1 - weight) * self._start + weight * wanted
-        ranged = np.minimum(np.maximum(ramped, self._low), self._high)
-        positions = self._towards(ranged, last)
-        said = values[self._velocities]
-        if weight < 1:
-            said[self._alone] *= weight
-        of_velocities, of_positions = self._paired
-        steps = (positions - last) * self._rate
-        changed = (positions != wanted)[of_positions]
-        said[of_velocities] = np.where(changed, steps[of_positions], said[of_velocities])
-        velocities = np.minimum(np.maximum(said, -self._speed), self._speed)
-        result = np.empty(len(values))
-        result[self._positions], result[self._velocities] = positions, velocities
-        hits = {
-            'range': ranged != ramped,
-            'step': positions != ranged,
-            'velocity': velocities != said,
-        }
-        return result, positions, hits
+    def _ranged(
+        self, bounds: _Bounds, values: np.ndarray, weight: float | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Positions behind the ramp, and these inside their range."""
+        # As a sum of two products: the difference of huge numbers overflows.
+        ramped = (1 - weight) * self._start + weight * values.take(self._positions, axis=-1)
+        return ramped, np.minimum(np.maximum(ramped, bounds.low), bounds.high)
 
-    def _towards(self, target: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """At most a step from the last command, and inside the range."""
-        near = np.minimum(np.maximum(target, last - self._step), last + self._step)
-        return np.minimum(np.maximum(near, self._low), self._high)
+    def _with_velocities(
+        self,
+        bounds: _Bounds,
+        values: np.ndarray,
+        weight: float | np.ndarray,
+        last: np.ndarray,
+        sent: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The whole limited action, and which velocities of the policy were too fast.
 
-
-def _places(task: Task, quantity: str) -> np.ndarray:
-    return np.array(
-        [i for i, entry in enumerate(task.action) if entry.quantity == quantity], dtype=np.intp
-    )
+        :param last: positions one tick before.
+        :param sent: positions that go out.
+        """
+        said = values.take(self._velocities, axis=-1)
+        beside, alone = said[..., : len(self._beside)], said[..., len(self._beside) :]
+        alone *= weight
+        changed = (sent != values.take(self._positions, axis=-1)).take(self._beside, axis=-1)
+        steps = ((sent - last) * self._rate).take(self._beside, axis=-1)
+        np.copyto(beside, steps, where=changed)
+        velocities = np.minimum(np.maximum(said, -bounds.speed), bounds.speed)
+        too_fast = velocities != said
+        # The velocity of a step is over the limit by its rounding only.
+        too_fast[..., : len(self._beside)] &= ~changed
+        result = np.concatenate((sent, velocities), axis=-1).take(self._order, axis=-1)
+        return result, too_fast

@@ -1,9 +1,13 @@
 """Limits on a command: by hand, and whatever comes."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from act_ros.errors import LimitError
 from act_ros.safety import CommandLimiter, Limits
@@ -68,6 +72,16 @@ def test_a_step_is_bounded_by_max_step_and_by_the_velocity_limit():
     assert made.hits['step'] == {'arm/a/position': 1, 'arm/b/position': 1}
 
 
+def test_the_velocity_of_a_step_is_no_hit_of_the_velocity_limit():
+    # Both limits allow the same step, as in the task's file: rounding alone decides.
+    made = limiter(max_step=[0.06, 0.2], max_velocity=[3.0, 10.0])
+    for _ in range(20):
+        out = send(made, 1.0, 2.0, 99.0, 99.0)
+        assert out[2] <= 3.0
+        assert out[3] <= 10.0
+    assert made.hits['velocity'].get('arm/a/velocity', 0) < 5  # only once it has arrived
+
+
 def test_a_velocity_is_bounded_where_its_position_is_not_changed():
     made = limiter()
     assert send(made, 0.05, 1.0, 7.0, -99.0) == [0.05, 1.0, 3.0, -20.0]
@@ -98,6 +112,35 @@ def test_a_joint_of_which_only_the_velocity_is_commanded():
     assert made.limit(np.array([9.0]), 1.0).tolist() == [2.0]
 
 
+def test_a_joint_of_which_only_the_position_is_commanded():
+    task = make_task('arm/a/position')
+    one = {name: VALUES[name][:1] for name in VALUES if isinstance(VALUES[name], list)}
+    made = CommandLimiter(task, limits(task, **one), RATE)
+    made.start(np.zeros(1))
+    assert made.limit(np.array([9.0]), 0.0).tolist() == [0.06]
+    assert made.hold().tolist() == [0.06]
+
+
+def test_entries_may_come_in_any_order_and_from_sources_with_the_same_names():
+    # Joints: left/a, base/x (velocity only), right/a. A velocity before its position.
+    task = make_task('left/a/velocity', 'base/x/velocity', 'right/a/position', 'left/a/position',
+                     'right/a/velocity')  # fmt: skip
+    made = CommandLimiter(
+        task,
+        limits(task, position_min=[-1.0, 7.0, -2.0], position_max=[1.0, -7.0, 2.0],
+               max_step=[0.1, -1.0, 0.2], max_velocity=[50.0, 3.0, 50.0],
+               max_tracking_error=[0.3, 0.0, 0.5]),
+        RATE,
+    )  # fmt: skip
+    assert [str(e) for e in made.position_entries] == ['right/a/position', 'left/a/position']
+    assert made.max_tracking_error.tolist() == [0.5, 0.3]
+    made.start(np.array([0.5, -0.5]))
+    out = made.limit(np.array([0.0, 9.0, 2.0, 1.0, 0.0]), 0.0)
+    assert out == pytest.approx([0.1 * RATE, 3.0, 0.7, -0.4, 0.2 * RATE])
+    assert made.last == pytest.approx([0.7, -0.4])
+    assert made.hits['velocity'] == {'base/x/velocity': 1}
+
+
 def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps():
     made = limiter()
     send(made, 0.05, 1.1, 2.0, -3.0)
@@ -106,6 +149,34 @@ def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps():
     poses = [made.hold() for _ in range(10)]
     assert poses[0].tolist() == pytest.approx([-0.01, 1.3, 0.0, 0.0])
     assert poses[-1].tolist() == pytest.approx([-0.1, 2.0, 0.0, 0.0])  # within the range
+    made.retreat(np.zeros(2))
+    send(made, -0.1, 2.0, 0.0, 0.0)
+    assert made.hold()[:2].tolist() == pytest.approx([-0.1, 2.0])  # a command ends the retreat
+    made.retreat(np.array([0.0, np.nan]))
+    assert made.hold()[:2].tolist() == pytest.approx([-0.04, 2.0])  # not known: stays
+
+
+def test_without_a_last_command_there_is_nothing_to_limit_to_hold_or_to_leave():
+    made = CommandLimiter(TASK, limits(), RATE)
+    for _ in range(2):
+        for act in (
+            lambda: send(made, 0.0, 1.0, 0.0, 0.0),
+            lambda: made.preview(np.zeros((3, 4)), 0.0),
+            lambda: made.retreat(np.zeros(2)),
+            made.hold,
+            made.restart,
+        ):
+            with pytest.raises(RuntimeError, match='call start first'):
+                act()
+        made.start(np.array([0.0, 1.0]))
+        made.forget()
+        assert made.last is None
+    made.set_limits(limits(position_min=[0.5, 1.5]))  # there is no command to violate it
+
+
+def test_no_ramp_time_is_no_ramp_also_before_its_start():
+    assert send(limiter(ramp_time=0.0), 0.05, 1.1, 0.0, 0.0, elapsed=-0.1)[:2] == [0.05, 1.1]
+    assert send(limiter(ramp_time=1.0), 0.05, 1.1, 0.0, 0.0, elapsed=-0.1)[:2] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -161,6 +232,33 @@ def test_an_entry_that_is_listed_may_go_without_limits():
         unlimited=['arm/a/position', 'arm/b/position'],
     )  # fmt: skip
     assert np.isinf(everything.max_step).all()
+    made = CommandLimiter(TASK, everything, RATE)
+    for far in (1.7e308, -1.7e308, 1.7e308):
+        made.start(np.array([-far, -far]))
+        out = made.limit(np.array([far, far, 0.0, 0.0]), 0.0)
+        assert out[:2].tolist() == [far, far]
+        assert np.isfinite(out).all()
+    made.set_limits(replace(everything, ramp_time=1.0))
+    made.start(np.array([-1.7e308, -1.7e308]))
+    out = made.limit(np.array([1.7e308, 1.7e308, 0.0, 0.0]), 0.5)  # velocity of a huge step
+    assert np.isfinite(out).all()
+    with pytest.raises(LimitError, match='arm/a/position is measured at inf'):
+        made.start(np.array([np.inf, 0.0]))
+
+
+def test_a_joint_without_position_needs_a_velocity_limit_only():
+    task = make_task('base/x/velocity')
+    others = {'position_min': [9.0], 'position_max': [-9.0], 'max_step': [0.0],
+              'max_tracking_error': [np.inf]}  # fmt: skip
+    assert limits(task, **others, max_velocity=[2.0]).max_velocity.tolist() == [2.0]
+    with pytest.raises(LimitError, match="base/x/velocity has no limit in 'max_velocity'"):
+        limits(task, **others, max_velocity=None)
+    with pytest.raises(LimitError, match="'max_step' of base/x/velocity is nan"):
+        limits(task, **{**others, 'max_step': [np.nan]}, max_velocity=[2.0])
+    free = limits(task, **others, max_velocity=None, unlimited=['base/x/velocity'])
+    made = CommandLimiter(task, free, RATE)
+    made.start(np.empty(0))
+    assert made.limit(np.array([1e300]), 0.0).tolist() == [1e300]
 
 
 def test_a_pose_further_outside_than_the_tolerance_or_a_step_is_refused_by_name():
@@ -176,6 +274,22 @@ def test_a_pose_further_outside_than_the_tolerance_or_a_step_is_refused_by_name(
         made.check_measured(np.array([0.0, np.nan]))
 
 
+def test_rounding_does_not_lead_a_joint_past_its_range():
+    # From a whole step outside, where last - step may lie a rounding above the range.
+    rounded = 0
+    for high, step in np.random.default_rng(2).uniform(0.01, 1.0, size=(200, 2)):
+        made = CommandLimiter(
+            TASK,
+            limits(position_max=[high, 2.0], max_step=[step, 1.0], max_velocity=[99.0, 99.0],
+                   range_tolerance=9.0),
+            RATE,
+        )  # fmt: skip
+        made.start(np.array([high + step, 1.0]))
+        rounded += (high + step) - step > high
+        assert send(made, 9.0, 1.0, 0.0, 0.0)[0] <= high
+    assert rounded
+
+
 def test_a_live_limit_that_the_last_command_violates_is_refused():
     made = limiter()
     send(made, 0.05, 1.1, 0.0, 0.0)
@@ -186,76 +300,211 @@ def test_a_live_limit_that_the_last_command_violates_is_refused():
     assert send(made, -9.0, 1.1, 0.0, 0.0)[0] == pytest.approx(0.04)
 
 
+def test_before_the_first_command_a_live_limit_is_measured_as_the_pose_was():
+    made = limiter((1.04, 1.0))
+    made.set_limits(limits(position_max=[0.995, 2.0]))  # 0.045 outside, 0.05 allowed
+    with pytest.raises(LimitError, match=r'arm/a/position is 1\.04, outside .* to 0\.98'):
+        made.set_limits(limits(position_max=[0.98, 2.0]))
+    with pytest.raises(LimitError, match=r'1\.04'):
+        made.set_limits(limits(max_step=[0.03, 0.2]))  # its step no longer reaches the range
+    assert made.hold()[0] == 0.995
+    with pytest.raises(LimitError, match=r'arm/a/position is 0\.995'):
+        made.set_limits(limits(position_max=[0.99, 2.0]))
+
+
+def test_limits_that_are_refused_never_hold_not_even_for_a_moment():
+    made = limiter((0.0, 1.0))
+    wide, narrow = limits(), limits(max_step=[0.01, 0.01])
+    refused = limits(position_min=[0.5, 0.0], max_step=[1e-9, 1e-9])
+    problems, done = [], threading.Event()
+
+    def change():
+        while not done.is_set():
+            made.set_limits(narrow)
+            try:
+                made.set_limits(refused)
+                problems.append('taken')
+            except LimitError:
+                made.set_limits(wide)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        last = made.last
+        for i in range(3000):
+            goal = 0.4 if i // 20 % 2 else -0.4
+            sent = made.limit(np.array([goal, 1.0, 0.0, 0.0]), 0.0)[:2]
+            step = abs(sent[0] - last[0])
+            assert any(step == pytest.approx(s) for s in (0.01, 0.06)) or sent[0] == goal
+            last = sent
+    finally:
+        done.set()
+        thread.join(10)
+    assert not problems
+
+
 # --- whatever comes -------------------------------------------------------------------------
 
-ANY = st.floats(allow_nan=True, allow_infinity=True)
+ORDERS = make_task('arm/b/velocity', 'arm/a/position', 'base/x/velocity', 'arm/b/position',
+                   'arm/c/position', 'arm/a/velocity')  # fmt: skip
+JOINTS = 4  # b, a, x, c
+POSITIONS, VELOCITIES = [1, 3, 4], [0, 2, 5]
+OF_POSITION, OF_VELOCITY = [1, 0, 3], [0, 2, 1]  # joints
+FREE = 'arm/c/position'  # may be without any limit
+
+ANY = st.floats(allow_nan=True, allow_infinity=True, allow_subnormal=True)
+USUAL = st.floats(-6, 6)
+ACTIONS = st.lists(USUAL | ANY, min_size=6, max_size=6).map(np.array)
+FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=True)
+ELAPSED = st.floats(0, 2)
+POSES = st.lists(st.floats(-9, 9) | ANY, min_size=3, max_size=3).map(np.array)
+# Low end, width, step and speed of each joint.
 BOUNDS = st.tuples(st.floats(-5, 5), st.floats(0.01, 5), st.floats(1e-3, 2), st.floats(0.01, 50))
-ACTIONS = st.lists(ANY, min_size=4, max_size=4)
-OPERATIONS = st.lists(
-    st.one_of(
-        st.tuples(st.just('limit'), ACTIONS, st.floats(0, 2)),
-        st.tuples(st.just('limits'), st.tuples(BOUNDS, BOUNDS), st.floats(0, 1)),
-        st.tuples(st.just('hold'), st.none(), st.none()),
-        st.tuples(st.just('restart'), st.none(), st.none()),
-        st.tuples(st.just('retreat'), st.lists(st.floats(-9, 9), min_size=2, max_size=2),
-                  st.none()),
-    ),
-    max_size=30,
-)  # fmt: skip
 
 
-def bounded(bounds, ramp_time):
-    low, width, step, speed = map(list, zip(*bounds, strict=True))
+@st.composite
+def any_limits(draw):
+    low, width, step, speed = np.array(draw(st.tuples(*[BOUNDS] * JOINTS))).T
+    arrays = {'position_min': low, 'position_max': low + width, 'max_step': step,
+              'max_velocity': speed, 'max_tracking_error': step}  # fmt: skip
+    for name in draw(st.sets(st.sampled_from(sorted(arrays)))):
+        arrays[name][3] = -np.inf if name == 'position_min' else np.inf
     return limits(
-        position_min=low, position_max=[a + b for a, b in zip(low, width, strict=True)],
-        max_step=step, max_velocity=speed, ramp_time=ramp_time,
-    )  # fmt: skip
+        ORDERS,
+        **{name: array.tolist() for name, array in arrays.items()},
+        unlimited=[FREE],
+        range_tolerance=draw(st.floats(0, 3)),
+        ramp_time=draw(st.sampled_from([0.0, 0.5, 1.0])),
+    )
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    bounds=st.tuples(BOUNDS, BOUNDS),
-    where=st.tuples(st.floats(-0.05, 1.05), st.floats(-0.05, 1.05)),
-    operations=OPERATIONS,
-)
-def test_no_command_leaves_its_limits_whatever_comes(bounds, where, operations):
-    current = bounded(bounds, 1.0)
-    made = CommandLimiter(TASK, current, RATE)
-    width = current.position_max - current.position_min
-    pose = current.position_min + np.array(where) * width
-    try:
-        made.start(pose)
-    except LimitError:
-        return
-    last = pose
-    for operation, argument, number in operations:
-        if operation == 'limits':
-            wanted = bounded(argument, number)
-            try:
-                made.set_limits(wanted)
-                current = wanted
-            except LimitError:
-                assert made.limits is current
-            continue
-        if operation == 'restart':
-            made.restart()
-            continue
-        if operation == 'retreat':
-            made.retreat(np.array(argument))
-            continue
-        if operation == 'limit':
-            try:
-                out = made.limit(np.array(argument), number)
-            except LimitError:
-                assert not np.isfinite(argument).all()
-                continue
-        else:
-            out = made.hold()
-            assert not out[2:].any()
+class WhateverComes(RuleBasedStateMachine):
+    """No command leaves its limits or its step, in any order of events."""
+
+    @initialize(first=any_limits())
+    def make(self, first):
+        self.limits = first
+        self.made = CommandLimiter(ORDERS, first, RATE)
+        self.last = None
+        self.fresh = False
+
+    def ready(self):
+        return self.last is not None
+
+    def step(self):
+        return np.minimum(self.limits.max_step, self.limits.max_velocity / RATE)[OF_POSITION]
+
+    def outside(self, pose):
+        """How far each position is outside its range."""
+        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
+        return np.maximum(np.maximum(low - pose, pose - high), 0.0)
+
+    def check(self, out, last):
         assert np.isfinite(out).all()
-        assert (out[:2] >= current.position_min).all()
-        assert (out[:2] <= current.position_max).all()
-        step = np.minimum(current.max_step, current.max_velocity / RATE)
-        assert (np.abs(out[:2] - last) <= step * (1 + 1e-9) + 1e-12).all()
-        assert (np.abs(out[2:]) <= current.max_velocity).all()
-        last = out[:2]
+        sent = out[POSITIONS]
+        assert not self.outside(sent).any()
+        with np.errstate(over='ignore'):
+            moved = np.abs(sent - last)
+        rounding = 1e-15 * np.maximum(np.abs(sent), np.abs(last))
+        assert (moved <= self.step() * (1 + 1e-9) + rounding).all()
+        assert (np.abs(out[VELOCITIES]) <= self.limits.max_velocity[OF_VELOCITY]).all()
+
+    @rule(where=st.lists(st.floats(-1.1, 2.1), min_size=3, max_size=3))
+    def start(self, where):
+        """Below 0 and above 1: outside, by this much of what is tolerated."""
+        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
+        low, high = np.maximum(low, -10.0), np.minimum(high, 10.0)
+        low, high = np.minimum(low, high), np.maximum(low, high)
+        tolerance = np.minimum(self.limits.range_tolerance, self.step())
+        where = np.array(where)
+        pose = low + np.clip(where, 0, 1) * (high - low)
+        beyond = where - np.clip(where, 0, 1)
+        pose += beyond * np.where(np.isfinite(tolerance), tolerance, 0.0)
+        try:
+            self.made.start(pose)
+        except LimitError:
+            assert (self.outside(pose) > tolerance * (1 - 1e-9)).any()
+            return
+        assert (self.outside(pose) <= tolerance * (1 + 1e-9) + 1e-15).all()
+        self.last, self.fresh = pose, True
+
+    @precondition(ready)
+    @rule(values=ACTIONS, elapsed=ELAPSED)
+    def limit(self, values, elapsed):
+        try:
+            out = self.made.limit(values, elapsed)
+        except LimitError:
+            assert not np.isfinite(values).all()
+            assert self.made.last.tolist() == self.last.tolist()
+            return
+        assert np.isfinite(values).all()
+        self.check(out, self.last)
+        self.last, self.fresh = out[POSITIONS], False
+
+    @precondition(ready)
+    @rule(rows=st.lists(st.lists(USUAL | FINITE, min_size=6, max_size=6), min_size=1, max_size=4),
+          elapsed=ELAPSED)  # fmt: skip
+    def preview_and_follow(self, rows, elapsed):
+        rows = np.array(rows)
+        hits = self.made.hits
+        preview = self.made.preview(rows, elapsed)
+        assert self.made.last.tolist() == self.last.tolist()
+        assert self.made.hits == hits
+        for i, row in enumerate(rows):
+            out = self.made.limit(row, elapsed + i / RATE)
+            self.check(out, self.last)
+            assert out.tolist() == preview[i].tolist()
+            self.last, self.fresh = out[POSITIONS], False
+
+    @precondition(ready)
+    @rule()
+    def hold(self):
+        out = self.made.hold()
+        self.check(out, self.last)
+        assert not out[VELOCITIES].any()
+        self.last, self.fresh = out[POSITIONS], False
+
+    @precondition(ready)
+    @rule(pose=POSES, count=st.integers(0, 3))
+    def retreat(self, pose, count):
+        self.made.retreat(pose)
+        for _ in range(count):
+            self.hold()
+
+    @precondition(ready)
+    @rule()
+    def restart(self):
+        self.made.restart()
+
+    @precondition(ready)
+    @rule()
+    def forget(self):
+        self.made.forget()
+        self.last = None
+
+    @precondition(ready)
+    @rule(beyond=st.floats(-1.1, 1.1), tolerance=st.floats(0, 1))
+    def narrow(self, beyond, tolerance):
+        """The range ends a little before or behind where the joints are."""
+        low, high = self.limits.position_min.copy(), self.limits.position_max.copy()
+        high[OF_POSITION[:2]] = self.last[:2] - beyond * np.minimum(tolerance, self.step())[:2]
+        if (low < high).all():
+            self.change(replace(self.limits, position_max=high, range_tolerance=tolerance))
+
+    @rule(wanted=any_limits())
+    def change(self, wanted):
+        before = self.limits
+        self.limits = wanted
+        try:
+            self.made.set_limits(wanted)
+        except LimitError:
+            assert self.outside(self.last).any()
+            assert self.made.limits is before
+            self.limits = before
+            return
+        if self.last is not None and not self.fresh:
+            assert not self.outside(self.last).any()
+
+
+TestWhateverComes = WhateverComes.TestCase
+TestWhateverComes.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)

@@ -37,14 +37,16 @@ class TrackingMonitor:
         """
         if measured is None:
             return None
-        far = np.abs(measured - commanded) > max_error
-        for i, entry in enumerate(self._entries):
+        # What is not a number is not near either.
+        far = ~(np.abs(measured - commanded) <= max_error)
+        # All joints, before one of them is reported: each keeps its own time.
+        for i in range(len(self._entries)):
             if not far[i]:
                 self._since[i] = None
-                continue
-            if self._since[i] is None:
+            elif self._since[i] is None:
                 self._since[i] = now
-            if now - self._since[i] >= TRACKING_TIME * 1e9:
+        for i, entry in enumerate(self._entries):
+            if far[i] and now - self._since[i] >= TRACKING_TIME * 1e9:
                 return (
                     f'{entry} is at {measured[i]:.3f}, commanded {commanded[i]:.3f}: further '
                     f'apart than max_tracking_error {max_error[i]:g} for {TRACKING_TIME:g} s'
