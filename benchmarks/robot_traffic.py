@@ -1,14 +1,22 @@
-"""What a robot publishes, as cheaply as possible: three cameras at 30 Hz, joints at 200 Hz."""
+"""What a robot publishes, as cheaply as possible: three cameras at 30 Hz, joints at 200 Hz.
+
+The robot stands still in its home pose and follows nothing. Every message is made once; only
+its stamp changes. The cameras' frames are fixed noise, a third of a frame apart in time.
+"""
 
 import array
-import os
 import signal
-import threading
+import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 
 from act_ros.config import DEFAULT_TASK, load_task, task_file
@@ -16,55 +24,82 @@ from act_ros.nodes.dds import use_profile
 from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.parameters import read_parameter_file
 from act_ros.sim.robot import HOME
+from act_ros.task import Task
 
 CAMERA_RATE, STATE_RATE = 30.0, 200.0  # [Hz]
-BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
+BASE_AXES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
+QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def main() -> None:
+@dataclass
+class Stream:
+    """One message, again and again.
+
+    :ivar period: [s].
+    :ivar due: when it is to be published next [s, steady].
+    """
+
+    publisher: Publisher
+    message: Image | JointState
+    period: float
+    due: float
+
+
+def main() -> int:
     """Publish until SIGINT or SIGTERM."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    use_profile()
-    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-    node = rclpy.create_node('robot_traffic')
-    task, settings = load_task(), read_parameter_file(task_file(DEFAULT_TASK))
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    ended = False
 
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    use_profile()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node('robot_traffic', start_parameter_services=False, enable_rosout=False)
+    task, settings = load_task(), read_parameter_file(task_file(DEFAULT_TASK))
+    streams = [*cameras(node, settings, task), *joints(node, settings, task)]
+    clock = node.get_clock()
+    while not ended:
+        time.sleep(max(0.0, min(stream.due for stream in streams) - time.monotonic()))
+        now = time.monotonic()
+        for stream in streams:
+            if now >= stream.due:
+                stream.message.header.stamp = clock.now().to_msg()
+                stream.publisher.publish(stream.message)
+                # What is late is left out; the grid stays.
+                stream.due += stream.period * ((now - stream.due) // stream.period + 1)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def cameras(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stream]:
+    """One stream a camera, evenly staggered."""
     height, width = task.image_size
-    random = np.random.default_rng(0)
-    jobs = []
-    for i, (topic, _) in enumerate(camera_inputs(settings, task).values()):
-        pixels = random.integers(0, 256, height * width * 3, dtype=np.uint8)
+    topics = [topic for topic, _ in camera_inputs(settings, task).values()]
+    noise, start = np.random.default_rng(0), time.monotonic()
+    for i, topic in enumerate(topics):
+        pixels = noise.integers(0, 256, height * width * 3, dtype=np.uint8)
         message = Image(
             height=height, width=width, encoding='rgb8', step=3 * width,
             data=array.array('B', pixels.tobytes()),
         )  # fmt: skip
-        jobs.append((1 / CAMERA_RATE, i / 90, node.create_publisher(Image, topic, qos), message))
-    poses = {
-        task.action[0].source: JointState(name=task.joints, position=HOME, velocity=0 * HOME)
-    }
-    for source, (topic, _) in state_inputs(settings, task).items():
-        base = JointState(name=BASE_AXES, position=[0.0] * 6, velocity=[0.0] * 6)
-        message = poses.get(source, base)
-        publisher = node.create_publisher(JointState, topic, qos)
-        jobs.append((1 / STATE_RATE, 0.0, publisher, message))
+        period = 1 / CAMERA_RATE
+        due = start + i / len(topics) * period
+        yield Stream(node.create_publisher(Image, topic, QOS), message, period, due)
 
-    start, clock = time.monotonic(), node.get_clock()
-    due = [start + offset for _, offset, _, _ in jobs]
-    while not ended.is_set():
-        ended.wait(max(0.0, min(due) - time.monotonic()))
-        now = time.monotonic()
-        for i, (period, _, publisher, message) in enumerate(jobs):
-            if now >= due[i]:
-                message.header.stamp = clock.now().to_msg()
-                publisher.publish(message)
-                due[i] += period * ((now - due[i]) // period + 1)
-    node.destroy_node()
-    rclpy.try_shutdown()
-    os._exit(0)
+
+def joints(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stream]:
+    """The arm in its home pose, and the base at rest."""
+    arm = task.action[0].source
+    start = time.monotonic()
+    for source, (topic, _) in state_inputs(settings, task).items():
+        names, pose = (task.joints, HOME.tolist()) if source == arm else (BASE_AXES, [0.0] * 6)
+        message = JointState(name=names, position=pose, velocity=[0.0] * len(pose))
+        yield Stream(node.create_publisher(JointState, topic, QOS), message, 1 / STATE_RATE, start)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

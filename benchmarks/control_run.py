@@ -1,0 +1,223 @@
+"""One run of the ACT node beside a robot's traffic, and what is seen of it from outside."""
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import rclpy
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import JointState
+
+from act_ros.config import DEFAULT_TASK, load_task, task_file
+from act_ros.nodes.dds import use_profile
+from act_ros.observation import stamp_ns
+from act_ros.parameters import read_parameter_file
+from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from act_ros.sim.robot_node import command_topic
+from act_ros.task import Task
+from benchmarks.grid import grid_figures
+from benchmarks.processes import (
+    BenchmarkError,
+    Running,
+    cpu_seconds,
+    has_realtime_thread,
+    resident_mb,
+    running,
+)
+
+START_TIMEOUT = 180.0  # loading and warming up may take as long on a busy machine [s]
+SETTLING = 5.0  # commands flow for as long before the measurement [s]
+MEMORY_WINDOW = 5.0  # at the beginning and the end of the measurement [s]
+SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
+
+
+def measure(seconds: float, priority: int | None) -> dict[str, object]:
+    """Start node and traffic, measure, and end both.
+
+    :param seconds: length of the measurement, at least 10.
+    :param priority: the node's `realtime_priority`; None leaves it at its default.
+    :raises ActError: a process ended, or commands did not come or were stopped.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+    use_profile()
+    task, file = load_task(), task_file(DEFAULT_TASK)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        parameters = _parameter_file(folder, task, priority)
+        arguments = ['--ros-args', '--params-file', str(file), '--params-file', str(parameters)]
+        traffic = stack.enter_context(running('traffic', ['benchmarks.robot_traffic'], folder))
+        node = stack.enter_context(running('node', ['act_ros.nodes.main', *arguments], folder))
+        topic = command_topic(read_parameter_file(file), task)
+        listener = stack.enter_context(listening(topic, [traffic, node]))
+        listener.wait_for(
+            lambda: listener.stamps, START_TIMEOUT,
+            lambda: f'no command within {START_TIMEOUT:g} s; the node says: {node.last_line()}',
+        )  # fmt: skip
+        listener.spin(SETTLING)
+        return _window(listener, node, seconds, round(1e9 / task.rate))
+
+
+def _interrupt(*_: object) -> None:
+    """End by a KeyboardInterrupt; a second signal shall not disturb what the first has begun."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _parameter_file(folder: Path, task: Task, priority: int | None) -> Path:
+    """What differs from the task file, with the checkpoint that it names."""
+    parameters = {
+        'ckpt_dir': str(write_demo_checkpoint(folder / 'ckpt', task)),
+        'autostart': True,
+        'torch_threads': 0,
+        # Passes are slow on a CPU, and the arm does not follow: neither shall end commands.
+        'command_timeout': 10.0,
+        'max_tracking_error': [1e6] * len(task.joints),
+    }
+    if priority is not None:
+        parameters['realtime_priority'] = priority
+    path = folder / 'benchmark.yaml'
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': parameters}}))
+    return path
+
+
+def _window(listener: 'Listener', node: Running, seconds: float, period: int) -> dict[str, object]:
+    """Everything is measured over the same time."""
+
+    def ceased() -> str:
+        return f'no command or no diagnostics for {SILENCE:g} s; the node says: {node.last_line()}'
+
+    listener.wait_for(lambda: listener.report, SILENCE, ceased)
+    before, clocks = dict(listener.report), _clock_offset()
+    listener.stamps.clear()
+    started, cpu = time.monotonic(), cpu_seconds(node.pid)
+    memory = _least_memory(listener, node)
+    listener.spin(seconds - 2 * MEMORY_WINDOW)
+    memory_after = _least_memory(listener, node)
+    lasted, cpu_after = time.monotonic() - started, cpu_seconds(node.pid)
+    realtime = has_realtime_thread(node.pid)
+    # The first command and report after the end show that there is no gap before it.
+    end, reports = time.time_ns(), listener.reports
+    listener.wait_for(
+        lambda: listener.stamps and listener.stamps[-1] >= end and listener.reports > reports,
+        SILENCE,
+        ceased,
+    )
+    if abs(_clock_offset() - clocks) > 1_000_000:
+        raise BenchmarkError('the system clock was set during the measurement; run it again')
+    after = listener.report
+    if after['control'] != 'running' or after['episode'] != before['episode']:
+        raise BenchmarkError(
+            f'the node stopped the arm during the measurement: {after["last_stop"]}; '
+            'end other programs and run it again'
+        )
+    inferences = int(after['inferences']) - int(before['inferences'])
+    if inferences < 1:
+        raise BenchmarkError(
+            f'no forward pass within {lasted:.0f} s, so nothing kept the cores busy; '
+            f'measure for longer with --seconds, or see what the node says: {node.last_line()}'
+        )
+    return {
+        **grid_figures(listener.stamps, period),
+        'cpu_percent': round(100 * (cpu_after - cpu) / lasted, 1),
+        'rss_growth_mb': round(memory_after - memory, 2),
+        'realtime': realtime,
+        'seconds': round(lasted, 2),
+        'inferences': inferences,
+        'node_overruns': int(after['tick_overruns']) - int(before['tick_overruns']),
+    }
+
+
+def _least_memory(listener: 'Listener', node: Running) -> float:
+    """Resident memory while no forward pass has some in use [MB]: the least for some seconds."""
+    samples = []
+    for _ in range(20):
+        listener.spin(MEMORY_WINDOW / 20)
+        samples.append(resident_mb(node.pid))
+    return min(samples)
+
+
+def _clock_offset() -> int:
+    """System time against steady time [ns]; whoever is interrupted between them reads more."""
+    return min(-time.monotonic_ns() + time.time_ns() for _ in range(20))
+
+
+class Listener:
+    """Takes the commands and the node's diagnostics, and does next to nothing else.
+
+    :param topic: of the commands.
+    :param processes: that must not end meanwhile.
+    :ivar stamps: of the commands [ns].
+    :ivar report: the newest diagnostics, by key.
+    :ivar reports: how many came.
+    """
+
+    def __init__(self, topic: str, processes: list[Running]) -> None:
+        self.stamps: list[int] = []
+        self.report: dict[str, str] = {}
+        self.reports = 0
+        self._processes = processes
+        self.node = Node('listener', start_parameter_services=False, enable_rosout=False)
+        self.node.create_subscription(JointState, topic, self._on_command, QoSProfile(depth=1000))
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_report, 10)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+    def spin(self, seconds: float) -> None:
+        """Listen for some time.
+
+        :raises BenchmarkError: one of the processes ended.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left, 0.2))
+            for process in self._processes:
+                process.check()
+
+    def wait_for(
+        self, condition: Callable[[], object], timeout: float, failure: Callable[[], str]
+    ) -> None:
+        """Listen until a condition holds.
+
+        :param failure: says what is wrong where it does not within the time-out [s].
+        """
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise BenchmarkError(failure())
+            self.spin(0.05)
+
+    def _on_command(self, message: JointState) -> None:
+        self.stamps.append(stamp_ns(message))
+
+    def _on_report(self, message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for status in message.status for pair in status.values}
+        if 'inferences' in values:  # an active node's
+            self.report = values
+            self.reports += 1
+
+
+@contextlib.contextmanager
+def listening(topic: str, processes: list[Running]) -> Iterator[Listener]:
+    """A listener in a ROS context that is ended with it."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        listener = Listener(topic, processes)
+        try:
+            yield listener
+        finally:
+            listener.node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
