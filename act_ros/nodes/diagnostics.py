@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.time import Time
 
 from act_ros.bridge.server import PolicyServer
 from act_ros.nodes.controller import Controller
@@ -64,7 +64,7 @@ class Report:
             values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
             statuses.append(self._status('zmq', OK, f'serving {server.endpoint}', values))
         message = DiagnosticArray(status=statuses)
-        message.header.stamp = Time(sec=now // 10**9, nanosec=now % 10**9)
+        message.header.stamp = Time(nanoseconds=now).to_msg()
         return message
 
     def _control(

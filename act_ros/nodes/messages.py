@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
+from rclpy.time import Time as RosTime
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from act_ros.control import Command
-from act_ros.nodes.outputs import duration
-from act_ros.task import QUANTITIES, Task
+from act_ros.nodes.outputs import doubles
+from act_ros.task import Task
 
 
 def tick_message(
@@ -41,18 +43,20 @@ def chunk_message(task: Task, chunk: np.ndarray, stamp: int) -> JointTrajectory:
     :param stamp: of the observation it was predicted from [ns].
     """
     values = task.to_robot(chunk)
-    columns = {
-        quantity: [i for i, entry in enumerate(task.action) if entry.quantity == quantity]
-        for quantity in QUANTITIES
-    }
-    names = [task.action[i].name for i in columns['position']]
-    message = JointTrajectory(joint_names=names)
-    message.header.stamp = Time(sec=stamp // 10**9, nanosec=stamp % 10**9)
+    place = {(e.source, e.name, e.quantity): i for i, e in enumerate(task.action)}
+    moved = [entry for entry in task.action if entry.quantity == 'position']
+    positions = [place[e.source, e.name, 'position'] for e in moved]
+    # Those of the same joints in the same order, or none.
+    velocities = [place.get((e.source, e.name, 'velocity')) for e in moved]
+    if None in velocities:
+        velocities = []
+    message = JointTrajectory(joint_names=[entry.name for entry in moved])
+    message.header.stamp = RosTime(nanoseconds=stamp).to_msg()
     message.points = [
         JointTrajectoryPoint(
-            positions=row[columns['position']],
-            velocities=row[columns['velocity']],
-            time_from_start=duration(i / task.rate),
+            positions=doubles(row[positions]),
+            velocities=doubles(row[velocities]),
+            time_from_start=Duration(nanoseconds=round(i / task.rate * 1e9)).to_msg(),
         )
         for i, row in enumerate(values)
     ]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.validate_full_topic_name import validate_full_topic_name
@@ -90,7 +91,7 @@ class Output:
         message = JointState(name=self._joints)
         message.header.stamp = stamp
         for quantity, places in self._places.items():
-            setattr(message, quantity, _doubles(values[places]))
+            setattr(message, quantity, doubles(values[places]))
         return message
 
     def _trajectory(
@@ -104,7 +105,7 @@ class Output:
         if self.needs_horizon and horizon is not None:
             rows = np.concatenate((rows, horizon))
         while len(self._points) < len(rows):
-            after = duration((len(self._points) + 1) / self._rate)
+            after = Duration(nanoseconds=round((len(self._points) + 1) / self._rate * 1e9))
             self._points.append(_Point(len(self._joints), self._places, after))
         # Publishing serialises at once, so the points may serve again: making 25 costs about
         # ten times as much as filling them.
@@ -119,7 +120,7 @@ class Output:
     def _array(
         self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None
     ) -> Float64MultiArray:
-        message = Float64MultiArray(data=_doubles(values[self.columns]))
+        message = Float64MultiArray(data=doubles(values[self.columns]))
         size = len(self.columns)
         label = ','.join(map(str, self._entries))
         message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
@@ -130,10 +131,10 @@ class _Point:
     """A trajectory's point whose numbers are written in place."""
 
     def __init__(self, size: int, quantities: Iterable[str], after: Duration) -> None:
-        self.message = JointTrajectoryPoint(time_from_start=after)
+        self.message = JointTrajectoryPoint(time_from_start=after.to_msg())
         self.views: dict[str, np.ndarray] = {}
         for quantity in quantities:
-            setattr(self.message, FIELDS[quantity], _doubles(np.zeros(size)))
+            setattr(self.message, FIELDS[quantity], doubles(np.zeros(size)))
             # A view of the message's own numbers: what it was given it may have copied.
             self.views[quantity] = np.frombuffer(getattr(self.message, FIELDS[quantity]))
 
@@ -217,12 +218,6 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
 
 
-def _doubles(values: np.ndarray) -> array.array:
+def doubles(values: np.ndarray) -> array.array:
     """Values as a message holds them; where setters check types, they refuse a numpy array."""
     return array.array('d', values.tolist())
-
-
-def duration(seconds: float) -> Duration:
-    """Seconds as a message."""
-    sec, nanosec = divmod(round(seconds * 1e9), 10**9)
-    return Duration(sec=sec, nanosec=nanosec)
