@@ -2,16 +2,13 @@
 
 import contextlib
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from act_ros.errors import ActError
-
-END_TIMEOUT = 5.0  # [s]
+from act_ros.sim.child import child
 
 
 class BenchmarkError(ActError):
@@ -53,22 +50,9 @@ def running(name: str, command: list[str], folder: Path) -> Iterator[Running]:
     :param command: module and arguments.
     :param folder: where its log goes.
     """
-    path = folder / f'{name}.log'
-    with path.open('w') as log:
-        # A group of its own: Ctrl-C comes to the benchmark alone, which ends it in order.
-        process = subprocess.Popen(
-            [sys.executable, '-m', *command],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield Running(name, process, path)
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    log = folder / f'{name}.log'
+    with child(command, log) as process:
+        yield Running(name, process, log)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -15,7 +15,6 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 
@@ -24,11 +23,10 @@ from act_ros.nodes.dds import use_profile
 from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.parameters import read_parameter_file
 from act_ros.sim.robot import HOME
+from act_ros.sim.robot_node import BASE_AXES, FRAMES_QOS
 from act_ros.task import Task
 
 CAMERA_RATE, STATE_RATE = 30.0, 200.0  # [Hz]
-BASE_AXES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
-QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @dataclass
@@ -88,7 +86,7 @@ def cameras(node: Node, settings: dict[str, object], task: Task) -> Iterator[Str
         )  # fmt: skip
         period = 1 / CAMERA_RATE
         due = start + i / len(topics) * period
-        yield Stream(node.create_publisher(Image, topic, QOS), message, period, due)
+        yield Stream(node.create_publisher(Image, topic, FRAMES_QOS), message, period, due)
 
 
 def joints(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stream]:
@@ -98,7 +96,8 @@ def joints(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stre
     for source, (topic, _) in state_inputs(settings, task).items():
         names, pose = (task.joints, HOME.tolist()) if source == arm else (BASE_AXES, [0.0] * 6)
         message = JointState(name=names, position=pose, velocity=[0.0] * len(pose))
-        yield Stream(node.create_publisher(JointState, topic, QOS), message, 1 / STATE_RATE, start)
+        publisher = node.create_publisher(JointState, topic, FRAMES_QOS)
+        yield Stream(publisher, message, 1 / STATE_RATE, start)
 
 
 if __name__ == '__main__':

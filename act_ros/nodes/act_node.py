@@ -29,13 +29,9 @@ from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import PARAMETERS
-from act_ros.policy import (
-    PolicyProcess,
-    Rollout,
-    query_interval,
-)
+from act_ros.policy import PolicyProcess, Rollout, query_interval
 from act_ros.policy.process import LOAD
-from act_ros.safety import CommandLimiter, Limits
+from act_ros.safety import Limits
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
@@ -167,15 +163,12 @@ class ActNode(LifecycleNode):
         settings = read_parameters(self)
         task = Task.from_parameters(settings)
         Limits.from_parameters(settings, task)
-        if settings['stop_policy'] == 'silent' and 'JointTrajectoryHorizon' in ' '.join(
-            settings['outputs']
-        ):
+        self._wiring = Wiring(self, settings, task)
+        if settings['stop_policy'] == 'silent' and self._wiring.needs_horizon:
             raise ParameterError(
                 'stop_policy is silent, but a JointTrajectoryHorizon would play on after the '
                 'last command; set stop_policy: hold, or use JointTrajectory'
             )
-        self._wiring = Wiring(self, settings, task)
-
         # Beside the tick's process, so that the network neither delays nor crashes it.
         self._process = policy = PolicyProcess(
             self._load, torch_threads=settings['torch_threads']
@@ -221,17 +214,16 @@ class ActNode(LifecycleNode):
         settings = self._settings | {
             name: value for name, value in read_parameters(self).items() if PARAMETERS[name].live
         }
-        limits = Limits.from_parameters(settings, self._task)
-        CommandLimiter(self._task, limits, self._task.rate).check_measured(measured)
-        warn_of_pose(self._task, snapshot.qpos, self._policy.policy.statistics)
         controller = Controller(
             settings,
-            limits,
+            Limits.from_parameters(settings, self._task),
             clock=self.get_clock(),
             simulated=self._simulated,
             policy=self._policy,
             wiring=self._wiring,
         )
+        controller.loop.limiter.check_measured(measured)
+        warn_of_pose(self._task, snapshot.qpos, self._policy.policy.statistics)
         with self._switching:
             if self._ending.is_set():
                 raise AbandonedError('the process ends')

@@ -60,7 +60,7 @@ class Controller:
             temporal_aggregation=settings['temporal_aggregation'],
             query_every=settings['query_every'],
             decay=settings['decay'],
-            horizon=any(output.needs_horizon for output in wiring.outputs),
+            horizon=wiring.needs_horizon,
             follows=not settings['dry_run'],
         )
         self.ticker = (
@@ -87,6 +87,8 @@ class Controller:
 
     def start(self) -> None:
         """Begin ticking."""
+        if self.inference is not None:
+            self.inference.start()
         self.ticker.start()
 
     def stop(self, timeout: float) -> None:

@@ -120,6 +120,9 @@ class InferenceThread:
         self.count = 0
         self._since: float | None = None  # when the pass that is running began
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+
+    def start(self) -> None:
+        """Begin answering."""
         self._thread.start()
 
     def submit(self, request: Request) -> None:

@@ -118,6 +118,11 @@ class Wiring:
             self.deadman = Deadman(settings['enable_topic'])
             self._subscribe(Bool, settings['enable_topic'], self.deadman.hear)
 
+    @property
+    def needs_horizon(self) -> bool:
+        """Whether any output sends the coming ticks too."""
+        return any(output.needs_horizon for output in self.outputs)
+
     def send(self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None) -> None:
         """Publish one tick's values on every output; all are built before any is sent.
 

@@ -93,6 +93,3 @@ def main() -> None:
     set_torch_threads(int(threads))
     Worker(connection, int(memory), load).run()
 
-
-if __name__ == '__main__':
-    main()

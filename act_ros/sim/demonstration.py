@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from act_ros.errors import ActError
 from act_ros.nodes.dds import use_profile
 from act_ros.parameters import read_parameter_file
 from act_ros.sim import demo_report
+from act_ros.sim.child import child
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.sim.demo_monitor import Monitor
 from act_ros.task import Task
@@ -62,7 +62,7 @@ def run(task_name: str, seconds: float, out: Path) -> None:
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
         processes = {
-            name: stack.enter_context(_process(name, command, out))
+            name: stack.enter_context(child(command, out / f'{name}.log'))
             for name, command in programs.items()
         }
         monitor = stack.enter_context(_monitoring(task, task_file(task_name)))
@@ -102,26 +102,6 @@ def _watch(
                 live.update(demo_report.live_table(monitor, seconds), refresh=True)
     if not console.is_terminal:
         console.print(demo_report.live_table(monitor, seconds))
-
-
-@contextlib.contextmanager
-def _process(name: str, command: list[str], out: Path) -> Iterator[subprocess.Popen]:
-    """A child with its log in a file, ended whatever happens here."""
-    with (out / f'{name}.log').open('w') as log:
-        # A group of its own: Ctrl-C comes to the demo alone, which ends its children in order.
-        process = subprocess.Popen(
-            [sys.executable, '-m', *command],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextlib.contextmanager

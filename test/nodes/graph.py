@@ -201,6 +201,13 @@ class Graph:
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[name]))
         return self.call(ChangeState, request).success
 
+    def activate(self, node: 'NodeProcess') -> None:
+        """Configure, begin the inputs, and activate."""
+        node.wait_for('ready: unconfigured')
+        assert self.change('configure'), node.log
+        self.stream()
+        wait_until(lambda: self.change('activate'), 20, f'activation: {node.log}')
+
     def state(self) -> str:
         return STATES.get(self.call(GetState, GetState.Request()).current_state.id, 'other')
 

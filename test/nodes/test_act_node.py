@@ -16,13 +16,6 @@ from test.waiting import wait_until
 COMMANDS = 20  # enough of them to say that they flow
 
 
-def activate(graph, node):
-    node.wait_for('ready: unconfigured')
-    assert graph.change('configure'), node.log
-    graph.stream()
-    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
-
-
 def flowing(graph, more=COMMANDS):
     """Wait until that many further commands have come."""
     before = len(graph.commands)
@@ -42,7 +35,7 @@ def silent(graph, seconds=0.5):
 
 def test_commands_are_positions_and_velocities_of_the_named_joints(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         command = graph.commands[-1]
         assert list(command.name) == JOINTS
@@ -87,7 +80,7 @@ def test_deactivation_ends_the_commands_and_activation_begins_a_new_episode(
     graph, ckpt, tmp_path
 ):
     with run_node(tmp_path, ckpt) as node:
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         assert graph.change('deactivate')
         inactive = graph.now()
@@ -108,7 +101,7 @@ def test_deactivation_ends_the_commands_and_activation_begins_a_new_episode(
 
 def test_the_decay_is_set_live_and_all_else_is_fixed(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
-        activate(graph, node)
+        graph.activate(node)
         assert graph.set_parameter('decay', 0.5) == ''
         assert 'out of range' in graph.set_parameter('decay', -1.0)
         assert 'fixed while configured' in graph.set_parameter('max_age', 2.0)
@@ -129,7 +122,7 @@ def test_reset_begins_a_new_episode(graph, ckpt, tmp_path):
         reply = graph.reset()
         assert not reply.success
         assert 'not active' in reply.message
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         before = graph.ticks[-1]
         assert graph.reset().success
@@ -158,7 +151,7 @@ def test_a_joint_that_is_not_a_number_silences_and_recovery_is_a_new_episode(
     graph, ckpt, tmp_path
 ):
     with run_node(tmp_path, ckpt, command_timeout=1.0) as node:
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         episode = graph.ticks[-1].episode
         graph.robot = np.full(17, np.nan)
@@ -174,7 +167,7 @@ def test_a_joint_that_is_not_a_number_silences_and_recovery_is_a_new_episode(
 
 def test_a_camera_that_stops_silences(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, command_timeout=1.0) as node:
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         graph.stop_streams()
         stopped = graph.now()
@@ -190,7 +183,7 @@ def test_the_zmq_endpoint_has_an_episode_of_its_own(graph, ckpt, tmp_path):
         port = probe.bind_to_random_port('tcp://127.0.0.1')
     endpoint = f'tcp://127.0.0.1:{port}'
     with run_node(tmp_path, ckpt, zmq_endpoint=endpoint) as node:
-        activate(graph, node)
+        graph.activate(node)
         flowing(graph)
         with PolicyClient(endpoint, timeout=10) as client:
             for i in range(5):

@@ -52,10 +52,7 @@ def check_trace(commands):
 
 
 def start(graph, node):
-    node.wait_for('ready: unconfigured')
-    assert graph.change('configure'), node.log
-    graph.stream()
-    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
+    graph.activate(node)
     flowing(graph)
 
 
@@ -329,10 +326,7 @@ def test_a_dry_run_says_nothing_to_the_robot(robot, ckpt, tmp_path):
         robot.node.create_subscription(
             JointState, f'/act/dry_run/{COMMANDS}', shadow.append, 10
         )
-        node.wait_for('ready: unconfigured')
-        assert robot.change('configure'), node.log
-        robot.stream()
-        wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
+        robot.activate(node)
         wait_until(lambda: len(shadow) > 30, 20, 'shadow commands')
         assert not robot.commands
         assert robot.node.count_publishers(f'/{COMMANDS}') == 0

@@ -16,13 +16,6 @@ from test.nodes.graph import JOINTS, run_node
 from test.waiting import wait_until
 
 
-def activate(graph, node):
-    node.wait_for('ready: unconfigured')
-    assert graph.change('configure'), node.log
-    graph.stream()
-    wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
-
-
 def test_odometry_and_compressed_images_come_in(graph, ckpt, tmp_path):
     parameters = {
         'state_topics': ['base/odom', 'arm/joint_states'],
@@ -47,7 +40,7 @@ def test_odometry_and_compressed_images_come_in(graph, ckpt, tmp_path):
 
     timer = graph.node.create_timer(0.02, publish)
     with run_node(tmp_path, ckpt, **parameters) as node:
-        activate(graph, node)
+        graph.activate(node)
         wait_until(lambda: len(graph.commands) > 20, 20, f'commands: {node.log}')
         frame[0] = 'map'
         node.wait_for("base is an Odometry of 'base_link' in 'map', but twist_frame is 'world'")
@@ -66,7 +59,7 @@ def test_several_outputs_and_the_plan_go_out(graph, ckpt, tmp_path):
     node_of_test.create_subscription(Float64MultiArray, outputs[1].split()[0], gripper.append, 10)
     node_of_test.create_subscription(JointTrajectory, '/act/chunk', plans.append, 10)
     with run_node(tmp_path, ckpt, **parameters) as node:
-        activate(graph, node)
+        graph.activate(node)
         wait_until(lambda: len(arm) > 30 and len(gripper) > 30 and plans, 20, 'all of them')
     assert arm[-1].joint_names == JOINTS[:7]
     assert max(len(message.points) for message in arm) > 10
@@ -107,7 +100,7 @@ def test_an_override_of_an_unknown_topic_is_refused(graph, ckpt, tmp_path):
 def test_a_pose_far_from_training_is_a_warning_by_name(graph, ckpt, tmp_path):
     graph.robot[9] = 573.0  # degrees for radians
     with run_node(tmp_path, ckpt) as node:
-        activate(graph, node)
+        graph.activate(node)
         node.wait_for('degrees for radians')
         assert 'arm/left_joint_1/position is 573' in node.log
 
@@ -132,7 +125,7 @@ def priorities(pid):
 @pytest.mark.skipif(not granted(), reason='this user may not have real-time priorities')
 def test_the_priority_lasts_as_long_as_the_activation(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, realtime_priority=10) as node:
-        activate(graph, node)
+        graph.activate(node)
         node.wait_for('real-time priority 10')
         children = f'/proc/{node.process.pid}/task/{node.process.pid}/children'
         assert priorities(node.process.pid) == {os.SCHED_FIFO}
