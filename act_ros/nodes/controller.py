@@ -175,6 +175,7 @@ class Controller:
     def _send(self, command: Command | None, due: int) -> None:
         if command is None:
             return
+        self.ticker.keep_until(due)
         stamp = self._clock.now().to_msg()
         if not self._on_wire(
             lambda: self._wiring.send(command.values, stamp, command.horizon)

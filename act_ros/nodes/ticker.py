@@ -1,25 +1,34 @@
 """The control tick's thread, which does nothing else."""
 
+import contextlib
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rclpy.clock import Clock
 
 from act_ros.nodes.realtime import realtime
+
+# A tick starts as much before its place on the grid as waking up, getting the interpreter and
+# working out a command may take, so that none of it delays the command [ns].
+EARLY = 2_000_000
+# How long a thread that waits for the interpreter leaves it to the tick: more than that [s].
+UNDISTURBED = 0.005
 
 
 class SteadyTicker:
     """Ticks on a fixed grid of steady time; when late it skips, and keeps the grid.
 
     :param rate: ticks a second [Hz].
-    :param tick: called with the tick's place on the grid [ns, steady].
+    :param tick: called a little before the tick's place on the grid, with it [ns, steady].
     :param priority: SCHED_FIFO priority to ask for; 0 = none.
     :ivar missed: ticks that were skipped.
     """
 
     def __init__(self, rate: float, tick: Callable[[int], None], priority: int = 0) -> None:
         self._period = round(1e9 / rate)
+        self._early = min(EARLY, self._period // 4)
         self._tick = tick
         self._priority = priority
         self.missed = 0
@@ -40,17 +49,39 @@ class SteadyTicker:
     def jumped(self, backward: bool) -> None:
         """Steady time knows no jumps."""
 
+    def keep_until(self, due: int) -> None:
+        """Wait within the tick for its place on the grid, and keep the interpreter meanwhile.
+
+        A sleep would give it away and could have it back only when another thread is done.
+
+        :param due: [ns, steady].
+        """
+        while time.monotonic_ns() < due:
+            pass
+
     def _run(self) -> None:
         with realtime(self._priority):
             self._tick_on_grid()
 
     def _tick_on_grid(self) -> None:
         due = time.monotonic_ns()
-        while not self._stopped.wait(max(0.0, (due - time.monotonic_ns()) / 1e9)):
-            self._tick(due)
-            late = (time.monotonic_ns() - due) // self._period
+        while not self._stopped.wait(max(0.0, (due - self._early - time.monotonic_ns()) / 1e9)):
+            with undisturbed():
+                self._tick(due)
+            late = max(0, time.monotonic_ns() - due) // self._period
             self.missed += late
             due += (late + 1) * self._period
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have other threads wait longer than usual before they ask for the interpreter."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(UNDISTURBED)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 class SimTicker:
@@ -99,6 +130,9 @@ class SimTicker:
             if backward:
                 self._next = self._after(self._now())
             self._changed.notify()
+
+    def keep_until(self, due: int) -> None:
+        """A tick of simulated time is never early."""
 
     def _now(self) -> int:
         return self._clock.now().nanoseconds
