@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from act_ros.errors import ParameterError
-from act_ros.policy import PolicyProcess
-from act_ros.policy.checkpoint import Statistics
+from act_ros.policy import PolicyProcess, Statistics
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)

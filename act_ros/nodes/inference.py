@@ -117,7 +117,7 @@ class InferenceThread:
         self._closed = False
         self._done: deque[tuple[Arrival, Exception | None]] = deque()
         self.durations: deque[float] = deque(maxlen=512)  # [s]
-        self.count = 0
+        self.count = 0  # passes that gave a chunk, as in `durations`
         self._since: float | None = None  # when the pass that is running began
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
@@ -160,6 +160,7 @@ class InferenceThread:
             self._since = started = time.perf_counter()
             answer = infer(self._policy, request, lambda: not self._closed)
             self._since = None
-            self.durations.append(time.perf_counter() - started)
-            self.count += 1
+            if answer[1] is None:
+                self.durations.append(time.perf_counter() - started)
+                self.count += 1
             self._done.append(answer)

@@ -1,9 +1,27 @@
 """Checkpoint, normalisation, network, chunk, aggregation, action."""
 
+from typing import TYPE_CHECKING
+
 from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
-from act_ros.policy.policy import Policy, check_observation, load_policy, set_torch_threads
+from act_ros.policy.interface import Statistics, check_observation
 from act_ros.policy.process import PolicyProcess
 from act_ros.policy.rollout import Rollout, make_action_source, query_interval
+
+if TYPE_CHECKING:
+    from act_ros.policy.policy import Policy, load_policy, set_torch_threads
+
+# These come with torch, which a process that leaves the network to another one needs not load:
+# seconds, and some hundred MB.
+_WITH_TORCH = ('Policy', 'load_policy', 'set_torch_threads')
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from act_ros.policy import policy
+
+    return getattr(policy, name)
+
 
 __all__ = [
     'ActionSource',
@@ -11,6 +29,7 @@ __all__ = [
     'Policy',
     'PolicyProcess',
     'Rollout',
+    'Statistics',
     'TemporalAggregator',
     'check_observation',
     'load_policy',

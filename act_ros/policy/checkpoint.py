@@ -16,6 +16,7 @@ import yaml
 
 from act_ros import plain_pickle
 from act_ros.errors import CheckpointError, shorten
+from act_ros.policy.interface import Statistics
 from detr import DETRVAE, ACTConfig
 from detr.backbone import RESNETS
 from detr.detr_vae import LATENT_DIM
@@ -33,16 +34,6 @@ _UNUSED = re.compile(
 _LEARNED_POSITION = re.compile(r'backbones\.\d+\.1\..*')
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Means and deviations of the training data, float32, as stored."""
-
-    qpos_mean: np.ndarray
-    qpos_std: np.ndarray
-    action_mean: np.ndarray
-    action_std: np.ndarray
 
 
 @dataclass(frozen=True)

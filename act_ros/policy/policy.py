@@ -9,18 +9,16 @@ import numpy as np
 import torch
 
 from act_ros.config import DEFAULT_TASK, load_task
-from act_ros.errors import ActError, CheckpointError, ObservationError, PolicyError, shorten
+from act_ros.errors import ActError, CheckpointError
 from act_ros.policy.checkpoint import Checkpoint, SideConfig, read_checkpoint
 from act_ros.policy.fold import fold_batch_norm
+from act_ros.policy.interface import Observation, check_finite, check_observation
 from act_ros.task import Task
 from detr import DETRVAE
 
 log = logging.getLogger(__name__)
 
 _TORCH_THREADS = torch.get_num_threads()
-
-Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
-
 
 class Policy:
     """A trained network with its normalisation.
@@ -89,53 +87,6 @@ class Policy:
         height, width = self.task.image_size
         blank = np.zeros((height, width, 3), dtype=np.uint8)
         self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
-
-
-def check_observation(task: Task, qpos: object, images: object) -> None:
-    """Refuse an observation that the policy was not trained for.
-
-    :raises ObservationError: naming the input, what was found and what was expected.
-    """
-    if not isinstance(qpos, np.ndarray) or qpos.dtype.kind != 'f':
-        found = f'{qpos.dtype} array' if isinstance(qpos, np.ndarray) else type(qpos).__name__
-        raise ObservationError(f'qpos is a {found}, expected a float32 or float64 array')
-    if qpos.shape != (task.state_dim,):
-        raise ObservationError(f'qpos has shape {qpos.shape}, expected ({task.state_dim},)')
-    finite = np.isfinite(qpos)
-    if not finite.all():
-        i = int(np.argmin(finite))
-        raise ObservationError(f'qpos[{i}] ({task.state[i]}) is {qpos[i]}, expected a number')
-    if not isinstance(images, Mapping):
-        raise ObservationError(f'images is a {type(images).__name__}, expected a dict')
-    for name in images:
-        if name not in task.cameras:
-            raise ObservationError(
-                f'unknown camera {shorten(name)}; expected {", ".join(task.cameras)}'
-            )
-    expected = (*task.image_size, 3)
-    for name in task.cameras:
-        image = images.get(name)
-        if image is None:
-            raise ObservationError(f'camera {name!r} is missing')
-        if not isinstance(image, np.ndarray):
-            raise ObservationError(
-                f'camera {name!r} is a {type(image).__name__}, expected an array'
-            )
-        if image.shape != expected or image.dtype != np.uint8:
-            raise ObservationError(
-                f'camera {name!r} is {image.shape} {image.dtype}, expected {expected} uint8 RGB'
-            )
-
-
-def check_finite(task: Task, chunk: np.ndarray) -> None:
-    """Refuse a chunk of which any value is not finite.
-
-    :raises PolicyError: naming the first such entry.
-    """
-    finite = np.isfinite(chunk).all(axis=0)
-    if not finite.all():
-        entry = task.action[int(np.argmin(finite))]
-        raise PolicyError(f"the policy's output is not finite at action entry {entry}")
 
 
 def load_policy(

@@ -23,8 +23,7 @@ import numpy as np
 
 from act_ros import errors
 from act_ros.errors import ActError, PolicyError
-from act_ros.policy.checkpoint import Statistics
-from act_ros.policy.policy import check_observation
+from act_ros.policy.interface import Statistics, check_observation
 from act_ros.task import Task
 
 LOAD = 'act_ros.policy:load_policy'

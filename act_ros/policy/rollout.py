@@ -6,7 +6,7 @@ import numpy as np
 
 from act_ros.errors import ParameterError
 from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
-from act_ros.policy.policy import Policy, check_observation
+from act_ros.policy.interface import Predictor, check_observation
 
 
 def make_action_source(
@@ -44,7 +44,7 @@ class Rollout:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: Predictor,
         *,
         temporal_aggregation: bool = True,
         query_every: int = 0,

@@ -10,7 +10,7 @@ from act_ros.nodes.act_node import ActNode
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
 from act_ros.policy import Policy, load_policy
-from act_ros.policy.policy import check_finite
+from act_ros.policy.interface import check_finite
 
 LOAD = float(os.environ.get('LOAD_SECONDS', 0))
 PASS = float(os.environ.get('PASS_SECONDS', 0))

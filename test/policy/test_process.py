@@ -16,7 +16,7 @@ import torch
 
 from act_ros.errors import CheckpointError, ObservationError, PolicyError
 from act_ros.policy import PolicyProcess, load_policy
-from act_ros.policy.policy import check_finite
+from act_ros.policy.interface import check_finite
 from act_ros.policy.process import LOAD
 from test.rule import vector, write_checkpoint
 from test.waiting import wait_until

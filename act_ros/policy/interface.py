@@ -1,0 +1,85 @@
+"""What a policy takes and gives, without its network: nothing here imports torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from act_ros.errors import ObservationError, PolicyError, shorten
+from act_ros.task import Task
+
+# qpos and, by camera name, the images.
+Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
+
+
+class Predictor(Protocol):
+    """A policy, wherever its network is: `Policy`, `PolicyProcess`, or a stand-in of a test.
+
+    :ivar task: cameras and entries, in the policy's order.
+    :ivar chunk_size: actions in a chunk.
+    """
+
+    task: Task
+    chunk_size: int
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Predict a chunk of actions, (chunk_size, action_dim) float32, from one observation."""
+        ...
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Means and deviations of the training data, float32, as stored."""
+
+    qpos_mean: np.ndarray
+    qpos_std: np.ndarray
+    action_mean: np.ndarray
+    action_std: np.ndarray
+
+
+def check_observation(task: Task, qpos: object, images: object) -> None:
+    """Refuse an observation that the policy was not trained for.
+
+    :raises ObservationError: naming the input, what was found and what was expected.
+    """
+    if not isinstance(qpos, np.ndarray) or qpos.dtype.kind != 'f':
+        found = f'{qpos.dtype} array' if isinstance(qpos, np.ndarray) else type(qpos).__name__
+        raise ObservationError(f'qpos is a {found}, expected a float32 or float64 array')
+    if qpos.shape != (task.state_dim,):
+        raise ObservationError(f'qpos has shape {qpos.shape}, expected ({task.state_dim},)')
+    finite = np.isfinite(qpos)
+    if not finite.all():
+        i = int(np.argmin(finite))
+        raise ObservationError(f'qpos[{i}] ({task.state[i]}) is {qpos[i]}, expected a number')
+    if not isinstance(images, Mapping):
+        raise ObservationError(f'images is a {type(images).__name__}, expected a dict')
+    for name in images:
+        if name not in task.cameras:
+            raise ObservationError(
+                f'unknown camera {shorten(name)}; expected {", ".join(task.cameras)}'
+            )
+    expected = (*task.image_size, 3)
+    for name in task.cameras:
+        image = images.get(name)
+        if image is None:
+            raise ObservationError(f'camera {name!r} is missing')
+        if not isinstance(image, np.ndarray):
+            raise ObservationError(
+                f'camera {name!r} is a {type(image).__name__}, expected an array'
+            )
+        if image.shape != expected or image.dtype != np.uint8:
+            raise ObservationError(
+                f'camera {name!r} is {image.shape} {image.dtype}, expected {expected} uint8 RGB'
+            )
+
+
+def check_finite(task: Task, chunk: np.ndarray) -> None:
+    """Refuse a chunk of which any value is not finite.
+
+    :raises PolicyError: naming the first such entry.
+    """
+    finite = np.isfinite(chunk).all(axis=0)
+    if not finite.all():
+        entry = task.action[int(np.argmin(finite))]
+        raise PolicyError(f"the policy's output is not finite at action entry {entry}")
