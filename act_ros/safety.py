@@ -224,11 +224,6 @@ class CommandLimiter:
         """Let the ramp begin at the last command."""
         self._start, self._refuge = self._known_last(), None
 
-    def forget(self) -> None:
-        """Have no last command any more."""
-        with self._lock:
-            self.last = self._start = self._refuge = None
-
     def limit(self, values: np.ndarray, elapsed: float) -> np.ndarray:
         """Limit one action and remember it as the last command.
 

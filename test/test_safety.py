@@ -158,19 +158,15 @@ def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps():
 
 def test_without_a_last_command_there_is_nothing_to_limit_to_hold_or_to_leave():
     made = CommandLimiter(TASK, limits(), RATE)
-    for _ in range(2):
-        for act in (
-            lambda: send(made, 0.0, 1.0, 0.0, 0.0),
-            lambda: made.preview(np.zeros((3, 4)), 0.0),
-            lambda: made.retreat(np.zeros(2)),
-            made.hold,
-            made.restart,
-        ):
-            with pytest.raises(RuntimeError, match='call start first'):
-                act()
-        made.start(np.array([0.0, 1.0]))
-        made.forget()
-        assert made.last is None
+    for act in (
+        lambda: send(made, 0.0, 1.0, 0.0, 0.0),
+        lambda: made.preview(np.zeros((3, 4)), 0.0),
+        lambda: made.retreat(np.zeros(2)),
+        made.hold,
+        made.restart,
+    ):
+        with pytest.raises(RuntimeError, match='call start first'):
+            act()
     made.set_limits(limits(position_min=[0.5, 1.5]))  # there is no command to violate it
 
 
@@ -475,12 +471,6 @@ class WhateverComes(RuleBasedStateMachine):
     @rule()
     def restart(self):
         self.made.restart()
-
-    @precondition(ready)
-    @rule()
-    def forget(self):
-        self.made.forget()
-        self.last = None
 
     @precondition(ready)
     @rule(beyond=st.floats(-1.1, 1.1), tolerance=st.floats(0, 1))

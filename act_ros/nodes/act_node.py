@@ -205,11 +205,9 @@ class ActNode(LifecycleNode):
         if self._simulated and now == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
         snapshot, faults = self._wiring.store.snapshot(now)
-        measured, fault = self._wiring.store.measured(now)
-        if fault is not None and fault not in faults.values():
-            faults['measured'] = fault
-        if faults:
-            raise InputsError(faults)
+        measured, unmeasured = self._wiring.store.measured(now)
+        if faults or unmeasured:
+            raise InputsError(unmeasured | faults)
         # What is set live counts from here on.
         settings = self._settings | {
             name: value for name, value in read_parameters(self).items() if PARAMETERS[name].live
@@ -229,6 +227,8 @@ class ActNode(LifecycleNode):
                 raise AbandonedError('the process ends')
             self._controller = controller
             controller.start()
+        if self._simulated and settings['realtime_priority']:
+            log.info('use_sim_time is true: realtime_priority has no effect')
         if settings['dry_run']:
             log.warning('dry run: commands go to ~/dry_run only')
 
@@ -318,8 +318,10 @@ class ActNode(LifecycleNode):
         try:
             values = check_changes(self, changes, configured=self._policy is not None)
             controller, rollout = self._controller, self._rollout
-            if controller is not None:
-                controller.loop.set_limits(Limits.from_parameters(values, self._task))
+            if self._policy is not None:
+                limits = Limits.from_parameters(values, self._task)
+                if controller is not None:
+                    controller.loop.set_limits(limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for user in (controller and controller.loop, rollout):

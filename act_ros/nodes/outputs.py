@@ -159,10 +159,11 @@ def parse_outputs(texts: Sequence[str], task: Task) -> list[Output]:
     if not texts:
         raise ParameterError("parameter 'outputs' is empty; expected 'TOPIC TYPE [PATTERN ...]'")
     outputs = [_parse(text, task) for text in texts]
-    topics = [output.topic for output in outputs]
-    for topic in topics:
+    # As in a dry run: there `a` and `/a` are one topic too.
+    topics = [dry_run_topic(output.topic) for output in outputs]
+    for topic, output in zip(topics, outputs, strict=True):
         if topics.count(topic) > 1:
-            raise ParameterError(f"parameter 'outputs' names the topic {topic!r} twice")
+            raise ParameterError(f"parameter 'outputs' names the topic {output.topic!r} twice")
     return outputs
 
 

@@ -13,22 +13,20 @@ import numpy as np
 from act_ros.errors import ObservationError, shorten
 from act_ros.observation.compressed import compressed_size, decode_compressed
 
-# encoding -> (bytes a pixel, which of them is red, from there to green and on to blue)
-_CHANNELS = {
-    'rgb8': (3, 0, 1),
-    'bgr8': (3, 2, -1),
-    'rgba8': (4, 0, 1),
-    'bgra8': (4, 2, -1),
-    'mono8': (1, 0, 0),
-}
+# encoding -> (bytes a pixel, OpenCV's conversion to RGB).
 # OpenCV names a pattern by its second row's second and third pixel, ROS by the first two rows.
-_BAYER = {
-    'bayer_rggb8': cv2.COLOR_BayerBG2RGB,
-    'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
-    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB,
-    'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
+_ENCODINGS = {
+    'rgb8': (3, None),
+    'bgr8': (3, cv2.COLOR_BGR2RGB),
+    'rgba8': (4, cv2.COLOR_RGBA2RGB),
+    'bgra8': (4, cv2.COLOR_BGRA2RGB),
+    'mono8': (1, cv2.COLOR_GRAY2RGB),
+    'bayer_rggb8': (1, cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr8': (1, cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg8': (1, cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg8': (1, cv2.COLOR_BayerGB2RGB),
 }
-ENCODINGS = (*_CHANNELS, *_BAYER)
+ENCODINGS = tuple(_ENCODINGS)
 
 
 def check_image(message: Any, image_size: tuple[int, int]) -> None:
@@ -47,7 +45,7 @@ def check_image(message: Any, image_size: tuple[int, int]) -> None:
             f'more, is not importable; expected one of {", ".join(ENCODINGS)}'
         )
     _check_size((message.height, message.width), image_size)
-    depth = _CHANNELS.get(message.encoding, _CHANNELS['mono8'])[0]
+    depth, _ = _ENCODINGS.get(message.encoding, (1, None))
     row = message.width * depth
     step = message.step or row
     if step < row or len(message.data) < step * (message.height - 1) + row:
@@ -61,25 +59,24 @@ def decode_image(message: Any) -> np.ndarray:
     """Decode a frame that `check_image` accepts.
 
     :param message: a sensor_msgs/Image or CompressedImage.
-    :returns: (H, W, 3) uint8 RGB, a view of the message's bytes where the layout allows it.
+    :returns: (H, W, 3) uint8 RGB; of rgb8 a view of the message's bytes.
     :raises ObservationError: a compressed frame is damaged, or cannot be converted.
     """
     if hasattr(message, 'format'):
         return decode_compressed(message)
-    if message.encoding in _CHANNELS:
-        return _view(message, *_CHANNELS[message.encoding])
-    if message.encoding in _BAYER:
-        mosaic = _view(message, *_CHANNELS['mono8'])[..., 0]
-        return cv2.cvtColor(np.ascontiguousarray(mosaic), _BAYER[message.encoding])
-    return _convert(message)
+    if message.encoding not in _ENCODINGS:
+        return _convert(message)
+    depth, conversion = _ENCODINGS[message.encoding]
+    pixels = _view(message, depth)
+    return pixels if conversion is None else cv2.cvtColor(pixels, conversion)
 
 
-def _view(message: Any, depth: int, red: int, stride: int) -> np.ndarray:
-    """The message's bytes as (H, W, 3) RGB, whatever pads the rows."""
-    shape = (message.height, message.width, 3)
+def _view(message: Any, depth: int) -> np.ndarray:
+    """The message's bytes as (H, W, depth), whatever pads the rows."""
+    shape = (message.height, message.width, depth)
     # By strides, not by reshape, for the last row need not be padded.
-    strides = (message.step or message.width * depth, depth, stride)
-    pixels = np.ndarray(shape, np.uint8, message.data, offset=red, strides=strides)
+    strides = (message.step or message.width * depth, depth, 1)
+    pixels = np.ndarray(shape, np.uint8, message.data, strides=strides)
     pixels.flags.writeable = False
     return pixels
 

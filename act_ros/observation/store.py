@@ -1,7 +1,7 @@
 """The newest message of every input, and the question whether they make one instant."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,11 +148,7 @@ class ObservationStore:
         :returns: the snapshot and no faults, or None and, by the input at fault, one line each.
         """
         latest = dict(self._latest)
-        faults = {
-            name: fault
-            for name in self.received
-            if (fault := self._fault(name, latest.get(name), now)) is not None
-        }
+        faults = self._faults(self.received, latest, now)
         if faults:
             return None, faults
         stamps = {name: held.stamp for name, held in latest.items()}
@@ -173,22 +169,29 @@ class ObservationStore:
         frames = {name: latest[name].message for name in self._task.cameras}
         return Snapshot(qpos, frames, stamps, now), {}
 
-    def measured(self, now: int) -> tuple[np.ndarray | None, str | None]:
+    def measured(self, now: int) -> tuple[np.ndarray | None, dict[str, str]]:
         """Where the commanded joints are.
 
         :param now: in the clock of the stamps [ns].
-        :returns: (positions,) float64 of the action's position entries, robot units, and None;
-            or None and what is wrong.
+        :returns: (positions,) float64 of the action's position entries, robot units, and no
+            faults; or None and, by the source at fault, one line each.
         """
         latest = dict(self._latest)
-        for source in self._measured_sources:
-            fault = self._fault(source, latest.get(source), now)
-            if fault is not None:
-                return None, fault
-        values, faults = self._measured.read(
-            {source: latest[source].message for source in self._measured_sources}
-        )
-        return (None, next(iter(faults.values()))) if faults else (values, None)
+        faults = self._faults(self._measured_sources, latest, now)
+        if not faults:
+            values, faults = self._measured.read(
+                {source: latest[source].message for source in self._measured_sources}
+            )
+        return (None, faults) if faults else (values, {})
+
+    def _faults(
+        self, names: Iterable[str], latest: Mapping[str, _Held], now: int
+    ) -> dict[str, str]:
+        return {
+            name: fault
+            for name in names
+            if (fault := self._fault(name, latest.get(name), now)) is not None
+        }
 
     def _fault(self, name: str, held: _Held | None, now: int) -> str | None:
         """What is wrong with one input by itself."""

@@ -193,16 +193,16 @@ def test_a_camera_slower_than_frozen_timeout_is_not_frozen():
 
 def test_measured_positions_are_those_of_the_action_in_the_robots_units():
     store = make_store()
-    assert store.measured(NOW) == (None, 'arm has not arrived')
+    assert store.measured(NOW) == (None, {'arm': 'arm has not arrived'})
     fill(store)
-    values, fault = store.measured(NOW)
-    assert fault is None
+    values, faults = store.measured(NOW)
+    assert faults == {}
     np.testing.assert_array_equal(values, [3.0])
     # A camera may be missing, the arm must not be old.
     store.clear()
     store.put('arm', joints(['a', 'b'], [3.0, 4.0], stamp=NOW), NOW)
-    assert store.measured(NOW + 100 * MS)[1] is None
-    assert 'arm is stale' in store.measured(NOW + 101 * MS)[1]
+    assert store.measured(NOW + 100 * MS)[1] == {}
+    assert 'arm is stale' in store.measured(NOW + 101 * MS)[1]['arm']
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_measured_positions_are_those_of_the_action_in_the_robots_units():
 def test_a_joint_that_is_not_measured_now_is_named(message, text):
     store = make_store()
     store.put('arm', message, NOW)
-    assert store.measured(NOW) == (None, text)
+    assert store.measured(NOW) == (None, {'arm': text})
 
 
 def test_several_inputs_at_fault_are_each_named_by_their_own_name():
@@ -292,7 +292,7 @@ def test_clear_forgets_everything():
     assert faults(store) == {
         name: f'{name} has not arrived' for name in ('left', 'right', 'base', 'arm')
     }
-    assert store.measured(NOW) == (None, 'arm has not arrived')
+    assert store.measured(NOW) == (None, {'arm': 'arm has not arrived'})
     assert set(store.ages(NOW).values()) == {None}
 
 
