@@ -107,6 +107,7 @@ class Graph:
         self.silent: set[str] = set()  # inputs that do not come
         self.repeated: dict[str, int] = {}  # cameras that say this stamp again and again
         self.lacking: set[str] = set()  # joints that their message lacks
+        self.shift = 0  # of the robot's clock [ns]
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -155,7 +156,7 @@ class Graph:
         self._states[source].publish(message)
 
     def now(self) -> int:
-        return self.node.get_clock().now().nanoseconds
+        return self.node.get_clock().now().nanoseconds + self.shift
 
     def stream(
         self, *, cameras=TASK.cameras, qpos: Callable[[int], np.ndarray] | None = None

@@ -250,6 +250,26 @@ def test_inference_that_fails_stops_and_says_why(robot, ckpt, tmp_path, kind, wo
         flowing(robot)
 
 
+def test_a_killed_inference_process_stops_and_is_named(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE) as node:
+        start(robot, node)
+        (child,) = children(node.process.pid)
+        os.kill(child, signal.SIGKILL)
+        stops(robot, robot.now(), T + TICK)
+        told(robot, 'the inference process was ended by SIGKILL', 'configure again')
+        for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
+            assert robot.change(transition), f'{transition}: {node.log}'
+        flowing(robot)
+
+
+def children(pid):
+    return [
+        int(child)
+        for path in Path(f'/proc/{pid}/task').glob('*/children')
+        for child in path.read_text().split()
+    ]
+
+
 def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **SAFE) as node:
         start(robot, node)
@@ -426,6 +446,28 @@ def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
         assert now[0] <= threads + 1
         assert now[1] <= files
         assert now[2] < memory + 20
+
+
+def test_a_clock_that_jumps_back_drops_the_plan_and_begins_a_new_episode(robot, ckpt, tmp_path):
+    with run_node(tmp_path, ckpt, **SAFE, use_sim_time=True) as node:
+        node.wait_for('ready: unconfigured')
+        assert robot.change('configure'), node.log
+        timer = robot.node.create_timer(0.01, lambda: robot.publish_clock(robot.now()))
+        robot.stream()
+        wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
+        flowing(robot)
+        robot.shift = -100_000_000_000
+        wait_until(lambda: stamp_ns(robot.commands[-1]) < robot.now() + 10**9, 10, 'a command')
+        # None after the jump is from a chunk of before it.
+        jumped = robot.now() - 10**9
+        told(robot, 'the clock jumped by -')
+        flowing(robot)
+        last = max(t.episode for t in robot.ticks)
+        ticks = [t for t in robot.ticks if t.episode == last and len(t.action)]
+        assert all(stamp < jumped + 60 * 10**9 for t in ticks for stamp in t.stamps.values())
+        assert last > robot.ticks[0].episode
+        assert min(t.step for t in ticks) < 100
+        robot.node.destroy_timer(timer)
 
 
 def test_a_clock_that_stands_still_stops_in_steady_time(robot, ckpt, tmp_path):
