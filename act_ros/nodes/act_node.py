@@ -16,13 +16,7 @@ from std_srvs.srv import Trigger
 
 from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError, ParameterError
-from act_ros.nodes.checks import (
-    WARM_PASSES,
-    check_latency,
-    check_task,
-    slowest_pass,
-    warn_of_pose,
-)
+from act_ros.nodes.checks import WARM_PASSES, check_latency, slowest_pass, warn_of_pose
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.declare import check_changes, declare_parameters, read_parameters
 from act_ros.nodes.diagnostics import Report
@@ -30,6 +24,7 @@ from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import PARAMETERS
 from act_ros.policy import PolicyProcess, Rollout, query_interval
+from act_ros.policy.interface import check_task
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits
 from act_ros.task import Task

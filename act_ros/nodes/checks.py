@@ -16,20 +16,6 @@ WARM_PASSES = 5
 FAR = 5.0  # standard deviations from the mean of training
 
 
-def check_task(robot: Task, policy: Task) -> None:
-    """The robot's cameras must be those that the network was trained with.
-
-    :raises ParameterError: naming what differs.
-    """
-    for what, parameter in (('cameras', 'task.cameras'), ('image_size', 'task.image_size')):
-        found, expected = list(getattr(robot, what)), list(getattr(policy, what))
-        if found != expected:
-            raise ParameterError(
-                f'parameter {parameter!r} is {found}, but the checkpoint was trained with '
-                f'{expected}'
-            )
-
-
 def check_latency(
     settings: Mapping[str, object], latency: float, chunk: float, *, simulated: bool
 ) -> None:

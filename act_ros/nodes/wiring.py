@@ -26,9 +26,9 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from act_ros.errors import ParameterError
+from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.deadman import Deadman
 from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
-from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.observation import ObservationStore
 from act_ros.task import Task
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from act_ros.errors import ObservationError, PolicyError, shorten
+from act_ros.errors import ObservationError, ParameterError, PolicyError, shorten
 from act_ros.task import Task
 
 # qpos and, by camera name, the images.
@@ -83,3 +83,17 @@ def check_finite(task: Task, chunk: np.ndarray) -> None:
     if not finite.all():
         entry = task.action[int(np.argmin(finite))]
         raise PolicyError(f"the policy's output is not finite at action entry {entry}")
+
+
+def check_task(robot: Task, policy: Task) -> None:
+    """The robot's cameras must be those that the network was trained with.
+
+    :raises ParameterError: naming what differs.
+    """
+    for what, parameter in (('cameras', 'task.cameras'), ('image_size', 'task.image_size')):
+        found, expected = list(getattr(robot, what)), list(getattr(policy, what))
+        if found != expected:
+            raise ParameterError(
+                f'parameter {parameter!r} is {found}, but the checkpoint was trained with '
+                f'{expected}'
+            )

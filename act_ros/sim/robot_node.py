@@ -19,12 +19,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
 from act_ros.errors import ActError
+from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
 from act_ros.nodes.declare import declare_parameters, read_parameters
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
 from act_ros.nodes.outputs import parse_outputs
-from act_ros.nodes.topics import camera_inputs, state_inputs
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
 from act_ros.sim.scene import Camera, default_cameras

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from act_ros.config import load_task, task_file
-from act_ros.nodes.topics import camera_inputs, state_inputs
+from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.observation import stamp_ns
 from act_ros.parameters import read_parameter_file
 from test.waiting import wait_until

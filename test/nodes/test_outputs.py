@@ -133,9 +133,9 @@ def test_messages_that_check_their_fields_take_the_values():
     program = """
 import numpy as np
 from test.nodes.test_outputs import NOW, VALUES, only
-from act_ros.nodes.outputs import KINDS
+from act_ros.nodes.outputs import MESSAGES
 assert VALUES.dtype == np.float64
-for kind in KINDS:
+for kind in MESSAGES:
     message = only(f'x {kind}').build(VALUES, NOW, np.ones((3, 4)))
     assert message._check_fields
 """

@@ -10,7 +10,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from act_ros.config import task_file
-from act_ros.nodes.topics import state_inputs
+from act_ros.interfaces import state_inputs
 from act_ros.observation import stamp_ns
 from test.nodes.graph import JOINTS, SETTINGS, TASK, NodeProcess, run_node
 from test.nodes.test_faults import MARGIN, SAFE, TICK, check_trace, flowing, stops, told

@@ -1,0 +1,135 @@
+"""The topics of a robot as the parameters give them: inputs, and what commands are sent as."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from act_ros.errors import ParameterError, TaskError, shorten
+from act_ros.task import QUANTITIES, Task
+
+OUTPUT_KINDS = ('JointState', 'JointTrajectory', 'JointTrajectoryHorizon', 'Float64MultiArray')
+
+
+def camera_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[str, str]]:
+    """Camera name to image topic and type.
+
+    :raises ParameterError: a list has another length than there are cameras.
+    """
+    topics = _one_each(settings, 'camera_topics', task.cameras, '{}/image_raw')
+    kinds = _one_each(settings, 'camera_types', task.cameras, 'Image')
+    return {name: (topics[name], kinds[name]) for name in task.cameras}
+
+
+def state_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[str, str]]:
+    """Source of qpos to topic and type.
+
+    :raises ParameterError: a list has another length than there are sources.
+    """
+    topics = _one_each(settings, 'state_topics', task.sources, '{}/joint_states')
+    kinds = _one_each(settings, 'state_types', task.sources, 'JointState')
+    return {name: (topics[name], kinds[name]) for name in task.sources}
+
+
+def _one_each(
+    settings: Mapping[str, object], parameter: str, names: tuple[str, ...], default: str
+) -> dict[str, str]:
+    values = settings.get(parameter) or [default.format(name) for name in names]
+    if len(values) != len(names):
+        what = parameter.split('_')[1]
+        raise ParameterError(
+            f'parameter {parameter!r} lists {len(values)} {what}, expected {len(names)}, '
+            f'one each for {", ".join(names)}'
+        )
+    return dict(zip(names, values, strict=True))
+
+
+class OutputSpec:
+    """One topic of commands: a part of the action, and what it is sent as.
+
+    :param text: as the parameter has it, for errors.
+    :param topic: where it goes.
+    :param kind: one of OUTPUT_KINDS.
+    :param columns: places in the action, in the message's order.
+    :param task: the action's entries.
+    :ivar joints: joint names, each once; empty for a Float64MultiArray.
+    :ivar places: quantity to the places in the action of each joint's.
+    :raises TaskError: the entries do not make a message of this type.
+    """
+
+    def __init__(
+        self, text: str, topic: str, kind: str, columns: Sequence[int], task: Task
+    ) -> None:
+        self.topic, self.kind, self.columns = topic, kind, list(columns)
+        self.entries = [task.action[i] for i in columns]
+        self.joints: list[str] = []
+        self.places: dict[str, np.ndarray] = {}
+        if kind != 'Float64MultiArray':
+            self._order_by_joint(text)
+            if kind != 'JointState' and 'position' not in self.places:
+                raise TaskError(f'output {shorten(text)}: a trajectory needs positions')
+
+    def _order_by_joint(self, text: str) -> None:
+        """Names once, and the places of each quantity in their order."""
+        sources = sorted({entry.source for entry in self.entries})
+        if len(sources) > 1:
+            raise TaskError(
+                f'output {shorten(text)} has entries of the sources {", ".join(sources)}, but one '
+                f'message names the joints of one: give each an output of its own'
+            )
+        place = {
+            (e.name, e.quantity): i for i, e in zip(self.columns, self.entries, strict=True)
+        }
+        self.joints = list(dict.fromkeys(entry.name for entry in self.entries))
+        for quantity in QUANTITIES:
+            places = [place.get((joint, quantity)) for joint in self.joints]
+            if None not in places:
+                self.places[quantity] = np.array(places)
+            elif any(i is not None for i in places):
+                lacking = self.joints[places.index(None)]
+                raise TaskError(
+                    f'output {shorten(text)} has a {quantity} of some joints but none of '
+                    f'{lacking!r}; it holds one for all or for none'
+                )
+
+
+def parse_output(text: str, task: Task) -> OutputSpec:
+    """Read one text of the parameter `outputs`: `TOPIC TYPE [PATTERN ...]`.
+
+    A pattern is compared with `source/joint/quantity`; one of two parts matches both
+    quantities. Without a pattern the whole action is sent.
+
+    :raises ActError: one line that names the text and what is wrong with it.
+    """
+    words = text.split()
+    if len(words) < 2:
+        raise ParameterError(
+            f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
+        )
+    topic, kind, *patterns = words
+    if kind not in OUTPUT_KINDS:
+        raise ParameterError(
+            f'output {shorten(text)} has the type {kind!r}; expected one of '
+            f'{", ".join(OUTPUT_KINDS)} (nearest: {_nearest(kind, OUTPUT_KINDS)})'
+        )
+    names = [str(entry) for entry in task.action]
+    columns: dict[int, None] = {}
+    for pattern in patterns or ['*']:
+        found = [i for i, name in enumerate(names) if _matches(name, pattern)]
+        if not found:
+            raise ParameterError(
+                f'output {shorten(text)}: {pattern!r} matches no entry of the action; '
+                f'the nearest is {_nearest(pattern, names)!r}'
+            )
+        columns |= dict.fromkeys(found)
+    return OutputSpec(text, topic, kind, list(columns), task)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    joint = name.rsplit('/', 1)[0]
+    return fnmatchcase(name, pattern) or fnmatchcase(joint, pattern)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(word, known, n=1, cutoff=0.0)[0]
