@@ -33,6 +33,10 @@ class UncoveredStepError(ActError, LookupError):
     """No chunk covers the step whose action was asked for."""
 
 
+class BagError(ActError):
+    """A recorded bag cannot be read, or does not hold what is needed."""
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """`repr` of a value from outside, cut so that an error stays one readable line."""
     # Cut first: the repr of a message's 60 MB string would take a second.

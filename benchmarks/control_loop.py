@@ -22,7 +22,6 @@ Other programs on the machine count as jitter: measure while nothing else runs.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -55,18 +54,11 @@ def main(argv: list[str] | None = None) -> int:
     cli.require_ros('control_loop')
 
     def work() -> None:
-        from rich.console import Console
-        from rich.table import Table
-
         from benchmarks.control_run import measure
+        from benchmarks.table import show
 
         figures = measure(arguments.seconds, arguments.realtime_priority)
-        table = Table('figure', 'value', title='control loop', title_justify='left')
-        for key, value in figures.items():
-            table.add_row(key, str(value))
-        Console().print(table)
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(figures, indent=2) + '\n')
+        show('control loop', figures, arguments.json)
 
     return cli.run('control_loop', work)
 

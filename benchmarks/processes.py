@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from act_ros.child import child
 from act_ros.errors import ActError
-from act_ros.sim.child import child
 
 
 class BenchmarkError(ActError):

@@ -17,12 +17,12 @@ import rclpy
 from rich.console import Console
 from rich.live import Live
 
+from act_ros.child import child
 from act_ros.config import CONFIG_DIR, load_task, task_file
 from act_ros.errors import ActError
 from act_ros.nodes.dds import use_profile
 from act_ros.parameters import read_parameter_file
 from act_ros.sim import demo_report
-from act_ros.sim.child import child
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.sim.demo_monitor import Monitor
 from act_ros.task import Task

@@ -1,0 +1,235 @@
+"""`evaluate_bag`: how would a checkpoint have acted on recorded runs? No ROS needed."""
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from act_ros import cli
+
+PROGRAM = 'evaluate_bag'
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    from act_ros.config import DEFAULT_TASK
+    from act_ros.parameters import PARAMETERS
+
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description='Score an ACT checkpoint on recorded bags, without a robot and without ROS.',
+    )
+    add = parser.add_argument
+    add('bags', nargs='+', type=Path, metavar='BAG', help='folder of a bag, or a .mcap or .db3')
+    add('--ckpt-dir', action='append', metavar='DIR', dest='ckpt_dirs',
+        help='folder of a checkpoint; several times for a comparison')
+    add('--params-file', metavar='YAML',
+        help=f"the node's parameters: topics, joints, limits (default: {DEFAULT_TASK})")
+    add('--out', type=Path, default=Path('evaluation'), metavar='DIR',
+        help='folder of the results (default: %(default)s)')
+    add('--resume', action='store_true', help='go on with what --out holds')
+
+    what = parser.add_argument_group('what is looked at')
+    what.add_argument('--episodes', default='whole', metavar='HOW',
+                      help='whole (default), gaps:SECONDS, topic:NAME or table:FILE')
+    what.add_argument('--start', type=float, metavar='S', help='seconds of each bag to leave out')
+    what.add_argument('--duration', type=float, metavar='S', help='seconds of each bag to look at')
+    what.add_argument('--stride', type=int, default=1, metavar='N', help='every N-th tick only')
+    what.add_argument('--namespace', default='', metavar='NS',
+                      help='that relative topics were recorded under')
+    what.add_argument('--action-offset', default='auto', metavar='D',
+                      help='chunk[i] at t is compared with the recorded action of t + i - D '
+                           '(default: auto, the D of -2 ... 2 that fits best)')
+
+    how = parser.add_argument_group('how the policy is run')
+    how.add_argument('--decay', type=float, help=PARAMETERS['decay'].text)
+    how.add_argument('--no-temporal-aggregation', dest='temporal_aggregation',
+                     action='store_false', default=None, help='play one chunk after the other')
+    how.add_argument('--latency', type=float, default=0.0, metavar='MS',
+                     help='chunks arrive that late, as on the robot (default: at once)')
+    how.add_argument('--device', help=PARAMETERS['device'].text)
+    how.add_argument('--torch-threads', type=int, metavar='N',
+                     help=PARAMETERS['torch_threads'].text)
+    how.add_argument('--batch-size', type=int, default=8, metavar='N',
+                     help='most observations in one forward pass (default: %(default)s)')
+    how.add_argument('--workers', type=int, default=1, metavar='N',
+                     help='processes, an episode each (default: %(default)s)')
+    how.add_argument('--ray', metavar='ADDRESS',
+                     help='let a Ray cluster do the work; local starts one here')
+    return parser.parse_args(argv)  # fmt: skip
+
+
+def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """The parameters of each checkpoint, by its label.
+
+    :raises ActError: naming the flag's or the file's mistake.
+    """
+    from act_ros.config import DEFAULT_TASK, task_file
+    from act_ros.errors import ParameterError
+    from act_ros.parameters import check_values, read_parameter_file
+
+    for flag, value, least in (
+        ('--stride', arguments.stride, 1), ('--batch-size', arguments.batch_size, 1),
+        ('--workers', arguments.workers, 1), ('--latency', arguments.latency, 0),
+        ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
+    ):  # fmt: skip
+        if value is not None and not least <= value < 1e9:
+            raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
+    values = read_parameter_file(arguments.params_file or task_file(DEFAULT_TASK))
+    flags = {
+        'decay': arguments.decay,
+        'temporal_aggregation': arguments.temporal_aggregation,
+        'device': arguments.device,
+        'torch_threads': arguments.torch_threads,
+    }
+    values |= {name: value for name, value in flags.items() if value is not None}
+    folders = arguments.ckpt_dirs or [values['ckpt_dir']]
+    names = [Path(folder).resolve().name for folder in folders]
+    labels = folders if len(set(names)) < len(names) else names
+    if len(set(labels)) < len(labels):
+        raise ParameterError(f'--ckpt-dir is given twice: {", ".join(folders)}')
+    return {
+        label: check_values({**values, 'ckpt_dir': str(folder)})
+        for label, folder in zip(labels, folders, strict=True)
+    }
+
+
+def read_offset(text: str) -> int | None:
+    """The flag --action-offset: a number, or None for the one that fits best."""
+    from act_ros.errors import ParameterError
+
+    if text == 'auto':
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        value = 1000
+    if abs(value) > 100:
+        raise ParameterError(f'--action-offset is {text!r}; expected auto, or -100 to 100')
+    return value
+
+
+class ProgressBar:
+    """Ticks done of all that are planned, with rate and time left; and the wish to stop.
+
+    :param totals: ticks of each job.
+    """
+
+    def __init__(self, totals: Mapping[int, int]) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.stopped = False
+        self._totals = totals
+        self._done: dict[int, int] = {}
+        self.bar = Progress(
+            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+            TextColumn('{task.fields[rate]}'), TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )  # fmt: skip
+        self._task = self.bar.add_task('ticks', total=sum(totals.values()), rate='')
+
+    def stop(self, *_: object) -> None:
+        """Handle SIGINT: the report is written of what is there; a second one ends at once."""
+        self.stopped = True
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def __call__(self, job: int, ticks: int) -> bool:
+        """Take in the ticks of a job that are done; whether to go on."""
+        if job >= 0:
+            self.bar.start()
+            self._done[job] = ticks
+            speed = self.bar.tasks[0].speed
+            rate = f'{speed:.1f}/s' if speed else ''
+            self.bar.update(self._task, completed=sum(self._done.values()), rate=rate)
+        return not self.stopped
+
+
+def run(arguments: argparse.Namespace) -> bool:
+    """Evaluate, and print the summary; whether all of it was done."""
+    settings, offset = read_settings(arguments), read_offset(arguments.action_offset)
+    from act_ros.evaluation.episode import Options
+    from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+
+    offsets = sorted({-2, -1, 0, 1, 2, offset or 0})
+    plan = make_plan(
+        arguments.bags, settings, episodes=arguments.episodes, start=arguments.start,
+        duration=arguments.duration, stride=arguments.stride, namespace=arguments.namespace,
+        options=Options(arguments.latency / 1e3, arguments.batch_size, offsets), offset=offset,
+    )  # fmt: skip
+    jobs = plan.jobs()
+    period = 1e9 / next(iter(settings.values()))['control_rate']
+    progress = ProgressBar(
+        {n: round((job.window.stop - job.window.start) / period) for n, job in jobs.items()}
+    )
+    signal.signal(signal.SIGINT, progress.stop)
+    try:
+        evaluation = carry_out(
+            plan, arguments.out, resume=arguments.resume, workers=arguments.workers,
+            ray=arguments.ray, progress=progress,
+        )  # fmt: skip
+    finally:
+        progress.bar.stop()
+    write_results(evaluation, arguments.out)
+    print_summary(evaluation.metrics(), arguments.out)
+    return not evaluation.partial
+
+
+def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
+    """Print the figures that matter most."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for label, checkpoint in metrics['checkpoints'].items():
+        total = checkpoint['total']
+        table = Table(title=f'{label}: mean absolute error (in standard deviations)')
+        table.add_column('')
+        for name in total['groups']:
+            table.add_column(name, justify='right')
+        for name, groups in {'policy': total['groups'], **total['baselines']}.items():
+            cells = [
+                '–' if g['mae'] is None else f'{g["mae"]:.4g} ({g["mae_normalised"]:.3g})'
+                for g in groups.values()
+            ]
+            table.add_row(name, *cells)
+        console.print(table)
+        ticks, times = total['ticks'], checkpoint['timings']
+        console.print(
+            f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped; offset '
+            f'{checkpoint["offset"]}; inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
+        )
+    for bag, texts in metrics['damage'].items():
+        for text in texts:
+            console.print(f'{bag}: {text}', markup=False)
+    if metrics['partial']:
+        console.print('interrupted: --resume goes on at the first episode that is not finished')
+    if metrics['checkpoints']:
+        console.print(f'report: {out / "report.html"}', soft_wrap=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate and return the exit code: 0, 2 for a mistake, 130 where it was interrupted."""
+    arguments = parse_arguments(argv)
+    whole = True
+
+    def work() -> None:
+        nonlocal whole
+        logging.getLogger('act_ros.control').setLevel(logging.ERROR)
+        whole = run(arguments)
+
+    code = cli.run(PROGRAM, work)
+    return code or (0 if whole else 130)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The report's pictures, as PNG."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from act_ros.evaluation.episode import EpisodeResult
+from act_ros.evaluation.scores import aligned
+from act_ros.task import Task
+
+COLOURS = ('#1668a8', '#c44e17', '#2c8a4b', '#8a3fa0', '#9a7d0a', '#5a6b7b')
+
+
+def trajectories(
+    task: Task, results: Mapping[str, EpisodeResult], offsets: Mapping[str, int], rate: float
+) -> bytes:
+    """Predicted against recorded of one episode, each entry in a plot of its own.
+
+    :param results: of the same episode, by checkpoint.
+    """
+    columns = 2
+    rows = -(-task.action_dim // columns)
+    figure = Figure(figsize=(11, 1.35 * rows + 0.6), layout='constrained')
+    axes = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    first = next(iter(results))
+    for i, entry in enumerate(task.action):
+        axis = axes[i]
+        ticks = results[first].ticks
+        seconds = ticks['index'] / rate
+        recorded = aligned(results[first], offsets[first])[:, i]
+        axis.plot(seconds, recorded, color='#b5bcc2', lw=2.4, label='recorded')
+        for colour, (label, result) in zip(_colours(), results.items(), strict=False):
+            predicted = np.where(result.ticks['complete'], result.ticks['predicted'][:, i], np.nan)
+            axis.plot(result.ticks['index'] / rate, predicted, color=colour, lw=0.9, label=label)
+        axis.fill_between(
+            seconds, 0, 1, where=~ticks['complete'], color='#d8d8d8', lw=0,
+            transform=axis.get_xaxis_transform(),
+        )  # fmt: skip
+        axis.set_title(str(entry), fontsize=7, loc='left', pad=2)
+        axis.tick_params(labelsize=6)
+        axis.grid(alpha=0.25, lw=0.5)
+    for axis in axes[task.action_dim :]:
+        axis.set_axis_off()
+    for axis in axes[max(0, task.action_dim - columns) : task.action_dim]:
+        axis.set_xlabel('s', fontsize=7)
+    axes[0].legend(fontsize=6, loc='upper right', ncols=3)
+    return _png(figure)
+
+
+def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
+    """Error against look-ahead, by group and checkpoint.
+
+    :param curves: checkpoint to `scores()['horizon']`.
+    """
+    names = list(next(iter(curves.values())))
+    figure = Figure(figsize=(3.7 * len(names), 2.6), layout='constrained')
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for colour, (label, groups) in zip(_colours(), curves.items(), strict=False):
+            values = _floats(groups[name]['mae_normalised'])
+            axis.plot(np.arange(len(values)) / rate, values, color=colour, label=label)
+        axis.set_title(name, fontsize=8)
+        axis.set_xlabel('look-ahead [s]', fontsize=7)
+        axis.set_ylabel('mean error [std]', fontsize=7)
+        axis.set_ylim(bottom=0)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25, lw=0.5)
+    figure.axes[0].legend(fontsize=7)
+    return _png(figure)
+
+
+def latencies(durations: Mapping[str, np.ndarray]) -> bytes:
+    """Histogram of the forward passes, an observation each.
+
+    :param durations: by checkpoint [s].
+    """
+    figure = Figure(figsize=(6, 2.4), layout='constrained')
+    axis = figure.subplots()
+    known = [d for d in durations.values() if len(d)]
+    top = max((np.percentile(d, 99.5) for d in known), default=1.0) * 1.05e3
+    for colour, (label, values) in zip(_colours(), durations.items(), strict=False):
+        axis.hist(values * 1e3, bins=60, range=(0, top), histtype='stepfilled', alpha=0.5,
+                  color=colour, label=label)  # fmt: skip
+    axis.set_xlabel('ms an observation', fontsize=8)
+    axis.set_ylabel('passes', fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=7)
+    return _png(figure)
+
+
+def _colours() -> Sequence[str]:
+    return COLOURS * 10
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values])
+
+
+def _png(figure: Figure) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format='png', dpi=110)
+    return file.getvalue()

@@ -1,0 +1,83 @@
+"""The predicted commands as a bag, beside the recording in any viewer."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from act_ros.evaluation.bag import types
+from act_ros.evaluation.recorded import FIELDS, MESSAGE_TYPES
+from act_ros.interfaces import OutputSpec, parse_output
+
+if TYPE_CHECKING:
+    from act_ros.evaluation.evaluate import Evaluation
+
+ROOT = '/predicted'
+
+
+def write_predictions(evaluation: 'Evaluation', path: Path) -> None:
+    """Write the predicted actions, before any limit, as the messages of the outputs.
+
+    Topics are those of the outputs under /predicted, and with several checkpoints under
+    /predicted/LABEL; stamps are those of the ticks.
+    """
+    folder = path.with_suffix('.part')
+    shutil.rmtree(folder, ignore_errors=True)
+    labels = evaluation.labels()
+    rows = []
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for label in labels:
+            root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(label)}'
+            settings = evaluation.plan.checkpoints[label]
+            specs = [parse_output(text, evaluation.task) for text in settings['outputs']]
+            ends = [
+                (spec, writer.add_connection(
+                    f'{root}/{spec.topic.removeprefix("~").lstrip("/")}',
+                    MESSAGE_TYPES[spec.kind], typestore=types()))
+                for spec in specs
+            ]  # fmt: skip
+            for result in evaluation.of(label):
+                ticks = result.ticks
+                known = np.isfinite(ticks['predicted']).all(axis=1) & ticks['complete']
+                for i in np.flatnonzero(known):
+                    rows.append((int(ticks['time'][i]), ends, ticks['predicted'][i]))
+        rows.sort(key=lambda row: row[0])
+        for time, ends, action in rows:
+            for spec, end in ends:
+                message = _message(spec, action, time, evaluation.task.rate)
+                writer.write(end, time, types().serialize_cdr(message, MESSAGE_TYPES[spec.kind]))
+    (folder / f'{folder.name}.mcap').replace(path)
+    shutil.rmtree(folder)
+
+
+def _name(label: str) -> str:
+    """A label as a part of a topic."""
+    name = ''.join(c if c.isascii() and c.isalnum() else '_' for c in label)
+    return name if name[:1].isalpha() else f'ckpt_{name}'
+
+
+def _message(spec: OutputSpec, action: np.ndarray, stamp: int, rate: float) -> Any:
+    kinds = types().types
+    time = kinds['builtin_interfaces/msg/Time'](*divmod(stamp, 1_000_000_000))
+    header = kinds['std_msgs/msg/Header'](time, '')
+    none = np.empty(0)
+    if spec.kind == 'Float64MultiArray':
+        label = ','.join(map(str, spec.entries))
+        size = len(spec.columns)
+        dimension = kinds['std_msgs/msg/MultiArrayDimension'](label, size, size)
+        layout = kinds['std_msgs/msg/MultiArrayLayout']([dimension], 0)
+        return kinds[MESSAGE_TYPES[spec.kind]](layout, action[spec.columns])
+    values = {quantity: action[places] for quantity, places in spec.places.items()}
+    if spec.kind == 'JointState':
+        return kinds[MESSAGE_TYPES[spec.kind]](
+            header, spec.joints, values.get('position', none), values.get('velocity', none), none
+        )
+    after = kinds['builtin_interfaces/msg/Duration'](*divmod(round(1e9 / rate), 1_000_000_000))
+    fields = {FIELDS[quantity]: numbers for quantity, numbers in values.items()}
+    point = kinds['trajectory_msgs/msg/JointTrajectoryPoint'](
+        **{'positions': none, 'velocities': none, **fields}, accelerations=none, effort=none,
+        time_from_start=after,
+    )  # fmt: skip
+    return kinds[MESSAGE_TYPES[spec.kind]](header, spec.joints, [point])

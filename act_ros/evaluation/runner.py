@@ -1,0 +1,184 @@
+"""Do jobs: here, in several processes, or on a Ray cluster; the results are the same."""
+
+import multiprocessing
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from act_ros.errors import ActError, PolicyError
+from act_ros.evaluation.episode import EpisodeResult
+from act_ros.evaluation.job import Job, load, run_job
+from act_ros.policy import set_torch_threads
+from act_ros.policy.interface import Predictor
+
+# How often workers may be lost before it is taken for the work's own fault.
+RETRIES = 3
+
+Progress = Callable[[int, int], bool]  # job, its ticks that are done -> whether to go on
+Done = Callable[[int, EpisodeResult], None]
+
+
+def run_here(jobs: Mapping[int, Job], done: Done, progress: Progress) -> None:
+    """Do jobs one after the other; one that ends early is the last.
+
+    :param jobs: by number.
+    :param done: is given each result.
+    """
+    for number, job in jobs.items():
+        if not progress(number, 0):
+            return
+        result = run_job(job, loaded(job), lambda ticks, number=number: progress(number, ticks))
+        done(number, result)
+        if result.about['interrupted']:
+            return
+
+
+def run_in_processes(
+    jobs: Mapping[int, Job], workers: int, done: Done, progress: Progress
+) -> None:
+    """Do jobs in processes of this machine; a lost process costs a retry of its job."""
+    left, lost = dict(jobs), 0
+    while left:
+        context = multiprocessing.get_context('spawn')
+        news = context.SimpleQueue()
+        listener = threading.Thread(target=_listen, args=(news, progress), daemon=True)
+        listener.start()
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(news,))
+        try:
+            futures = {pool.submit(_work, number, job): number for number, job in left.items()}
+            if not _collect(futures, left, done, progress):
+                return
+        except BrokenProcessPool:
+            lost += 1
+            if lost > RETRIES:
+                names = ', '.join(job.name for job in list(left.values())[:3])
+                raise PolicyError(
+                    f'workers were lost {lost} times, last at one of: {names}; use fewer '
+                    f'--workers if memory is short'
+                ) from None
+        finally:
+            _end(pool)
+            news.put(None)
+            listener.join()
+
+
+def _collect(
+    futures: dict[Future, int], left: dict[int, Job], done: Done, progress: Progress
+) -> bool:
+    """Take results as they come; whether all came."""
+    waiting = set(futures)
+    while waiting:
+        finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in finished:
+            result = future.result()
+            del left[futures[future]]
+            done(futures[future], result)
+        if not progress(-1, 0):
+            return False
+    return True
+
+
+def run_on_ray(jobs: Mapping[int, Job], address: str, done: Done, progress: Progress) -> None:
+    """Do jobs on a Ray cluster; Ray runs those of a lost worker again.
+
+    :param address: of the cluster; 'local' starts one on this machine.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ActError(
+            "--ray needs Ray, which is not installed: pip install 'act_ros[ray]'"
+        ) from None
+    _reach(address)
+    try:
+        ray.init(address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = ' '.join(str(error).split())[:200]
+        raise ActError(f'no Ray cluster at {address!r}: {reason}') from None
+    try:
+        remote = ray.remote(max_retries=RETRIES)(_work_alone)
+        waiting = {remote.remote(job): number for number, job in jobs.items()}
+        while waiting:
+            finished, _ = ray.wait(list(waiting), timeout=0.2)
+            for reference in finished:
+                number = waiting.pop(reference)
+                try:
+                    result = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause if isinstance(error.cause, ActError) else error from None
+                done(number, result)
+                progress(number, result.about['grid'])
+            if not progress(-1, 0):
+                return
+    finally:
+        ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Fail soon where nobody listens: Ray would try for minutes."""
+    host, colon, port = address.removeprefix('ray://').rpartition(':')
+    if not (colon and port.isdigit()):  # local or auto
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise ActError(f'no Ray cluster at {address}: {error.strerror or error}') from None
+
+
+# --- in a worker ---------------------------------------------------------------------------
+
+
+_policies: dict[tuple, Predictor] = {}  # the one that was used last, by what it was loaded from
+_news: Any = None
+
+
+def loaded(job: Job) -> Predictor:
+    """The job's policy; the one that was used last is kept.
+
+    :raises ActError: as `load`.
+    """
+    names = ('ckpt_dir', 'ckpt_name', 'device', 'colour_order', 'torch_threads', 'task.image_size')
+    key = (job.load, *(str(job.settings[name]) for name in names))
+    if key not in _policies:
+        _policies.clear()
+        set_torch_threads(job.settings['torch_threads'])
+        _policies[key] = load(job.settings, job.load)
+    return _policies[key]
+
+
+def _begin(news: Any) -> None:
+    # Ctrl-C is for the parent, which ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    global _news
+    _news = news
+
+
+def _work(number: int, job: Job) -> EpisodeResult:
+    def tell(ticks: int) -> bool:
+        _news.put((number, ticks))
+        return True
+
+    return run_job(job, loaded(job), tell)
+
+
+def _work_alone(job: Job) -> EpisodeResult:
+    return run_job(job, loaded(job))
+
+
+def _listen(news: Any, progress: Progress) -> None:
+    while (item := news.get()) is not None:
+        progress(*item)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once, also those that are at work."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()

@@ -1,0 +1,154 @@
+"""`replay`: play a bag into the live node in dry run, record it, compare it with offline."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from act_ros import cli
+
+PROGRAM = 'replay'
+TICK_TOPIC = '/act/tick'
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    from act_ros.config import DEFAULT_TASK
+
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description='Play a bag into the live ACT node in dry run, record its shadow commands and '
+        'ticks, and compare its actions with those of the same policy offline.',
+    )
+    add = parser.add_argument
+    add('bag', type=Path, metavar='BAG', help='folder of a bag, or a .mcap or .db3')
+    add('--ckpt-dir', metavar='DIR', help='folder of the checkpoint')
+    add('--params-file', metavar='YAML', help=f"the node's parameters (default: {DEFAULT_TASK})")
+    add('--out', type=Path, default=Path('replay'), metavar='DIR',
+        help='folder of recording, log and comparison (default: %(default)s)')
+    add('--free-running', action='store_true',
+        help='in real time, inference beside the tick; else each tick waits for the last')
+    add('--rate', type=float, default=1.0, help='times real time, where it is free-running')
+    add('--duration', type=float, metavar='S', help='seconds of the bag that are played')
+    return parser.parse_args(argv)  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Replay, compare, and say what came of it.
+
+    :raises ActError: one line for what does not fit.
+    """
+    from act_ros.child import child
+    from act_ros.config import DEFAULT_TASK, task_file
+    from act_ros.errors import ActError, ParameterError
+    from act_ros.evaluation.bag import Bag
+    from act_ros.evaluation.job import INPUT_TYPES, Topics
+    from act_ros.evaluation.recorded import MESSAGE_TYPES
+    from act_ros.interfaces import camera_inputs, parse_output, state_inputs
+    from act_ros.nodes.dds import use_profile
+    from act_ros.nodes.outputs import dry_run_topic
+    from act_ros.nodes.replay_node import Replay
+    from act_ros.parameters import read_parameter_file
+    from act_ros.task import Task
+
+    file = Path(arguments.params_file or task_file(DEFAULT_TASK)).resolve()
+    settings = read_parameter_file(file)
+    settings['ckpt_dir'] = str(Path(arguments.ckpt_dir or settings['ckpt_dir']).resolve())
+    task, bag, out = Task.from_parameters(settings), Bag(arguments.bag), arguments.out
+    Topics(settings, task, bag)  # what the bag lacks is said before anything begins
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ParameterError(f'{out} exists; give another --out')
+    if not arguments.rate > 0:
+        raise ParameterError(f'--rate is {arguments.rate:g}, expected more than 0')
+    out.mkdir(parents=True, exist_ok=True)
+
+    given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
+    inputs = {'/' + topic.lstrip('/'): INPUT_TYPES[kind] for topic, kind in given.values()}
+    specs = [parse_output(text, task) for text in settings['outputs']]
+    outputs = {
+        dry_run_topic(spec.topic).replace('~', '/act'): MESSAGE_TYPES[spec.kind] for spec in specs
+    }
+    # A robot on the same network shall not take the recording for its own state.
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    use_profile()
+    log = out / 'node.log'
+    with child(node_command(file, settings, arguments.free_running), log) as process:
+
+        def running() -> None:
+            if process.poll() is not None:
+                raise ActError(f'the node has ended: {last_line(log)}')
+
+        try:
+            with Replay(inputs, outputs, TICK_TOPIC, out / 'recording', running) as replay:
+                replay.configure()
+                stop = None if arguments.duration is None else (
+                    bag.start + round(arguments.duration * 1e9)
+                )  # fmt: skip
+                messages = bag.raw(inputs, stop=stop)
+                if arguments.free_running:
+                    replay.free_running(messages, arguments.rate)
+                else:
+                    replay.lock_step(messages, round(1e9 / task.rate))
+        except ActError as error:
+            raise ActError(f'{error} ({log}: {last_line(log)})') from None
+    report(arguments, settings)
+
+
+def node_command(file: Path, settings: dict[str, Any], free_running: bool) -> list[str]:
+    """Module and arguments of the node."""
+    values = {
+        'ckpt_dir': settings['ckpt_dir'],
+        'use_sim_time': 'true',
+        'dry_run': 'true',
+        'publish_tick': 'true',
+        'autostart': 'false',
+        'inference': 'asynchronous' if free_running else 'synchronous',
+    }
+    command = ['act_ros.nodes.main', '--ros-args', '--params-file', str(file)]
+    for name, value in values.items():
+        command += ['-p', f'{name}:={value}']
+    return command
+
+
+def last_line(log: Path) -> str:
+    """What a process said last."""
+    lines = log.read_text(encoding='utf-8', errors='replace').strip().splitlines()
+    return lines[-1] if lines else 'nothing'
+
+
+def report(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Compare the recording with the same policy offline; print and keep what came of it."""
+    from act_ros.evaluation.compare import compare, read_ticks
+    from act_ros.evaluation.job import load
+    from act_ros.policy import set_torch_threads
+
+    set_torch_threads(settings['torch_threads'])
+    ticks = read_ticks(arguments.out / 'recording', TICK_TOPIC)
+    found = compare(arguments.bag, ticks, load(settings), settings)
+    path = arguments.out / 'comparison.json'
+    path.write_text(json.dumps(found.about(), indent=1), encoding='utf-8')
+    print(f'{found.ticks} ticks; {len(found.other_inputs)} with other inputs than offline')
+    if found.other_inputs:
+        print(f'first: {found.other_inputs[0]}')
+    if found.compared:
+        print(
+            f'{found.compared} actions before it compared with offline: largest difference '
+            f'{found.largest_difference:.3g}'
+        )
+    print(f'recording: {arguments.out / "recording"}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Replay and return the exit code."""
+    arguments = parse_arguments(argv)
+    cli.require_ros(PROGRAM)
+    # Ctrl-C ends the node too, and leaves the recording that there is.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    return cli.run(PROGRAM, lambda: run(arguments))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""What the evaluation of a bag costs beside the network.
+
+A policy that answers at once is evaluated on bags made here, each run in a process of its own.
+
+  overhead_ms     a tick outside the policy: read, decode, assemble, score; on a 20 s bag of three
+                  raw 480x640 cameras at 30 Hz, base and arm states at 100 Hz, commands at 50 Hz
+  report_s        writing metrics, table, bag and report of that run
+  rss_mb          most resident memory of a run over 10 minutes of 48x64 frames at those rates
+  rss_growth_mb   that, less the same of a run over 1 minute
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from act_ros import cli
+
+CAMERA_PERIOD, STATE_PERIOD, COMMAND_PERIOD = 33_333_333, 10_000_000, 20_000_000  # [ns]
+START = 1_700_000_000_000_000_000
+CHUNK = 100
+
+
+class NullPolicy:
+    """Answers with zeros: everything else is what is measured."""
+
+    chunk_size = CHUNK
+
+    def __init__(self, task: Any) -> None:
+        from act_ros.policy.interface import Statistics
+
+        self.task = task
+        ones = [np.ones(n, np.float32) for n in (task.state_dim,) * 2 + (task.action_dim,) * 2]
+        self.statistics = Statistics(*ones)
+        self._chunk = np.zeros((CHUNK, task.action_dim), np.float32)
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Zeros."""
+        return self._chunk
+
+    def predict_batch(self, observations: list) -> np.ndarray:
+        """Zeros for each."""
+        return np.stack([self._chunk] * len(observations))
+
+
+def load_null(ckpt_dir: str, *, task: Any, **_: object) -> NullPolicy:
+    """Load as `load_policy` does."""
+    return NullPolicy(task)
+
+
+def write_bag(path: Path, seconds: float, size: tuple[int, int]) -> Path:
+    """Write what a robot that stands still would record."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    from act_ros.evaluation.bag import types
+
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        ends: dict[str, Any] = {}
+        for receipt, topic, message in _messages(seconds, size):
+            kind = message.__msgtype__
+            if topic not in ends:
+                ends[topic] = writer.add_connection(topic, kind, typestore=types())
+            writer.write(ends[topic], START + receipt, types().serialize_cdr(message, kind))
+    return path
+
+
+def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
+    from act_ros.config import load_task
+    from act_ros.evaluation.bag import types
+    from act_ros.sim.robot import HOME
+
+    task, kinds = load_task(), types().types
+    noise = np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8)
+    axes, none = ['x', 'y', 'z', 'roll', 'pitch', 'yaw'], np.empty(0)
+
+    def header(receipt: int) -> Any:
+        time = kinds['builtin_interfaces/msg/Time'](*divmod(START + receipt, 1_000_000_000))
+        return kinds['std_msgs/msg/Header'](time, '')
+
+    def joints(receipt: int, names: list[str], pose: np.ndarray) -> Any:
+        return kinds['sensor_msgs/msg/JointState'](
+            header(receipt), names, pose, np.zeros(len(names)), none
+        )
+
+    def frame(receipt: int, k: int) -> Any:
+        return kinds['sensor_msgs/msg/Image'](
+            header(receipt), *size, 'rgb8', 0, 3 * size[1], noise[k % 8].reshape(-1)
+        )
+
+    end = round(seconds * 1e9)
+    due = {f'/{name}/image_raw': (0, CAMERA_PERIOD) for name in task.cameras}
+    due |= {'/base/joint_states': (0, STATE_PERIOD), '/arm/joint_states': (0, STATE_PERIOD)}
+    due |= {'/arm/joint_commands': (0, COMMAND_PERIOD)}
+    while True:
+        topic = min(due, key=lambda name: due[name][0])
+        receipt, period = due[topic]
+        if receipt >= end:
+            return
+        due[topic] = receipt + period, period
+        if topic.endswith('image_raw'):
+            yield receipt, topic, frame(receipt, receipt // period)
+        elif topic.startswith('/base'):
+            yield receipt, topic, joints(receipt, axes, np.zeros(6))
+        else:
+            yield receipt, topic, joints(receipt, list(task.joints), HOME)
+
+
+def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
+    """Evaluate a bag in this process."""
+    from act_ros.config import task_file
+    from act_ros.evaluation.episode import Options
+    from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+    from act_ros.parameters import read_parameter_file
+
+    settings = read_parameter_file(task_file('astrobench_dual_arm'))
+    settings['task.image_size'] = list(size)
+    plan = make_plan([bag], {'null': settings}, options=Options(), load=f'{__name__}:load_null')
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        evaluation = carry_out(plan, Path(folder) / 'out')
+        took = time.perf_counter() - started
+        (result,) = evaluation.results.values()
+        started = time.perf_counter()
+        write_results(evaluation, Path(folder) / 'out')
+        written = time.perf_counter() - started
+    return {
+        'overhead_ms': (took - result.durations.sum()) / result.about['looked'] * 1e3,
+        'report_s': written,
+        'rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    }
+
+
+def measure() -> dict[str, float]:
+    """Make the bags, and evaluate each in a process of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def alone(seconds: float, size: tuple[int, int]) -> dict[str, float]:
+            bag = write_bag(folder / f'{seconds:g}', seconds, size)
+            call = f'from {__spec__.name} import run; import json, pathlib; '
+            call += f'print(json.dumps(run(pathlib.Path({str(bag)!r}), {size})))'
+            said = subprocess.run(
+                [sys.executable, '-c', call], check=True, stdout=subprocess.PIPE, text=True
+            )
+            return json.loads(said.stdout.splitlines()[-1])
+
+        large = alone(20, (480, 640))
+        minute, ten = alone(60, (48, 64)), alone(600, (48, 64))
+    return {
+        'overhead_ms': round(large['overhead_ms'], 3),
+        'report_s': round(large['report_s'], 2),
+        'rss_mb': round(ten['rss_mb'], 1),
+        'rss_growth_mb': round(ten['rss_mb'] - minute['rss_mb'], 1),
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.evaluation',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the figures')
+    arguments = parser.parse_args(argv)
+
+    def work() -> None:
+        from benchmarks.table import show
+
+        show('evaluation', measure(), arguments.json)
+
+    return cli.run('evaluation', work)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Policies that know the recording: what they are asked for tells them the time."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from act_ros.policy.interface import Statistics
+from test.evaluation.bags import commanded
+
+CHUNK = 20
+
+
+class Repeater:
+    """Says what was recorded: entry i at tick t is the recorded action of t + i - offset."""
+
+    chunk_size = CHUNK
+
+    def __init__(self, task, offset: int = 0, seconds: float = 0.0) -> None:
+        self.task = task
+        self._offset, self._seconds = offset, seconds
+        self.statistics = Statistics(
+            np.ones(17, np.float32), np.ones(17, np.float32), np.ones(16, np.float32),
+            np.full(16, 0.5, np.float32),
+        )  # fmt: skip
+
+    def predict(self, qpos, images):
+        time.sleep(self._seconds)
+        n = int(np.floor(qpos[0] * 50 + 1e-3))
+        return commanded(n + np.arange(CHUNK) - self._offset).astype(np.float32)
+
+    def predict_batch(self, observations):
+        return np.stack([self.predict(*observation) for observation in observations])
+
+
+def load(ckpt_dir, *, task, **_):
+    return Repeater(task)
+
+
+def load_shifted(ckpt_dir, *, task, **_):
+    return Repeater(task, offset=1)
+
+
+def load_slow(ckpt_dir, *, task, **_):
+    return Repeater(task, seconds=0.01)
+
+
+def load_and_die_once(ckpt_dir, *, task, **_):
+    """As if the system had killed the first worker, for want of memory."""
+    path = Path(ckpt_dir) / 'died'
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return Repeater(task)
+    if os.environ.get('MAY_DIE'):
+        os._exit(9)
+    return Repeater(task)

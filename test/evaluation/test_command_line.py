@@ -1,0 +1,209 @@
+"""`python -m act_ros.evaluate_bag`, as a user meets it."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from act_ros.config import task_file
+from act_ros.evaluate_bag import main
+from test.evaluation import bags
+from test.evaluation.bags import Message, write
+from test.rule import small_config, write_random
+from test.waiting import wait_until
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A bag, a checkpoint and parameters that fit each other."""
+    folder = tmp_path_factory.mktemp('cli')
+    write(folder / 'run', bags.run(2))
+    write_random(folder / 'ckpt', small_config(chunk_size=20), image_size=list(bags.SIZE))
+    content = yaml.safe_load(task_file('astrobench_dual_arm').read_text())
+    content['/**']['ros__parameters']['task']['image_size'] = list(bags.SIZE)
+    content['/**']['ros__parameters']['torch_threads'] = 1
+    (folder / 'robot.yaml').write_text(yaml.safe_dump(content))
+    return folder
+
+
+@pytest.fixture
+def call(folder, tmp_path, capsys):
+    """Call the command line with what fits, but for the changes."""
+
+    def run(*arguments, bag=folder / 'run', ckpt=folder / 'ckpt', params=folder / 'robot.yaml'):
+        out = tmp_path / 'out'
+        code = main([str(bag), '--ckpt-dir', str(ckpt), '--params-file', str(params),
+                     '--out', str(out), *arguments])  # fmt: skip
+        return code, capsys.readouterr(), out
+
+    return run
+
+
+def test_it_prints_the_summary_and_leaves_the_results(call):
+    code, said, out = call()
+    assert code == 0
+    for text in ('joint positions', 'hold the pose', 'mean of the', 'report:'):
+        assert text in ' '.join(said.out.split())
+    assert {path.name for path in out.iterdir()} == {
+        'episodes', 'metrics.json', 'predictions.mcap', 'report.html', 'run.json', 'ticks.csv',
+    }  # fmt: skip
+    metrics = json.loads((out / 'metrics.json').read_text())
+    assert metrics['partial'] is False
+    assert metrics['checkpoints']['ckpt']['total']['ticks']['scored'] > 90
+
+
+def other(tmp_path, change):
+    """A bag that differs."""
+    return write(tmp_path / 'other', change(list(bags.run(0.5))))
+
+
+def renamed(messages):
+    return [Message(m.time, f'/{m.what}' if m.what == 'base' else m.what, m.content)
+            for m in messages]  # fmt: skip
+
+
+def larger(messages):
+    return list(bags.run(0.5, (60, 80)))
+
+
+def retyped(messages):
+    return [Message(m.time, m.what, bags.KINDS['std_msgs/msg/Bool'](True))
+            if m.what == 'arm' else m for m in messages]  # fmt: skip
+
+
+def no_left(messages):
+    return [m for m in messages if m.what != 'rgb_left' or m.time > 4e8]
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (renamed, 'has no /base/joint_states; it has /arm/joint_commands (sensor_msgs/msg/Join'),
+        (larger, '/rgb_main/image_raw: 60x80 pixels, expected 48x64'),
+        (retyped, "/arm/joint_states is a 'std_msgs/msg/Bool', expected sensor_msgs/msg/Join"),
+        (lambda m: [], 'is an empty bag'),
+    ],
+)
+def test_a_bag_that_does_not_fit_is_one_line_and_nothing_is_written(call, tmp_path, change, text):
+    code, said, out = call(bag=other(tmp_path, change))
+    check_refusal(code, said, text)
+    assert not out.exists()
+
+
+def check_refusal(code, said, text):
+    (line,) = [line for line in said.err.splitlines() if 'error' in line]
+    assert text in line
+    assert line.startswith('evaluate_bag: error: ')
+    assert 'Traceback' not in said.err
+    assert code == 2
+
+
+def test_a_checkpoint_of_other_dimensions_is_refused(call, folder, tmp_path):
+    wide = tmp_path / 'wide'
+    write_random(wide, small_config(state_dim=18), image_size=list(bags.SIZE))
+    code, said, out = call(ckpt=wide)
+    check_refusal(code, said, 'the weights need (18,)')
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'text'),
+    [
+        (('--stride', '0'), '--stride is 0, expected 1 or more'),
+        (('--latency', '-1'), '--latency is -1, expected 0 or more'),
+        (('--episodes', 'parts'), "--episodes is 'parts'; expected whole, gaps:SECONDS"),
+        (('--action-offset', 'two'), "--action-offset is 'two'; expected auto"),
+        (('--decay', '-1'), "parameter 'decay' is -1.0"),
+        (('--start', '99'), 'nothing is left with --start 99'),
+        (('--ray', '127.0.0.1:1'), 'no Ray cluster at 127.0.0.1:1: Connection refused'),
+    ],
+)
+def test_wrong_options_are_one_line(call, arguments, text):
+    code, said, _ = call(*arguments)
+    check_refusal(code, said, text)
+
+
+def test_no_bag_no_checkpoint_no_parameters(call, tmp_path):
+    for changes, text in (
+        ({'bag': tmp_path / 'none'}, 'no bag'),
+        ({'ckpt': tmp_path / 'none'}, 'no checkpoint folder'),
+        ({'params': tmp_path / 'none.yaml'}, 'none.yaml'),
+    ):
+        code, said, out = call(**changes)
+        check_refusal(code, said, text)
+        assert not out.exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(call, tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'precious').write_text('x')
+    code, said, out = call()
+    check_refusal(code, said, 'exists and is no evaluation')
+    assert [path.name for path in out.iterdir()] == ['precious']
+
+
+def test_no_complete_observation_says_why(call, tmp_path):
+    code, said, _ = call('--duration', '0.3', bag=other(tmp_path, no_left))
+    check_refusal(code, said, 'no tick has a complete observation: rgb_left has not arrived')
+
+
+def test_ctrl_c_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path):
+    paths = [write(tmp_path / f'run{i}', bags.run(1.5, seed=i)) for i in range(3)]
+    out = tmp_path / 'out'
+    command = [sys.executable, '-m', 'act_ros.evaluate_bag', *map(str, paths),
+               '--ckpt-dir', str(folder / 'ckpt'), '--params-file', str(folder / 'robot.yaml'),
+               '--out', str(out), '--batch-size', '1']  # fmt: skip
+    with (tmp_path / 'log').open('w') as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log)
+        try:
+            wait_until(lambda: list(out.glob('episodes/*.npz')), 120, 'a finished episode')
+            process.send_signal(signal.SIGINT)
+            code = process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+    text = (tmp_path / 'log').read_text()
+    assert code == 130, text
+    assert 'Traceback' not in text
+    assert '--resume goes on' in text
+    partial = json.loads((out / 'metrics.json').read_text())
+    assert partial['partial'] is True
+    assert '<b>Partial.</b>' in (out / 'report.html').read_text()
+    assert subprocess.run([*command, '--resume'], check=False).returncode == 0
+    whole = json.loads((out / 'metrics.json').read_text())
+    assert whole['partial'] is False
+    assert whole['episodes_done'] == 3
+    assert 'Partial' not in (out / 'report.html').read_text()
+
+
+CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no chromium is installed')
+def test_the_report_opens_offline_in_a_browser(call, tmp_path):
+    _, _, out = call()
+    page = (out / 'report.html').read_text()
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    picture = tmp_path / 'page.png'
+    said = subprocess.run(
+        [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
+         '--no-first-run', '--disable-background-networking', '--disable-component-update',
+         '--disable-sync', f'--user-data-dir={tmp_path / "profile"}', '--enable-logging=stderr',
+         '--window-size=1200,3000', f'--screenshot={picture}',
+         (out / 'report.html').as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert 'CONSOLE' not in said.stderr
+    import cv2
+
+    pixels = cv2.imread(str(picture))
+    assert pixels.shape == (3000, 1200, 3)
+    # Text, tables and plots all over, not an error page.
+    rows = (np.abs(pixels.astype(int) - 255).sum(axis=2) > 60).any(axis=1)
+    assert rows[:2000].mean() > 0.5
