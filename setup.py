@@ -41,6 +41,9 @@ setup(
     ],
     extras_require={
         'ros': ROS_WHEELS,
+        # Bags, without ROS. mcap reads files that have lost their end.
+        'bags': ['rosbags>=0.10', 'mcap>=1.1'],
+        'ray': ['ray>=2.9'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',
@@ -53,7 +56,9 @@ setup(
     entry_points={
         'console_scripts': [
             'act_node = act_ros.nodes.main:main',
+            'evaluate_bag = act_ros.evaluate_bag:main',
             'inference_server = act_ros.inference_server:main',
+            'replay = act_ros.replay:main',
             'sim_robot = act_ros.sim.sim_robot:main',
         ],
     },

@@ -67,7 +67,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
     :raises ActError: naming the flag's or the file's mistake.
     """
-    from act_ros.config import DEFAULT_TASK, task_file
+    from act_ros.config import parameter_files
     from act_ros.errors import ParameterError
     from act_ros.parameters import check_values, read_parameter_file
 
@@ -78,7 +78,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     ):  # fmt: skip
         if value is not None and not least <= value < 1e9:
             raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
-    values = read_parameter_file(arguments.params_file or task_file(DEFAULT_TASK))
+    values = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {
         'decay': arguments.decay,
         'temporal_aggregation': arguments.temporal_aggregation,

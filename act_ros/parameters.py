@@ -178,17 +178,28 @@ def check_names(names: object) -> None:
         raise ParameterError(f'unknown parameter {name!r}{hint}')
 
 
-def read_parameter_file(path: str | Path) -> dict[str, object]:
-    """Read a ROS 2 parameter file without ROS.
+def read_parameter_file(*paths: str | Path) -> dict[str, object]:
+    """Read ROS 2 parameter files without ROS, later ones over earlier ones.
 
     Sections `/**` and those of a node named `act` count, the latter over the former.
 
-    :param path: a YAML file of the form `/**: {ros__parameters: {...}}`.
-    :returns: flat names to checked values, the table's defaults where the file is silent;
+    :param paths: YAML files of the form `/**: {ros__parameters: {...}}`.
+    :returns: flat names to checked values, the table's defaults where the files are silent;
         parameters without a default are absent.
     :raises ParameterError: naming the file and what is wrong with it.
     """
-    path = Path(path)
+    values: dict[str, object] = {}
+    for path in paths:
+        values |= _read(Path(path))
+        try:
+            checked = check_values(values)
+        except ParameterError as error:
+            raise ParameterError(f'{path}: {error}') from None
+    return checked
+
+
+def _read(path: Path) -> dict[str, object]:
+    """What a file says, unchecked."""
     try:
         document = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
@@ -214,10 +225,7 @@ def read_parameter_file(path: str | Path) -> dict[str, object]:
         raise ParameterError(
             f"parameter file {str(path)!r} has no parameters under '/**: ros__parameters:'"
         )
-    try:
-        return check_values(values)
-    except ParameterError as error:
-        raise ParameterError(f'{path}: {error}') from None
+    return values
 
 
 def check_values(values: Mapping[str, object]) -> dict[str, object]:

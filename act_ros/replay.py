@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     :raises ActError: one line for what does not fit.
     """
     from act_ros.child import child
-    from act_ros.config import DEFAULT_TASK, task_file
+    from act_ros.config import parameter_files
     from act_ros.errors import ActError, ParameterError
     from act_ros.evaluation.bag import Bag
     from act_ros.evaluation.job import INPUT_TYPES, Topics
@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.parameters import read_parameter_file
     from act_ros.task import Task
 
-    file = Path(arguments.params_file or task_file(DEFAULT_TASK)).resolve()
-    settings = read_parameter_file(file)
+    files = parameter_files(arguments.params_file)
+    settings = read_parameter_file(*files)
     settings['ckpt_dir'] = str(Path(arguments.ckpt_dir or settings['ckpt_dir']).resolve())
     task, bag, out = Task.from_parameters(settings), Bag(arguments.bag), arguments.out
     Topics(settings, task, bag)  # what the bag lacks is said before anything begins
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     use_profile()
     log = out / 'node.log'
-    with child(node_command(file, settings, arguments.free_running), log) as process:
+    with child(node_command(files, settings, arguments.free_running), log) as process:
 
         def running() -> None:
             if process.poll() is not None:
@@ -97,7 +97,9 @@ def run(arguments: argparse.Namespace) -> None:
     report(arguments, settings)
 
 
-def node_command(file: Path, settings: dict[str, Any], free_running: bool) -> list[str]:
+def node_command(
+    files: list[Path], settings: dict[str, Any], free_running: bool
+) -> list[str]:
     """Module and arguments of the node."""
     values = {
         'ckpt_dir': settings['ckpt_dir'],
@@ -107,7 +109,9 @@ def node_command(file: Path, settings: dict[str, Any], free_running: bool) -> li
         'autostart': 'false',
         'inference': 'asynchronous' if free_running else 'synchronous',
     }
-    command = ['act_ros.nodes.main', '--ros-args', '--params-file', str(file)]
+    command = ['act_ros.nodes.main', '--ros-args']
+    for file in files:
+        command += ['--params-file', str(file.resolve())]
     for name, value in values.items():
         command += ['-p', f'{name}:={value}']
     return command

@@ -191,3 +191,35 @@ def test_sim_waits_if_told_to(start):
     code, output, records = start('sim.launch.py', 'autostart:=false')
     assert code == 0, output
     assert records['act_node']['values']['autostart'] is False
+
+
+def test_replay(start, tmp_path):
+    (tmp_path / 'bin').mkdir()
+    ros2 = tmp_path / 'bin' / 'ros2'
+    calls = tmp_path / 'calls'
+    ros2.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nsleep 1\n')
+    ros2.chmod(0o755)
+    bag = tmp_path / 'run'
+    bag.mkdir()
+    path = os.pathsep.join((str(tmp_path / 'bin'), os.environ['PATH']))
+    code, output, records = start('replay.launch.py', f'bag:={bag}', 'ckpt_dir:=/ck', PATH=path)
+    assert code == 0, output
+    values = records['act_node']['values']
+    for name in ('use_sim_time', 'dry_run', 'publish_tick', 'autostart'):
+        assert values[name] is True, name
+    assert values['ckpt_dir'] == '/ck'
+    play, record = sorted(calls.read_text().splitlines())
+    assert play.startswith(f'bag play {bag} --clock 200 ')
+    # Only what the node listens to: recorded commands would move a robot.
+    assert play.split(' --topics ')[1].split() == [
+        '/rgb_main/image_raw', '/rgb_left/image_raw', '/rgb_under/image_raw',
+        '/base/joint_states', '/arm/joint_states',
+    ]  # fmt: skip
+    assert record.startswith('bag record --output replay_recording --storage mcap')
+
+
+def test_replay_of_no_bag_starts_nothing(start):
+    code, output, records = start('replay.launch.py', 'bag:=/no/such')
+    assert code == 1
+    assert "no bag '/no/such'" in output
+    assert 'act_node' not in records

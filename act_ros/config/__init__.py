@@ -26,6 +26,19 @@ def task_file(name: str) -> Path:
     return CONFIG_DIR / f'{name}.yaml'
 
 
+def parameter_files(path: str | Path | None) -> list[Path]:
+    """The files that make a node's parameters, later ones over earlier ones.
+
+    :param path: a user's file; where it describes no task of its own, it counts over the
+        default task's, as in the launch files.
+    :raises ParameterError: it cannot be read.
+    """
+    if path is None:
+        return [task_file(DEFAULT_TASK)]
+    own = read_parameter_file(path)
+    return [Path(path)] if own.get('task.cameras') else [task_file(DEFAULT_TASK), Path(path)]
+
+
 def load_task(name: str = DEFAULT_TASK) -> Task:
     """Load a task by name or path.
 

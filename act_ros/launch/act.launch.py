@@ -27,10 +27,19 @@ ARGUMENTS = {
     'autostart': 'true: configure and activate without being told',
     'zmq_endpoint': "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'",
     'use_sim_time': 'true: time comes from /clock',
+    'dry_run': 'true: commands go to ~/dry_run only',
+    'publish_tick': 'true: ~/tick says what each command was made from',
 }
 # Arguments that are parameters of the node, with their types. One that is not given is not
 # set: its value comes from the parameter files.
-OVERRIDES = {'ckpt_dir': str, 'autostart': bool, 'zmq_endpoint': str, 'use_sim_time': bool}
+OVERRIDES = {
+    'ckpt_dir': str,
+    'autostart': bool,
+    'zmq_endpoint': str,
+    'use_sim_time': bool,
+    'dry_run': bool,
+    'publish_tick': bool,
+}
 
 
 def generate_launch_description() -> LaunchDescription:

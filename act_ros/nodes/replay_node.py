@@ -122,8 +122,7 @@ class Replay:
                 active = self._step(due, active)
                 due += period
             self._publishers[topic].publish(raw)
-        if due is not None:
-            self._step(due, active)
+        # No tick after the last message: more might have come before it.
         self._end(active)
 
     def free_running(self, messages: Iterator[RawMessage], rate: float) -> None:

@@ -1,0 +1,187 @@
+"""What temporal aggregation costs as an episode gets longer.
+
+The aggregator and the public implementation's formula take in a chunk of 100 actions at each
+step of an episode and give the action of that step; both must give the same. Each row is about
+the last step of an episode of so many steps:
+
+  step                 steps of the episode, T
+  microseconds         median time of the aggregator for that step: a chunk in, an action out
+  p99_microseconds     99th percentile of it
+  bytes                what the aggregator holds then
+  public_microseconds  median time of the public formula for that step
+  public_bytes         of its buffer, T x (T + 100) actions in float32
+
+The public buffer is allocated and filled for real while it takes less than 1 GB. At 100,000 steps
+it would take 640 GB: its size is what the formula says, and its time is null.
+
+The step is repeated, each time after the ten before it, so that caches are as warm as in an
+episode. The public formula runs here in NumPy, as the aggregator does.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from act_ros import cli
+
+STEPS = (10, 1_000, 100_000)
+CHUNK = 100
+DECAY = 0.01
+TOLERANCE = 1e-6  # between both actions
+LEAD = 10  # steps repeated before each one that is timed
+MAX_PUBLIC_BYTES = 1_000_000_000
+
+Row = dict[str, int | float | None]
+
+
+class Source(Protocol):
+    """Chunks in, the action of a step out."""
+
+    def add(self, chunk: np.ndarray, step: int) -> None: ...
+
+    def action(self, step: int) -> np.ndarray: ...
+
+
+class PublicFormula:
+    """The public implementation's way: every chunk of an episode is kept, each in its own row.
+
+    :param steps: of the episode, T.
+    :param action_dim: numbers in an action.
+    """
+
+    def __init__(self, steps: int, action_dim: int) -> None:
+        self.buffer = np.zeros((steps, steps + CHUNK, action_dim), np.float32)
+
+    def add(self, chunk: np.ndarray, step: int) -> None:
+        """Take in the chunk of a step."""
+        self.buffer[step, step : step + CHUNK] = chunk
+
+    def action(self, step: int) -> np.ndarray:
+        """The action of a step, from each chunk so far that says something of it."""
+        column = self.buffer[: step + 1, step]
+        said = column[(column != 0).all(axis=1)]
+        weights = np.exp(-DECAY * np.arange(len(said)))
+        return (weights / weights.sum()) @ said
+
+    @staticmethod
+    def size(steps: int, action_dim: int) -> int:
+        """Bytes of the buffer of an episode."""
+        return steps * (steps + CHUNK) * action_dim * np.dtype(np.float32).itemsize
+
+
+def measure(steps: Sequence[int] = STEPS, repeats: int = 2000) -> list[Row]:
+    """Play one long episode, and time the last of each number of steps on the way.
+
+    :param steps: increasing numbers of steps, 1 or more.
+    :param repeats: how often each step is timed.
+    :raises BenchmarkError: the two actions of a step differ.
+    """
+    from act_ros.config import load_task
+    from act_ros.policy import TemporalAggregator
+
+    action_dim = load_task().action_dim
+    rng = np.random.default_rng(0)
+    chunks = list(rng.normal(size=(128, CHUNK, action_dim)).astype(np.float32))
+
+    def play(source: Source, start: int, stop: int) -> None:
+        for step in range(start, stop):
+            source.add(chunks[step % len(chunks)], step)
+            source.action(step)
+
+    def durations(source: Source, step: int) -> np.ndarray:
+        """Times of one step [us]; a chunk that is added again replaces itself."""
+        chunk, times = chunks[step % len(chunks)], []
+        for _ in range(repeats):
+            play(source, max(0, step - LEAD), step)
+            started = time.perf_counter_ns()
+            source.add(chunk, step)
+            source.action(step)
+            times.append(time.perf_counter_ns() - started)
+        return np.array(times) / 1e3
+
+    rows: list[Row] = []
+    aggregator, played = TemporalAggregator(CHUNK, action_dim, DECAY), 0
+    for count in steps:
+        last = count - 1
+        play(aggregator, played, count)
+        played = count
+        took = durations(aggregator, last)
+        row: Row = {
+            'step': count,
+            'microseconds': round(float(np.median(took)), 2),
+            'p99_microseconds': round(float(np.percentile(took, 99)), 2),
+            'bytes': held_bytes(aggregator),
+            'public_microseconds': None,
+            'public_bytes': PublicFormula.size(count, action_dim),
+        }
+        if row['public_bytes'] <= MAX_PUBLIC_BYTES:
+            public = PublicFormula(count, action_dim)
+            play(public, 0, count)
+            row['public_microseconds'] = round(float(np.median(durations(public, last))), 2)
+            check_same(aggregator, public, last)
+        rows.append(row)
+    return rows
+
+
+def check_same(aggregator: Source, public: Source, step: int) -> None:
+    """Both must give the same action of a step.
+
+    :raises BenchmarkError: they do not.
+    """
+    from benchmarks.processes import BenchmarkError
+
+    difference = np.abs(aggregator.action(step) - public.action(step)).max()
+    if not difference <= TOLERANCE:
+        raise BenchmarkError(
+            f'at step {step} the actions of the aggregator and of the public formula differ by '
+            f'{difference:.3g}, expected {TOLERANCE:g} at most'
+        )
+
+
+def held_bytes(thing: object) -> int:
+    """Bytes of all arrays and values in an object's attributes."""
+    if isinstance(thing, np.ndarray):
+        return thing.nbytes
+    if isinstance(thing, Mapping):
+        return sum(held_bytes(value) for value in thing.values())
+    if isinstance(thing, (list, tuple, set)):
+        return sum(held_bytes(value) for value in thing)
+    return held_bytes(vars(thing)) if hasattr(thing, '__dict__') else sys.getsizeof(thing)
+
+
+def show(rows: list[Row], path: Path | None) -> None:
+    """Print the rows, and write them to a JSON file where there is one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown: dict[type, Callable[[object], str]] = {
+        int: '{:,}'.format, float: '{:,.2f}'.format, type(None): lambda _: '-',
+    }  # fmt: skip
+    table = Table(title='aggregation', title_justify='left', show_header=False)
+    for key in rows[0]:
+        table.add_row(key, *(shown[type(row[key])](row[key]) for row in rows))
+    Console().print(table)
+    if path is not None:
+        path.write_text(json.dumps(rows, indent=2) + '\n')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.aggregation',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the rows')
+    arguments = parser.parse_args(argv)
+    return cli.run('aggregation', lambda: show(measure(), arguments.json))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
