@@ -15,10 +15,12 @@ The public buffer is allocated and filled for real while it takes less than 1 GB
 it would take 640 GB: its size is what the formula says, and its time is null.
 
 The step is repeated, each time after the ten before it, so that caches are as warm as in an
-episode. The public formula runs here in NumPy, as the aggregator does.
+episode; the rows take turns, so that a busy machine is as hard on one as on the other. The public
+formula runs here in NumPy, as the aggregator does.
 """
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -75,11 +77,12 @@ class PublicFormula:
         return steps * (steps + CHUNK) * action_dim * np.dtype(np.float32).itemsize
 
 
-def measure(steps: Sequence[int] = STEPS, repeats: int = 2000) -> list[Row]:
-    """Play one long episode, and time the last of each number of steps on the way.
+def measure(steps: Sequence[int] = STEPS, rounds: int = 40, block: int = 50) -> list[Row]:
+    """Play one long episode, and time the last of each number of steps.
 
     :param steps: increasing numbers of steps, 1 or more.
-    :param repeats: how often each step is timed.
+    :param rounds: blocks of each step.
+    :param block: how often a step is timed in a block.
     :raises BenchmarkError: the two actions of a step differ.
     """
     from act_ros.config import load_task
@@ -88,45 +91,56 @@ def measure(steps: Sequence[int] = STEPS, repeats: int = 2000) -> list[Row]:
     action_dim = load_task().action_dim
     rng = np.random.default_rng(0)
     chunks = list(rng.normal(size=(128, CHUNK, action_dim)).astype(np.float32))
-
-    def play(source: Source, start: int, stop: int) -> None:
-        for step in range(start, stop):
-            source.add(chunks[step % len(chunks)], step)
-            source.action(step)
-
-    def durations(source: Source, step: int) -> np.ndarray:
-        """Times of one step [us]; a chunk that is added again replaces itself."""
-        chunk, times = chunks[step % len(chunks)], []
-        for _ in range(repeats):
-            play(source, max(0, step - LEAD), step)
-            started = time.perf_counter_ns()
-            source.add(chunk, step)
-            source.action(step)
-            times.append(time.perf_counter_ns() - started)
-        return np.array(times) / 1e3
-
-    rows: list[Row] = []
     aggregator, played = TemporalAggregator(CHUNK, action_dim, DECAY), 0
+    rows, sources = [], {}
     for count in steps:
-        last = count - 1
-        play(aggregator, played, count)
+        play(aggregator, chunks, played, count)
         played = count
-        took = durations(aggregator, last)
-        row: Row = {
-            'step': count,
-            'microseconds': round(float(np.median(took)), 2),
-            'p99_microseconds': round(float(np.percentile(took, 99)), 2),
-            'bytes': held_bytes(aggregator),
-            'public_microseconds': None,
-            'public_bytes': PublicFormula.size(count, action_dim),
+        sources['', count] = copy.deepcopy(aggregator)
+        size = PublicFormula.size(count, action_dim)
+        if size <= MAX_PUBLIC_BYTES:
+            sources['public_', count] = public = PublicFormula(count, action_dim)
+            play(public, chunks, 0, count)
+            check_same(aggregator, public, count - 1)
+        rows.append({'step': count, 'bytes': held_bytes(aggregator), 'public_bytes': size})
+    times = {key: [] for key in sources}
+    for _ in range(rounds):
+        for (name, count), source in sources.items():
+            times[name, count] += durations(source, chunks, count - 1, block)
+    return [
+        {
+            'step': row['step'],
+            'microseconds': _percentile(times['', row['step']], 50),
+            'p99_microseconds': _percentile(times['', row['step']], 99),
+            'bytes': row['bytes'],
+            'public_microseconds': _percentile(times.get(('public_', row['step'])), 50),
+            'public_bytes': row['public_bytes'],
         }
-        if row['public_bytes'] <= MAX_PUBLIC_BYTES:
-            public = PublicFormula(count, action_dim)
-            play(public, 0, count)
-            row['public_microseconds'] = round(float(np.median(durations(public, last))), 2)
-            check_same(aggregator, public, last)
-        rows.append(row)
-    return rows
+        for row in rows
+    ]
+
+
+def play(source: Source, chunks: Sequence[np.ndarray], start: int, stop: int) -> None:
+    """Play an episode's steps `start` ... `stop - 1`."""
+    for step in range(start, stop):
+        source.add(chunks[step % len(chunks)], step)
+        source.action(step)
+
+
+def durations(source: Source, chunks: Sequence[np.ndarray], step: int, count: int) -> list[float]:
+    """Play a step again and again [us]; a chunk that is added again replaces itself."""
+    chunk, times = chunks[step % len(chunks)], []
+    for _ in range(count):
+        play(source, chunks, max(0, step - LEAD), step)
+        started = time.perf_counter_ns()
+        source.add(chunk, step)
+        source.action(step)
+        times.append((time.perf_counter_ns() - started) / 1e3)
+    return times
+
+
+def _percentile(times: list[float] | None, percentile: float) -> float | None:
+    return None if times is None else round(float(np.percentile(times, percentile)), 2)
 
 
 def check_same(aggregator: Source, public: Source, step: int) -> None:

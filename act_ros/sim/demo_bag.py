@@ -1,0 +1,133 @@
+"""`python -m act_ros.sim.demo_bag`: a recording of the simulated robot, made without ROS.
+
+The arm follows smooth curves around its home pose, as a person might have led it; cameras,
+states and commands are written as a robot would record them. It is the same each time.
+"""
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from act_ros import cli
+
+START = 1_700_000_000_000_000_000  # of the recording [ns]
+RATES = {'cameras': 30.0, 'states': 100.0, 'commands': 50.0}  # [Hz]
+# How far each joint strays from home [rad; 0..1], and how long one sway takes [s].
+SWAY = np.array([0.4, 0.3, 0.4, 0.3, 0.5, 0.4, 0.5, 0.3])
+PERIOD = np.array([5.0, 6.1, 4.3, 5.7, 3.9, 4.7, 5.3, 4.1])
+
+
+def led(seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Where the arm is led to: positions and velocities, (8,) each [rad; rad/s]."""
+    from act_ros.sim.robot import HOME
+
+    phase = 2 * math.pi * seconds / PERIOD
+    return HOME + SWAY * np.sin(phase), SWAY * 2 * math.pi / PERIOD * np.cos(phase)
+
+
+def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
+    """What the robot records: receipt [ns since the start], topic, message."""
+    from act_ros.config import DEFAULT_TASK, load_task, task_file
+    from act_ros.evaluation.bag import types
+    from act_ros.interfaces import camera_inputs, parse_output, state_inputs
+    from act_ros.parameters import read_parameter_file
+    from act_ros.sim.renderer import Renderer
+    from act_ros.sim.robot import SimulatedRobot
+    from act_ros.sim.scene import default_cameras
+
+    task, settings = load_task(), read_parameter_file(task_file(DEFAULT_TASK))
+    kinds, none = types().types, np.empty(0)
+    robot = SimulatedRobot(task.joints)
+    topics = camera_inputs(settings, task)
+    views = {
+        '/' + topics[name][0]: Renderer(camera, *image_size)
+        for name, camera in default_cameras(task.cameras).items()
+    }
+    (base, _), (arm, _) = state_inputs(settings, task).values()
+    command = parse_output(settings['outputs'][0], task).topic
+    height, width = image_size
+
+    def header(receipt: int) -> Any:
+        time = kinds['builtin_interfaces/msg/Time'](*divmod(START + receipt, 1_000_000_000))
+        return kinds['std_msgs/msg/Header'](time, '')
+
+    def joints(receipt: int, names: list[str], position: np.ndarray, speed: np.ndarray) -> Any:
+        return kinds['sensor_msgs/msg/JointState'](header(receipt), names, position, speed, none)
+
+    periods = {'/' + command: RATES['commands'], '/' + base: RATES['states'],
+               '/' + arm: RATES['states'], **dict.fromkeys(views, RATES['cameras'])}  # fmt: skip
+    # The cameras one after the other; a command comes before the state that it leads to.
+    due = {topic: round(i * 1e9 / RATES['cameras'] / len(views)) for i, topic in enumerate(views)}
+    due = {**dict.fromkeys(periods, 0), **due}
+    while True:
+        topic = min(due, key=due.get)
+        receipt = due[topic]
+        if receipt >= seconds * 1e9:
+            return
+        due[topic] = receipt + round(1e9 / periods[topic])
+        now = receipt / 1e9
+        robot.advance(now)
+        if topic == '/' + command:
+            robot.command(now, *led(now))
+            yield receipt, topic, joints(receipt, list(task.joints), *led(now))
+        elif topic == '/' + arm:
+            yield receipt, topic, joints(
+                receipt, list(task.joints), robot.positions, robot.velocities
+            )
+        elif topic == '/' + base:
+            yield receipt, topic, joints(
+                receipt,
+                ['x', 'y', 'z', 'roll', 'pitch', 'yaw'],
+                np.concatenate((robot.base_position, robot.base_orientation)),
+                np.concatenate((robot.base_linear_velocity, robot.base_angular_velocity)),
+            )
+        else:
+            pixels = views[topic].render(robot)
+            yield receipt, topic, kinds['sensor_msgs/msg/Image'](
+                header(receipt), height, width, 'rgb8', 0, 3 * width, pixels.reshape(-1)
+            )
+
+
+def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (480, 640)) -> Path:
+    """Write the recording as an MCAP bag, in place of one that is there."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    from act_ros.evaluation.bag import types
+
+    shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ends: dict[str, Any] = {}
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for receipt, topic, message in messages(seconds, image_size):
+            kind = message.__msgtype__
+            if topic not in ends:
+                ends[topic] = writer.add_connection(topic, kind, typestore=types())
+            writer.write(ends[topic], START + receipt, types().serialize_cdr(message, kind))
+    return path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the recording and the demonstration checkpoint."""
+    parser = argparse.ArgumentParser(prog='demo_bag', description=__doc__.split('\n')[0])
+    parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder of both')
+    parser.add_argument('--seconds', type=float, default=10.0, help='of the recording')
+    arguments = parser.parse_args(argv)
+
+    def work() -> None:
+        from act_ros.config import load_task
+        from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+
+        print(write_demo_bag(arguments.out / 'bag', arguments.seconds))
+        print(write_demo_checkpoint(arguments.out / 'ckpt', load_task()))
+
+    return cli.run('demo_bag', work)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
