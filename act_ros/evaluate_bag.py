@@ -78,6 +78,8 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     ):  # fmt: skip
         if value is not None and not least <= value < 1e9:
             raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
+    if arguments.latency and arguments.stride > 1:
+        raise ParameterError('--latency needs every tick: leave --stride out')
     values = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {
         'decay': arguments.decay,
@@ -163,8 +165,10 @@ def run(arguments: argparse.Namespace) -> bool:
     offsets = sorted({-2, -1, 0, 1, 2, offset or 0})
     plan = make_plan(
         arguments.bags, settings, episodes=arguments.episodes, start=arguments.start,
-        duration=arguments.duration, stride=arguments.stride, namespace=arguments.namespace,
-        options=Options(arguments.latency / 1e3, arguments.batch_size, offsets), offset=offset,
+        duration=arguments.duration, namespace=arguments.namespace, offset=offset,
+        options=Options(
+            arguments.latency / 1e3, arguments.batch_size, arguments.stride, offsets
+        ),
     )  # fmt: skip
     jobs = plan.jobs()
     period = 1e9 / next(iter(settings.values()))['control_rate']
@@ -205,7 +209,8 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
         console.print(table)
         ticks, times = total['ticks'], checkpoint['timings']
         console.print(
-            f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped; offset '
+            f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped, '
+            f'{ticks["not_commanded"]} without a recorded command; offset '
             f'{checkpoint["offset"]}; inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
         )
     for bag, texts in metrics['damage'].items():

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.config import parameter_files
     from act_ros.errors import ActError, ParameterError
     from act_ros.evaluation.bag import Bag
-    from act_ros.evaluation.job import INPUT_TYPES, Topics
+    from act_ros.evaluation.job import INPUT_TYPES, Topics, absolute
     from act_ros.evaluation.recorded import MESSAGE_TYPES
     from act_ros.interfaces import camera_inputs, parse_output, state_inputs
     from act_ros.nodes.dds import use_profile
@@ -61,12 +61,13 @@ def run(arguments: argparse.Namespace) -> None:
     Topics(settings, task, bag)  # what the bag lacks is said before anything begins
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ParameterError(f'{out} exists; give another --out')
-    if not arguments.rate > 0:
-        raise ParameterError(f'--rate is {arguments.rate:g}, expected more than 0')
+    for flag, value in (('--rate', arguments.rate), ('--duration', arguments.duration)):
+        if value is not None and not 0 < value < 1e9:
+            raise ParameterError(f'{flag} is {value:g}, expected more than 0')
     out.mkdir(parents=True, exist_ok=True)
 
     given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
-    inputs = {'/' + topic.lstrip('/'): INPUT_TYPES[kind] for topic, kind in given.values()}
+    inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
     specs = [parse_output(text, task) for text in settings['outputs']]
     outputs = {
         dry_run_topic(spec.topic).replace('~', '/act'): MESSAGE_TYPES[spec.kind] for spec in specs

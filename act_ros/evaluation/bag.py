@@ -1,6 +1,5 @@
 """Read a recorded bag: sqlite3 or MCAP, compressed or not, whole or as far as a crash left it."""
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -14,6 +13,7 @@ try:
     from rosbags.typesys import Stores, get_typestore
 
     from act_ros.evaluation.damaged_mcap import DamagedMcap
+    from act_ros.evaluation.damaged_sqlite import DamagedSqlite
 except ImportError as error:
     raise BagError(
         f"reading bags needs {error.name}, which is not installed: pip install 'act_ros[bags]'"
@@ -37,6 +37,7 @@ class Storage(Protocol):
     """One file of a bag, or all of them."""
 
     topics: dict[str, str]  # name to type
+    counts: dict[str, int]  # topic to its messages, where that is known
     start: int  # receipt of the first message [ns]
     end: int  # and of the last
 
@@ -73,26 +74,49 @@ class Bag:
 
         :param start: of the receipts, or None for the first [ns].
         :param stop: the first receipt that is not wanted, or None [ns].
-        :raises BagError: a message cannot be read, though the file is whole.
+        :raises BagError: the first message of a topic is none of its type.
         """
+        decoded = set()
         for topic, receipt, raw in self.raw(topics, start, stop):
-            yield Recorded(topic, receipt, self._decode(topic, raw))
+            try:
+                message = self._decode(topic, raw)
+            except BagError as error:
+                if topic not in decoded:
+                    raise
+                self._note(f'{error}; left out')
+                continue
+            decoded.add(topic)
+            yield Recorded(topic, receipt, message)
 
     def raw(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
     ) -> Iterator[tuple[str, int, bytes]]:
         """As `messages`, but the messages as they were serialised: CDR."""
         wanted = set(topics) & set(self.topics)
+        all_of_it = (start is None or start <= self.start) and (stop is None or stop > self.end)
         for storage in self._storages:
-            messages = storage.raw(wanted, start, stop)
+            messages, counts = storage.raw(wanted, start, stop), dict.fromkeys(wanted, 0)
             while True:
                 try:
-                    yield next(messages)
+                    message = next(messages)
+                    counts[message[0]] += 1
+                    yield message
                 except StopIteration:
+                    if all_of_it:
+                        self._compare(counts, storage.counts)
                     break
                 except Exception as error:  # of many kinds: whatever wrong bytes make of it
                     self._note(f'{self.path.name} is damaged and was read up to there: {error}')
                     break
+
+    def _compare(self, found: dict[str, int], expected: dict[str, int]) -> None:
+        """Damage in the middle of an indexed file shows only in what it does not give."""
+        for topic, count in found.items():
+            if count < expected.get(topic, 0):
+                self._note(
+                    f'{self.path.name} is damaged: of {expected[topic]} messages of {topic} '
+                    f'{count} can be read'
+                )
 
     def _decode(self, topic: str, raw: bytes) -> Any:
         kind = self.topics[topic]
@@ -128,15 +152,24 @@ class Bag:
             self._note('metadata.yaml is missing: the recording was not ended; read the files')
         files = sorted((p for p in path.iterdir() if p.suffix in SUFFIXES), key=_number)
         if not files:
-            found = ', '.join(sorted(p.name for p in path.iterdir())[:5]) or 'nothing'
-            raise BagError(f'{path} is no bag: it has no .mcap or .db3 file (found {found})')
-        storages = []
+            names = sorted(p.name for p in path.iterdir())
+            compressed = any(name.endswith('.zstd') for name in names)
+            hint = '; compressed files need their metadata.yaml' if compressed else ''
+            raise BagError(
+                f'{path} is no bag: it has no .mcap or .db3 file '
+                f'(found {", ".join(names[:5]) or "nothing"}){hint}'
+            )
+        storages, errors = [], []
         for file in files:
             # A crash may leave a last file without any message.
-            with contextlib.suppress(BagError):
+            try:
                 storages.append(self._open_file(file))
+            except BagError as error:
+                errors.append(str(error))
         if not storages:
-            raise BagError(f'no file of {path} can be read ({", ".join(p.name for p in files)})')
+            raise BagError(f'no file of {path} can be read: {"; ".join(errors)}')
+        for error in errors:
+            self._note(error)
         return storages
 
     def _open_file(self, path: Path) -> Storage:
@@ -146,11 +179,10 @@ class Bag:
             raise BagError(f'{path} cannot be opened: permission denied') from None
         except Exception as error:
             reason = ' '.join(str(error).split()) or type(error).__name__
-        if path.suffix == '.mcap':
-            damaged = DamagedMcap(path)
-            if damaged.end >= damaged.start:
-                self._note(f'{path.name} has no intact end ({reason}); read as far as it goes')
-                return damaged
+        damaged = DamagedMcap(path) if path.suffix == '.mcap' else DamagedSqlite(path)
+        if damaged.end >= damaged.start:
+            self._note(f'{path.name} has no intact end ({reason}); read as far as it goes')
+            return damaged
         raise BagError(f'{path} cannot be read: {reason}')
 
 
@@ -162,6 +194,10 @@ class _Whole:
         self._reader.open()
         connections = self._reader.connections
         self.topics = {c.topic: _full(c.msgtype) for c in connections}
+        self.counts = {}
+        for connection in connections:
+            self.counts.setdefault(connection.topic, 0)
+            self.counts[connection.topic] += connection.msgcount
         self.start, self.end = self._reader.start_time, self._reader.end_time - 1
         if not self._reader.message_count:
             self.start, self.end = 0, -1

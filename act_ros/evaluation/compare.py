@@ -10,7 +10,7 @@ import numpy as np
 from act_ros.errors import BagError
 from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.episode import Decoder
-from act_ros.evaluation.job import PREROLL, Topics, make_store
+from act_ros.evaluation.job import Topics, before, make_store
 from act_ros.observation import Snapshot
 from act_ros.policy.interface import Predictor
 from act_ros.task import Task
@@ -133,7 +133,7 @@ def _with_snapshots(
 ) -> Iterator[tuple[LiveTick, Snapshot | None]]:
     bag = Bag(path)
     topics, store = Topics(settings, task, bag, namespace), make_store(settings, task)
-    begin = ticks[0].time - round(PREROLL * 1e9) if ticks else 0
+    begin = ticks[0].time - before(settings) if ticks else 0
     messages = bag.messages(topics.inputs, begin)
     ahead = next(messages, None)
     for tick in ticks:

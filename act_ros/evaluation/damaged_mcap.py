@@ -26,6 +26,7 @@ class DamagedMcap:
         self._path = path
         self._whole = _whole_records(path)
         self.topics: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
         self._channels: dict[int, str] = {}
         self.start, self.end = 2**63 - 1, -1
         for _, receipt, _ in self._scan():

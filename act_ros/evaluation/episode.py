@@ -2,9 +2,10 @@
 
 import json
 import time
+import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from act_ros.task import Task
 
 # A command counts from its stamp, and may have been recorded as much later [s].
 RECORDING_DELAY = 1.0
+NOT_ASKED = object()
 
 
 @dataclass
@@ -57,10 +59,13 @@ class EpisodeResult:
         part.replace(path)
 
     @classmethod
-    def load(cls, path: Path) -> 'EpisodeResult':
-        """Read a file that `save` has written."""
-        with np.load(path, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
+    def load(cls, path: Path) -> 'EpisodeResult | None':
+        """Read a file that `save` has written; None where there is none, or only a part of it."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return None
         sums = HorizonSums(content['offsets'].tolist(), *content['count'].shape[1:])
         sums.absolute, sums.square = content['absolute'], content['square']
         sums.count = content['count']
@@ -79,11 +84,13 @@ class Options:
 
     :ivar latency: a chunk arrives that much later than it was asked for [s]; 0 = at once.
     :ivar batch: most observations in one forward pass.
+    :ivar stride: every so many ticks are looked at.
     :ivar offsets: between chunk and recording, see `HorizonSums`.
     """
 
     latency: float = 0.0
     batch: int = 8
+    stride: int = 1
     offsets: Sequence[int] = (-2, -1, 0, 1, 2)
 
 
@@ -135,7 +142,8 @@ class EpisodeRun:
             decay=settings['decay'],
             follows=False,
         )
-        self._limits = LimitsObserver(task, Limits.from_parameters(settings, task))
+        limits = Limits.from_parameters(settings, task)
+        self._limits = LimitsObserver(task, limits, options.stride)
         self._sums = HorizonSums(options.offsets, policy.chunk_size, task.action_dim)
         # Every complete tick is asked for, at once: then several can be in one pass.
         self._ahead = settings['temporal_aggregation'] and not options.latency
@@ -173,7 +181,7 @@ class EpisodeRun:
         while group := list(islice(ticks, self._options.batch if self._ahead else 1)):
             chunks = self._predict_ahead(group)
             for tick in group:
-                self._look(tick, chunks.get(tick.time))
+                self._look(tick, chunks.get(tick.time, NOT_ASKED))
                 self._compare(commands, self._slack)
             if not progress(len(self._times)):
                 interrupted = True
@@ -184,7 +192,7 @@ class EpisodeRun:
 
     # --- one tick --------------------------------------------------------------------------
 
-    def _look(self, tick: Tick, chunk: np.ndarray | None) -> None:
+    def _look(self, tick: Tick, chunk: object) -> None:
         self._times.append(tick.time)
         if not tick.looked:
             return
@@ -205,7 +213,7 @@ class EpisodeRun:
             command = loop.command(tick.measured)
         else:
             for request in self._delay.arrivals(tick.time):
-                self._answer(request, None)
+                self._answer(request, NOT_ASKED)
             command = loop.command(tick.measured)
             request = loop.request(tick.snapshot)
             if request is not None:
@@ -235,8 +243,8 @@ class EpisodeRun:
 
     # --- chunks ----------------------------------------------------------------------------
 
-    def _answer(self, request: Request, chunk: np.ndarray | None) -> None:
-        if chunk is None:
+    def _answer(self, request: Request, chunk: Any) -> None:
+        if chunk is NOT_ASKED:
             chunk = self._predict([request.snapshot])[0]
         if chunk is not None:
             made = request.snapshot.taken
@@ -340,13 +348,16 @@ class LimitsObserver:
 
     task: Task
     limits: Limits
+    stride: int  # ticks between two actions
     limiter: CommandLimiter = field(init=False)
     refused: dict[str, int] = field(default_factory=dict)  # why no start, and at how many ticks
     episode: int | None = None
     ticks: int = 0  # since the ramp began
 
     def __post_init__(self) -> None:
-        self.limiter = CommandLimiter(self.task, self.limits, self.task.rate)
+        # Between two actions the robot would have made as many steps.
+        limits = replace(self.limits, max_step=self.limits.max_step * self.stride)
+        self.limiter = CommandLimiter(self.task, limits, self.task.rate / self.stride)
 
     def look(self, action: np.ndarray, measured: np.ndarray | None, episode: int) -> None:
         """Take in one action of the loop's episode, (action_dim,) in the robot's units."""
@@ -355,7 +366,7 @@ class LimitsObserver:
                 return
             self.episode, self.ticks = episode, 0
         self.limiter.limit(action, self.ticks / self.task.rate)
-        self.ticks += 1
+        self.ticks += self.stride
 
     def _start(self, measured: np.ndarray | None) -> bool:
         if self.limiter.last is not None:

@@ -83,7 +83,7 @@ Part = tuple[str, int, int]
 
 def _by_gaps(bag: Bag, gap: float, inputs: Iterable[str]) -> list[Part]:
     parts, begin, last = [], None, None
-    for _, receipt, _ in bag.messages(inputs):
+    for _, receipt, _ in bag.raw(inputs):
         if begin is None:
             begin = receipt
         elif receipt - last > gap * NS:
@@ -98,11 +98,17 @@ def _by_topic(bag: Bag, topic: str) -> list[Part]:
         raise BagError(
             f'{bag.path} has no {topic} to split by; it has {", ".join(sorted(bag.topics))}'
         )
+    if bag.topics[topic] == 'std_msgs/msg/Bool':
+        marks = [(m.receipt, bool(m.message.data)) for m in bag.messages([topic])]
+        # Said again and again, it is still the same episode.
+        marks = [m for i, m in enumerate(marks) if i == 0 or m[1] != marks[i - 1][1]]
+    else:
+        marks = [(receipt, True) for _, receipt, _ in bag.raw([topic])]
     parts, begin = [], None
-    for _, receipt, message in bag.messages([topic]):
+    for receipt, begins in marks:
         if begin is not None:
             parts.append(('', begin, receipt))
-        begin = None if getattr(message, 'data', True) is False else receipt
+        begin = receipt if begins else None
     return parts if begin is None else [*parts, ('', begin, bag.end + 1)]
 
 
@@ -115,11 +121,11 @@ def _by_table(bag: Bag, path: Path) -> list[Part]:
     for number, row in enumerate(rows, 1):
         if not row or row[0].lstrip().startswith('#'):
             continue
+        if number == 1 and [text.strip() for text in row[:2]] == ['start', 'end']:
+            continue
         try:
             begin, end = (bag.start + round(float(text) * NS) for text in row[:2])
-        except ValueError:
-            if number == 1:  # names of the columns
-                continue
+        except (ValueError, OverflowError):
             begin = end = 0
         if not begin < end:
             raise ParameterError(

@@ -1,6 +1,7 @@
 """From bags and checkpoints to a folder of results; what is finished is kept for a resumption."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from act_ros.policy.interface import Statistics
 from act_ros.task import Task
 
 RUN, EPISODES = 'run.json', 'episodes'
+FRAMES = 10  # of a camera; where none of the first can be taken, none can
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,13 @@ class Plan:
     checkpoints: Mapping[str, Mapping[str, Any]]
     options: Options
     offset: int | None = None
-    stride: int = 1
     namespace: str = ''
     load: str = LOAD
 
     def jobs(self) -> dict[int, Job]:
         """By number, checkpoint by checkpoint: a worker then keeps the network it has."""
         jobs = [
-            Job(bag, window, label, settings, self.load, self.options, self.stride,
-                self.namespace)
+            Job(bag, window, label, settings, self.load, self.options, self.namespace)
             for label, settings in self.checkpoints.items()
             for bag, windows in self.bags.items()
             for window in windows
@@ -59,18 +59,33 @@ class Plan:
             json.dumps(
                 {
                     'episodes': [
-                        [str(job.bag.resolve()), job.window.name, job.window.start,
-                         job.window.stop, job.label]
+                        [str(job.bag), job.window.name, job.window.start,
+                         job.window.stop, job.window.exact, job.label]
                         for job in self.jobs().values()
                     ],
                     'settings': {k: dict(v) for k, v in self.checkpoints.items()},
+                    'files': {
+                        str(path): [path.stat().st_size, path.stat().st_mtime_ns]
+                        for path in self._files()
+                    },
                     'latency': self.options.latency,
                     'offsets': list(self.options.offsets),
-                    'stride': self.stride,
+                    'stride': self.options.stride,
                     'namespace': self.namespace,
                 }
             )
         )  # fmt: skip
+
+
+    def _files(self) -> list[Path]:
+        """Everything that is read: with another content it is another evaluation."""
+        files = []
+        for bag in self.bags:
+            files += sorted(bag.iterdir()) if bag.is_dir() else [bag]
+        for settings in self.checkpoints.values():
+            folder = Path(settings['ckpt_dir'])
+            files += sorted(folder.iterdir()) if folder.is_dir() else []
+        return files
 
 
 @dataclass
@@ -88,10 +103,13 @@ class Evaluation:
         interrupted = any(result.about['interrupted'] for result in self.results.values())
         return interrupted or len(self.results) < len(self.plan.jobs())
 
+    def in_order(self) -> list[EpisodeResult]:
+        """The results there are, in the order of the jobs."""
+        return [self.results[number] for number in sorted(self.results)]
+
     def of(self, label: str) -> list[EpisodeResult]:
         """The results of a checkpoint that have ticks."""
-        results = [self.results[number] for number in sorted(self.results)]
-        return [r for r in results if r.about['checkpoint'] == label and r.about['looked']]
+        return [r for r in self.in_order() if r.about['checkpoint'] == label and r.about['looked']]
 
     def labels(self) -> list[str]:
         """Checkpoints with results."""
@@ -109,7 +127,7 @@ class Evaluation:
     def damage(self) -> dict[str, list[str]]:
         """Bag to what is broken in it."""
         found: dict[str, list[str]] = {}
-        for result in self.results.values():
+        for result in self.in_order():
             for text in result.about['damage']:
                 texts = found.setdefault(result.about['bag'], [])
                 if text not in texts:
@@ -138,10 +156,10 @@ class Evaluation:
             }
         empty = [
             {**{k: r.about[k] for k in ('bag', 'episode', 'checkpoint')}, 'why': why}
-            for r in self.results.values()
+            for r in self.in_order()
             if (why := r.about.get('empty'))
         ]
-        not_recorded = sorted({t for r in self.results.values() for t in r.about['not_recorded']})
+        not_recorded = sorted({t for r in self.in_order() for t in r.about['not_recorded']})
         return {
             'task': self.task.name,
             'rate_hz': self.task.rate,
@@ -149,7 +167,7 @@ class Evaluation:
             'episodes_done': len(self.results),
             'episodes_planned': len(self.plan.jobs()),
             'latency_ms': self.plan.options.latency * 1e3,
-            'stride': self.plan.stride,
+            'stride': self.plan.options.stride,
             'damage': self.damage(),
             'empty_episodes': empty,
             'topics_not_recorded': not_recorded,
@@ -172,10 +190,15 @@ def make_plan(
     :param rest: as `Plan` has it.
     :raises ActError: a bag does not fit the parameters; nothing has been written.
     """
+    # As every process finds them, wherever it runs.
+    checkpoints = {
+        label: {**settings, 'ckpt_dir': str(Path(settings['ckpt_dir']).resolve())}
+        for label, settings in checkpoints.items()
+    }
     settings = next(iter(checkpoints.values()))
     task = Task.from_parameters(settings)
     windows = {}
-    for path in bags:
+    for path in (Path(path).resolve() for path in bags):
         bag = Bag(path)
         topics = Topics(settings, task, bag, rest.get('namespace', ''))
         _check_frames(bag, topics, task)
@@ -186,13 +209,16 @@ def make_plan(
 def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
     """Refuse a bag whose frames the policy cannot take: no tick would be complete."""
     waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
+    bad = dict.fromkeys(waiting, 0)
     for topic, _, message in bag.messages(list(waiting)):
         if topic in waiting:
-            waiting.discard(topic)
             try:
                 check_image(message, task.image_size)
+                waiting.discard(topic)
             except ObservationError as error:
-                raise BagError(f'{bag.path}: {topic}: {error}') from None
+                bad[topic] += 1
+                if bad[topic] == FRAMES:
+                    raise BagError(f'{bag.path}: {topic}: {error}') from None
         if not waiting:
             return
 
@@ -218,16 +244,19 @@ def carry_out(
     jobs = plan.jobs()
     first = {job.label: job for job in reversed(jobs.values())}
     # Whatever does not fit is said before anything is written.
-    policies = {label: runner.loaded(job) for label, job in first.items()}
-    task = next(iter(policies.values())).task
-    evaluation = Evaluation(plan, task, {k: p.statistics for k, p in policies.items()})
-    del policies
+    statistics, task = {}, None
+    for label, job in first.items():
+        policy = runner.loaded(job)
+        statistics[label], task = policy.statistics, policy.task
+    if ray is not None:
+        runner.reach(ray)
+    evaluation = Evaluation(plan, task, statistics)
     _claim(out, plan, resume)
     for number in jobs:
-        path = _file(out, number)
-        if path.exists():
-            evaluation.results[number] = EpisodeResult.load(path)
-            progress(number, evaluation.results[number].about['grid'])
+        result = EpisodeResult.load(_file(out, number))
+        if result is not None:
+            evaluation.results[number] = result
+            progress(number, result.about['grid'])
     left = {number: job for number, job in jobs.items() if number not in evaluation.results}
 
     def done(number: int, result: EpisodeResult) -> None:
@@ -242,7 +271,8 @@ def carry_out(
     else:
         runner.run_here(left, done, progress)
     if not evaluation.labels() and not evaluation.partial:
-        whys = '; '.join(r.about['empty'] for r in evaluation.results.values())
+        whys = '; '.join(dict.fromkeys(r.about['empty'] for r in evaluation.in_order()))
+        shutil.rmtree(out)  # nothing is in it that is of use
         raise BagError(f'no tick has a complete observation: {whys}')
     return evaluation
 

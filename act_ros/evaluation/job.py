@@ -16,8 +16,6 @@ from act_ros.observation import ObservationStore
 from act_ros.policy.interface import Predictor, check_task
 from act_ros.task import Task
 
-# Before an episode that begins at a given time, inputs may have come this much earlier [s].
-PREROLL = 1.0
 LOAD = 'act_ros.policy:load_policy'
 INPUT_TYPES = {
     'Image': 'sensor_msgs/msg/Image',
@@ -43,7 +41,6 @@ class Job:
     settings: Mapping[str, Any]
     load: str
     options: Options = field(default_factory=Options)
-    stride: int = 1
     namespace: str = ''
 
     @property
@@ -90,6 +87,11 @@ def absolute(topic: str, namespace: str = '') -> str:
     return topic if topic.startswith('/') else root + topic
 
 
+def before(settings: Mapping[str, Any]) -> int:
+    """How much earlier than an instant its inputs may have come [ns]."""
+    return round(max(1.0, settings['max_age']) * NS)
+
+
 def make_store(settings: Mapping[str, Any], task: Task) -> ObservationStore:
     """The store that the node would have made."""
     return ObservationStore(
@@ -117,11 +119,11 @@ def run_job(
     by_header = job.settings['stamp_source'] == 'header'
     commands = RecordedCommands(topics.outputs, task, by_header=by_header)
     window, period = job.window, round(NS / task.rate)
-    begin = window.start - round(PREROLL * NS) if window.exact else window.start
+    begin = window.start - before(job.settings) if window.exact else window.start
     messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
     found = ticks(
         messages, topics.inputs, make_store(job.settings, task), commands, window, period,
-        job.stride,
+        job.options.stride,
     )  # fmt: skip
     about = {
         'bag': str(job.bag),

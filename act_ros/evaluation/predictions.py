@@ -1,6 +1,7 @@
 """The predicted commands as a bag, beside the recording in any viewer."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ def write_predictions(evaluation: 'Evaluation', path: Path) -> None:
     labels = evaluation.labels()
     rows = []
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for label in labels:
-            root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(label)}'
+        for number, label in enumerate(labels):
+            root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(labels, number)}'
             settings = evaluation.plan.checkpoints[label]
             specs = [parse_output(text, evaluation.task) for text in settings['outputs']]
             ends = [
@@ -52,10 +53,16 @@ def write_predictions(evaluation: 'Evaluation', path: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _name(label: str) -> str:
-    """A label as a part of a topic."""
-    name = ''.join(c if c.isascii() and c.isalnum() else '_' for c in label)
-    return name if name[:1].isalpha() else f'ckpt_{name}'
+def _name(labels: Sequence[str], number: int) -> str:
+    """A label as a part of a topic, unlike those of the others."""
+
+    def part(label: str) -> str:
+        name = ''.join(c if c.isascii() and c.isalnum() else '_' for c in label)
+        return name if name[:1].isalpha() else f'ckpt_{name}'
+
+    names = [part(label) for label in labels]
+    name = names[number]
+    return f'{name}_{number}' if names.count(name) > 1 else name
 
 
 def _message(spec: OutputSpec, action: np.ndarray, stamp: int, rate: float) -> Any:

@@ -17,6 +17,8 @@ MESSAGE_TYPES = {
     'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
 }
 FIELDS = {'position': 'positions', 'velocity': 'velocities'}
+# A recorded command says for so long what the robot was told; then nobody commanded it [ns].
+LIFETIME = 1_000_000_000
 
 
 class RecordedCommands:
@@ -26,12 +28,14 @@ class RecordedCommands:
     :param task: the action's entries.
     :param by_header: a command counts from its header stamp, where it has one; else, and where
         it is 0, from its receipt.
+    :ivar topics: of the outputs.
     """
 
     def __init__(
         self, outputs: Mapping[str, OutputSpec], task: Task, *, by_header: bool = True
     ) -> None:
         self._outputs = outputs
+        self.topics = frozenset(outputs)
         self._size = task.action_dim
         self._by_header = by_header
         # By output: the stamps, and the values of its columns. What no tick can ask for any
@@ -57,16 +61,21 @@ class RecordedCommands:
         """The action that was commanded at a time; times asked for must not go back.
 
         :param time: [ns].
-        :returns: (action_dim,) in the robot's units; NaN where nothing was commanded yet.
+        :returns: (action_dim,) in the robot's units; NaN where nothing was commanded in the
+            last LIFETIME.
         """
         action = np.full(self._size, np.nan)
-        for topic, spec in self._outputs.items():
+        for topic in self._outputs:
             stamps, values = self._stamps[topic], self._values[topic]
-            place = bisect_right(stamps, time)
-            if place:
-                newest = values[place - 1]
-                action[spec.columns] = newest[spec.columns]
-                del stamps[: place - 1], values[: place - 1]
+            old = bisect_right(stamps, time - LIFETIME)
+            del stamps[:old], values[:old]
+            # A message may hold some joints only: the newest that has each entry counts.
+            for i in reversed(range(bisect_right(stamps, time))):
+                unknown = np.isnan(action)
+                said = unknown & ~np.isnan(values[i])
+                action[said] = values[i][said]
+                if not np.isnan(action[self._outputs[topic].columns]).any():
+                    break
         return action
 
 

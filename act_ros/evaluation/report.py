@@ -13,7 +13,7 @@ from act_ros.errors import ActError
 from act_ros.evaluation import figures
 from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.episode import EpisodeResult
-from act_ros.evaluation.job import Topics, make_store
+from act_ros.evaluation.job import Topics, before, make_store
 from act_ros.evaluation.scores import worst
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def _summary(metrics: Mapping[str, Any]) -> Iterable[str]:
         ticks = total['ticks']
         yield (
             f'<p>{ticks["scored"]} ticks scored of {ticks["looked"]}; {ticks["skipped"]} skipped '
-            f'for want of a complete observation, {ticks["without_action"]} without an action. '
+            f'for want of a complete observation, {ticks["without_action"]} without an action, '
+            f'{ticks["not_commanded"]} at which nobody commanded the robot. '
             f'Recorded actions are compared with offset {checkpoint["offset"]}.</p>'
         )
         if len(checkpoint['episodes']) > 1:
@@ -149,12 +150,12 @@ def _horizon(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[s
 def _trajectories(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
     yield '<h2>Predicted against recorded</h2>'
     yield '<p class="note">Grey: ticks without a complete observation.</p>'
-    episodes: dict[tuple[str, str], dict[str, EpisodeResult]] = {}
-    errors: dict[tuple[str, str], float] = {}
+    episodes: dict[tuple[str, str, int], dict[str, EpisodeResult]] = {}
+    errors: dict[tuple[str, str, int], float] = {}
     for label in evaluation.labels():
         scored = metrics['checkpoints'][label]['episodes']
         for result, figure in zip(evaluation.of(label), scored, strict=True):
-            key = result.about['bag'], result.about['episode']
+            key = result.about['bag'], result.about['episode'], result.about['start']
             episodes.setdefault(key, {})[label] = result
             known = [g['mae_normalised'] or 0.0 for g in figure['groups'].values()]
             errors[key] = max(errors.get(key, 0.0), *known)
@@ -164,7 +165,7 @@ def _trajectories(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Itera
         yield f'<p>The {EPISODES} of {len(episodes)} episodes with the largest error.</p>'
     offsets = {label: evaluation.offset(label) for label in evaluation.labels()}
     for key in shown:
-        bag, name = key
+        bag, name, _ = key
         yield f'<h3>{escape(Path(bag).name)}, {escape(name)}</h3>'
         picture = figures.trajectories(
             evaluation.task, episodes[key], offsets, evaluation.task.rate
@@ -194,7 +195,8 @@ def _frames(evaluation: 'Evaluation', label: str, about: Mapping[str, Any], time
         bag = Bag(about['bag'])
         topics = Topics(settings, task, bag, evaluation.plan.namespace)
         store = make_store(settings, task)
-        for topic, receipt, message in bag.messages(topics.inputs, time - 1_000_000_000, time + 1):
+        begin = time - before(settings)
+        for topic, receipt, message in bag.messages(topics.inputs, begin, time + 1):
             for name in topics.inputs[topic]:
                 store.put(name, message, receipt)
         snapshot, faults = store.snapshot(time)

@@ -1,10 +1,12 @@
 """Do jobs: here, in several processes, or on a Ray cluster; the results are the same."""
 
+import contextlib
+import importlib.util
 import multiprocessing
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -44,16 +46,18 @@ def run_in_processes(
     left, lost = dict(jobs), 0
     while left:
         context = multiprocessing.get_context('spawn')
-        news = context.SimpleQueue()
-        listener = threading.Thread(target=_listen, args=(news, progress), daemon=True)
+        news, ended = context.SimpleQueue(), threading.Event()
+        listener = threading.Thread(target=_listen, args=(news, progress, ended), daemon=True)
         listener.start()
         pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(news,))
+        before = len(left)
         try:
-            futures = {pool.submit(_work, number, job): number for number, job in left.items()}
+            with _interrupts_ignored():  # the processes begin here, and inherit it
+                futures = {pool.submit(_work, n, job): n for n, job in left.items()}
             if not _collect(futures, left, done, progress):
                 return
         except BrokenProcessPool:
-            lost += 1
+            lost = lost + 1 if len(left) == before else 1
             if lost > RETRIES:
                 names = ', '.join(job.name for job in list(left.values())[:3])
                 raise PolicyError(
@@ -62,8 +66,8 @@ def run_in_processes(
                 ) from None
         finally:
             _end(pool)
-            news.put(None)
-            listener.join()
+            ended.set()
+            listener.join(timeout=1.0)
 
 
 def _collect(
@@ -87,13 +91,8 @@ def run_on_ray(jobs: Mapping[int, Job], address: str, done: Done, progress: Prog
 
     :param address: of the cluster; 'local' starts one on this machine.
     """
-    try:
-        import ray
-    except ImportError:
-        raise ActError(
-            "--ray needs Ray, which is not installed: pip install 'act_ros[ray]'"
-        ) from None
-    _reach(address)
+    import ray
+
     try:
         ray.init(address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -108,8 +107,11 @@ def run_on_ray(jobs: Mapping[int, Job], address: str, done: Done, progress: Prog
                 number = waiting.pop(reference)
                 try:
                     result = ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause if isinstance(error.cause, ActError) else error from None
+                except ray.exceptions.RayError as error:
+                    if isinstance(getattr(error, 'cause', None), ActError):
+                        raise error.cause from None
+                    text = ' '.join(str(error).split())[:200]
+                    raise PolicyError(f'{jobs[number].name}: {text}') from None
                 done(number, result)
                 progress(number, result.about['grid'])
             if not progress(-1, 0):
@@ -118,8 +120,13 @@ def run_on_ray(jobs: Mapping[int, Job], address: str, done: Done, progress: Prog
         ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Fail soon where nobody listens: Ray would try for minutes."""
+def reach(address: str) -> None:
+    """Fail soon where Ray is not installed or nobody listens: it would try for minutes.
+
+    :raises ActError: saying which.
+    """
+    if importlib.util.find_spec('ray') is None:
+        raise ActError("--ray needs Ray, which is not installed: pip install 'act_ros[ray]'")
     host, colon, port = address.removeprefix('ray://').rpartition(':')
     if not (colon and port.isdigit()):  # local or auto
         return
@@ -151,8 +158,6 @@ def loaded(job: Job) -> Predictor:
 
 
 def _begin(news: Any) -> None:
-    # Ctrl-C is for the parent, which ends the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _news
     _news = news
 
@@ -169,9 +174,24 @@ def _work_alone(job: Job) -> EpisodeResult:
     return run_job(job, loaded(job))
 
 
-def _listen(news: Any, progress: Progress) -> None:
-    while (item := news.get()) is not None:
-        progress(*item)
+def _listen(news: Any, progress: Progress, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if news.empty():
+            ended.wait(0.05)
+        else:
+            progress(*news.get())
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

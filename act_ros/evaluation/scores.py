@@ -167,6 +167,7 @@ def _jerk(
         jerks = []
         for result in results:
             rows = result.ticks['predicted'] if who == 'predicted' else aligned(result, 0)
+            rows = np.where(result.ticks['complete'][:, None], rows, np.nan)
             index = result.ticks['index']
             third = np.diff(rows, n=3, axis=0)
             if len(third):
@@ -194,6 +195,7 @@ def _ticks(
         'skipped': looked - complete,
         'without_action': complete - acted,
         'scored': int(np.isfinite(error).any(axis=1).sum()),
+        'not_commanded': acted - int(np.isfinite(error).any(axis=1).sum()),
         'stops': sum(result.about['stops'] for result in results),
         'resets': sum(result.about['resets'] for result in results),
         'chunks_late': sum(result.about['chunks_late'] for result in results),

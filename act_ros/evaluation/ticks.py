@@ -66,11 +66,10 @@ def ticks(
             due += period
         if receipt >= window.stop and (due is None or due >= window.stop):
             return
-        names = inputs.get(topic)
-        if names is None:
+        # What is scored against may be an input too.
+        if topic in commands.topics:
             commands.put(topic, message, receipt)
-            continue
-        for name in names:
+        for name in inputs.get(topic, ()):
             store.put(name, message, receipt)
             waiting.discard(name)
         begun = due is not None or waiting or receipt < window.start

@@ -92,7 +92,7 @@ def test_sqlite_without_metadata(tmp_path):
         (lambda p: p.mkdir(), r'has no .mcap or .db3 file \(found nothing\)'),
         (lambda p: p.write_text('x'), 'is no bag: expected a folder, a .mcap or a .db3'),
         (lambda p: (p.mkdir(), (p / 'a.mcap').write_bytes(b'')), 'no file of .* can be read'),
-        (lambda p: (p.mkdir(), (p / 'a.db3').write_bytes(b'x' * 5000)), 'no file of .* can be'),
+        (lambda p: (p.mkdir(), (p / 'a.db3').write_bytes(b'x' * 5000)), 'a.db3 cannot be read'),
         (lambda p: write(p, []), 'is an empty bag'),
     ],
 )

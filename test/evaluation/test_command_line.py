@@ -121,12 +121,14 @@ def test_a_checkpoint_of_other_dimensions_is_refused(call, folder, tmp_path):
         (('--action-offset', 'two'), "--action-offset is 'two'; expected auto"),
         (('--decay', '-1'), "parameter 'decay' is -1.0"),
         (('--start', '99'), 'nothing is left with --start 99'),
+        (('--latency', '40', '--stride', '2'), '--latency needs every tick'),
         (('--ray', '127.0.0.1:1'), 'no Ray cluster at 127.0.0.1:1: Connection refused'),
     ],
 )
 def test_wrong_options_are_one_line(call, arguments, text):
-    code, said, _ = call(*arguments)
+    code, said, out = call(*arguments)
     check_refusal(code, said, text)
+    assert not out.exists()
 
 
 def test_no_bag_no_checkpoint_no_parameters(call, tmp_path):
@@ -149,8 +151,9 @@ def test_a_folder_with_something_else_is_left_alone(call, tmp_path):
 
 
 def test_no_complete_observation_says_why(call, tmp_path):
-    code, said, _ = call('--duration', '0.3', bag=other(tmp_path, no_left))
+    code, said, out = call('--duration', '0.3', bag=other(tmp_path, no_left))
     check_refusal(code, said, 'no tick has a complete observation: rgb_left has not arrived')
+    assert not out.exists()
 
 
 def test_ctrl_c_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path):

@@ -146,7 +146,7 @@ def test_late_chunks_leave_the_first_ticks_without_an_action(bag, tmp_path):
 
 
 def test_stride_start_and_duration(bag, tmp_path):
-    made = plan(bag, stride=5, start=1.0, duration=2.0)
+    made = plan(bag, options=Options(stride=5), start=1.0, duration=2.0)
     (result,) = carry_out(made, tmp_path / 'out').results.values()
     times = result.ticks['time'] - START
     assert times[0] == 10**9

@@ -1,0 +1,165 @@
+"""Bags that are unusual, damaged or incomplete, and what is made of them."""
+
+import dataclasses
+import sqlite3
+
+import numpy as np
+import pytest
+
+from act_ros.errors import ActError
+from act_ros.evaluation.bag import Bag
+from act_ros.evaluation.episode import EpisodeResult, Options
+from act_ros.evaluation.episodes import split
+from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+from test.evaluation import bags
+from test.evaluation.bags import KINDS, Message, write
+from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written
+
+
+def test_what_was_commanded_last_does_not_count_for_ever(tmp_path):
+    messages = (m for m in bags.run(4) if m.what != 'command' or m.time < 2e9)
+    evaluation = written(plan(write(tmp_path / 'run', messages)), tmp_path / 'out')
+    ticks = total(evaluation)['ticks']
+    # The last command is of 1.98 s; it counts for a second.
+    assert ticks['scored'] == pytest.approx(148, abs=2)
+    assert ticks['not_commanded'] == ticks['looked'] - ticks['scored'] > 40
+    assert 'at which nobody commanded' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_a_recording_without_commands_has_no_errors_and_says_so(tmp_path):
+    messages = (m for m in bags.run(1) if m.what != 'command')
+    evaluation = written(plan(write(tmp_path / 'run', messages)), tmp_path / 'out')
+    figures = total(evaluation)
+    assert figures['ticks']['scored'] == 0
+    assert figures['groups']['joint positions']['mae'] is None
+    assert evaluation.metrics()['topics_not_recorded'] == ['/arm/joint_commands']
+    assert 'was not recorded' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def halves(messages):
+    """Arm and gripper in messages of their own."""
+    for m in messages:
+        if m.what != 'command':
+            yield m
+            continue
+        c = m.content
+        for late, part in ((0, slice(0, 7)), (1_000_000, slice(7, 8))):
+            yield Message(m.time + late, m.what, bags.joints(
+                m.time, c.name[part], c.position[part], c.velocity[part]))  # fmt: skip
+
+
+def test_commands_in_parts_are_one_action(tmp_path):
+    messages = sorted(halves(bags.run(2)), key=lambda m: m.time)
+    figures = total(carry_out(plan(write(tmp_path / 'run', messages)), tmp_path / 'out'))
+    assert figures['groups']['joint positions']['count'] > 600
+    assert figures['groups']['gripper']['count'] > 90
+    assert worst_error(figures) < 1e-6
+
+
+def test_what_was_measured_may_be_scored_against(tmp_path):
+    path = write(tmp_path / 'run', bags.run(2))
+    settings = {**SMALL, 'outputs': ['arm/joint_states JointState arm/*/position']}
+    figures = total(carry_out(plan(path, settings=settings), tmp_path / 'out'))
+    assert figures['groups']['joint positions']['count'] > 600
+    assert figures['groups']['velocities']['count'] == 0
+
+
+def test_limits_know_how_many_ticks_lie_between_two_actions(tmp_path):
+    path = write(tmp_path / 'run', bags.run(6))
+    for stride in (1, 5):
+        made = plan(path, options=Options(stride=stride))
+        assert total(carry_out(made, tmp_path / str(stride)))['limits']['hits'] == {}
+    slow = {**SMALL, 'max_step': [0.002] * 8}
+    made = plan(path, options=Options(stride=5), settings=slow)
+    assert 'step' in total(carry_out(made, tmp_path / 'slow'))['limits']['hits']
+
+
+def test_a_message_that_cannot_be_read_is_left_out_and_told(tmp_path):
+    path = write(tmp_path / 'run', bags.run(2), storage='sqlite3')
+    with sqlite3.connect(path / 'run.db3') as file:
+        (topic,) = file.execute(
+            "SELECT id FROM topics WHERE name = '/arm/joint_states'").fetchone()  # fmt: skip
+        where = 'SELECT id FROM messages WHERE topic_id = ? ORDER BY id LIMIT 1 OFFSET 50'
+        file.execute(
+            f'UPDATE messages SET data = ? WHERE id = ({where})', (b'\0\1\0\0x', topic)
+        )
+    evaluation = carry_out(plan(path), tmp_path / 'out')
+    text = str(evaluation.damage())
+    assert 'a message of /arm/joint_states is no sensor_msgs/msg/JointState' in text
+    assert total(evaluation)['ticks']['scored'] > 90
+
+
+def test_a_cut_sqlite_file_is_read_as_far_as_it_goes(tmp_path):
+    path = write(tmp_path / 'run', bags.run(3), storage='sqlite3')
+    expected = [(m.topic, m.receipt) for m in Bag(path).messages(bags.TOPICS.values())]
+    data = (path / 'run.db3').read_bytes()
+    (path / 'run.db3').write_bytes(data[: len(data) // 2])
+    for _ in range(2):
+        bag = Bag(path)
+        found = [(m.topic, m.receipt) for m in bag.messages(bags.TOPICS.values())]
+        assert 0.3 * len(expected) < len(found) < len(expected)
+        assert found == expected[: len(found)]
+        assert any('no intact end' in text for text in bag.damage)
+        (path / 'metadata.yaml').unlink(missing_ok=True)
+
+
+def test_damage_in_the_middle_of_an_indexed_file_is_told(tmp_path):
+    path = write(tmp_path / 'run', bags.run(4)) / 'run.mcap'
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 5000] = bytes(5000)
+    path.write_bytes(bytes(data))
+    assert carry_out(plan(path), tmp_path / 'out').damage()
+
+
+def test_a_bad_first_frame_is_no_reason_to_refuse_a_bag(tmp_path):
+    messages = list(bags.run(1))
+    first = next(m for m in messages if m.what == 'rgb_left')
+    first.content = dataclasses.replace(first.content, data=np.empty(0, np.uint8))
+    figures = total(carry_out(plan(write(tmp_path / 'run', messages)), tmp_path / 'out'))
+    assert figures['ticks']['scored'] > 40
+
+
+def test_names_that_are_alike_stay_apart(tmp_path):
+    path = write(tmp_path / 'run', bags.run(0.5))
+    made = make_plan([path], {'run-1': SMALL, 'run_1': SMALL}, options=Options(),
+                     load='test.evaluation.stub:load')  # fmt: skip
+    write_results(carry_out(made, tmp_path / 'out'), tmp_path / 'out')
+    assert set(Bag(tmp_path / 'out' / 'predictions.mcap').topics) == {
+        '/predicted/run_1_0/arm/joint_commands', '/predicted/run_1_1/arm/joint_commands',
+    }  # fmt: skip
+
+
+def test_a_bool_that_is_said_again_is_the_same_episode(tmp_path):
+    kind = KINDS['std_msgs/msg/Bool']
+    marks = [Message(k * 100_000_000, '/episode', kind(k < 10)) for k in range(20)]
+    messages = sorted([*bags.run(2), *marks], key=lambda m: m.time)
+    bag = Bag(write(tmp_path / 'run', messages))
+    (window,) = split(bag, 'topic:/episode', [])
+    assert window.stop - window.start == 10**9
+
+
+@pytest.mark.parametrize('line', ['0,inf', 'nan,3', '1o,20'])
+def test_a_table_with_no_number_is_refused(tmp_path, line):
+    bag = Bag(write(tmp_path / 'run', bags.run(0.2)))
+    (tmp_path / 'table').write_text(f'{line}\n')
+    with pytest.raises(ActError, match='expected start,end'):
+        split(bag, f'table:{tmp_path / "table"}', [])
+
+
+def test_a_resumption_sees_other_files_and_other_beginnings(tmp_path):
+    path, out = write(tmp_path / 'run', bags.run(1)), tmp_path / 'out'
+    carry_out(plan(path), out)
+    with pytest.raises(ActError, match='with other episodes'):
+        carry_out(plan(path, start=0.0), out, resume=True)
+    file = next(out.glob('episodes/*.npz'))
+    expected = EpisodeResult.load(file)
+    file.write_bytes(file.read_bytes()[:1000])
+    carry_out(plan(path), out, resume=True)  # done again
+    np.testing.assert_array_equal(
+        EpisodeResult.load(file).ticks['predicted'], expected.ticks['predicted']
+    )
+    data = (path / 'run.mcap').read_bytes()
+    (path / 'run.mcap').unlink()
+    (path / 'run.mcap').write_bytes(data)
+    with pytest.raises(ActError, match='with other files'):
+        carry_out(plan(path), out, resume=True)
