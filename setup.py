@@ -44,6 +44,7 @@ setup(
         # Bags, without ROS. mcap reads files that have lost their end.
         'bags': ['rosbags>=0.10', 'mcap>=1.1'],
         'ray': ['ray>=2.9'],
+        'openvino': ['openvino>=2024.4'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',

@@ -51,6 +51,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     how.add_argument('--latency', type=float, default=0.0, metavar='MS',
                      help='chunks arrive that late, as on the robot (default: at once)')
     how.add_argument('--device', help=PARAMETERS['device'].text)
+    how.add_argument('--precision', help=PARAMETERS['precision'].text)
+    how.add_argument('--engine', help=PARAMETERS['engine'].text)
     how.add_argument('--torch-threads', type=int, metavar='N',
                      help=PARAMETERS['torch_threads'].text)
     how.add_argument('--batch-size', type=int, default=8, metavar='N',
@@ -85,6 +87,8 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         'decay': arguments.decay,
         'temporal_aggregation': arguments.temporal_aggregation,
         'device': arguments.device,
+        'precision': arguments.precision,
+        'engine': arguments.engine,
         'torch_threads': arguments.torch_threads,
     }
     values |= {name: value for name, value in flags.items() if value is not None}

@@ -45,6 +45,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         '--endpoint', metavar='ADDRESS', help=f'where to listen (default: {DEFAULT_ENDPOINT})'
     )
     parser.add_argument('--device', help=default('device'))
+    parser.add_argument('--precision', help=default('precision'))
+    parser.add_argument('--engine', help=default('engine'))
     parser.add_argument('--config', metavar='YAML', help="parameter file, as the node's")
     parser.add_argument(
         '--no-temporal-aggregation',
@@ -73,6 +75,8 @@ def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], 'Task | N
         'ckpt_dir': arguments.ckpt_dir,
         'ckpt_name': arguments.ckpt_name,
         'device': arguments.device,
+        'precision': arguments.precision,
+        'engine': arguments.engine,
         'temporal_aggregation': arguments.temporal_aggregation,
         'query_every': arguments.query_every,
         'decay': arguments.decay,
@@ -96,15 +100,10 @@ class Service:
         values, task = resolve(self.arguments)
         from act_ros.bridge.server import PolicyServer
         from act_ros.policy import Rollout, load_policy, set_torch_threads
+        from act_ros.policy.interface import load_options
 
         set_torch_threads(values['torch_threads'])
-        policy = load_policy(
-            values['ckpt_dir'],
-            device=values['device'],
-            ckpt_name=values['ckpt_name'],
-            task=task,
-            colour_order=values['colour_order'],
-        )
+        policy = load_policy(values['ckpt_dir'], task=task, **load_options(values))
         rollout = Rollout(
             policy,
             temporal_aggregation=values['temporal_aggregation'],

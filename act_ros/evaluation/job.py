@@ -13,7 +13,7 @@ from act_ros.evaluation.recorded import MESSAGE_TYPES, RecordedCommands
 from act_ros.evaluation.ticks import ticks
 from act_ros.interfaces import camera_inputs, parse_output, state_inputs
 from act_ros.observation import ObservationStore
-from act_ros.policy.interface import Predictor, check_task
+from act_ros.policy.interface import Predictor, check_task, load_options
 from act_ros.task import Task
 
 LOAD = 'act_ros.policy:load_policy'
@@ -162,12 +162,7 @@ def load(settings: Mapping[str, Any], function: str = LOAD) -> Predictor:
     """
     module, name = function.split(':')
     task = Task.from_parameters(settings)
-    policy = getattr(importlib.import_module(module), name)(
-        settings['ckpt_dir'],
-        device=settings['device'],
-        ckpt_name=settings['ckpt_name'],
-        task=task,
-        colour_order=settings['colour_order'],
-    )
+    load_policy = getattr(importlib.import_module(module), name)
+    policy = load_policy(settings['ckpt_dir'], task=task, **load_options(settings))
     check_task(task, policy.task)
     return policy

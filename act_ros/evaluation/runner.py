@@ -15,7 +15,7 @@ from act_ros.errors import ActError, PolicyError
 from act_ros.evaluation.episode import EpisodeResult
 from act_ros.evaluation.job import Job, load, run_job
 from act_ros.policy import set_torch_threads
-from act_ros.policy.interface import Predictor
+from act_ros.policy.interface import LOAD_OPTIONS, Predictor
 
 # How often workers may be lost before it is taken for the work's own fault.
 RETRIES = 3
@@ -148,7 +148,7 @@ def loaded(job: Job) -> Predictor:
 
     :raises ActError: as `load`.
     """
-    names = ('ckpt_dir', 'ckpt_name', 'device', 'colour_order', 'torch_threads', 'task.image_size')
+    names = ('ckpt_dir', *LOAD_OPTIONS, 'torch_threads', 'task.image_size')
     key = (job.load, *(str(job.settings[name]) for name in names))
     if key not in _policies:
         _policies.clear()

@@ -24,7 +24,7 @@ from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import PARAMETERS
 from act_ros.policy import PolicyProcess, Rollout, query_interval
-from act_ros.policy.interface import check_task
+from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits
 from act_ros.task import Task
@@ -170,13 +170,7 @@ class ActNode(LifecycleNode):
         )
 
         def load() -> float:
-            policy.load(
-                settings['ckpt_dir'],
-                device=settings['device'],
-                ckpt_name=settings['ckpt_name'],
-                task=task,
-                colour_order=settings['colour_order'],
-            )
+            policy.load(settings['ckpt_dir'], task=task, **load_options(settings))
             check_task(task, policy.task)
             query_interval(
                 policy.chunk_size, settings['temporal_aggregation'], settings['query_every']

@@ -13,6 +13,15 @@ from act_ros.task import Task
 Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
 
 
+# Parameters that say how a checkpoint is loaded, by the names of `load_policy`.
+LOAD_OPTIONS = ('device', 'precision', 'engine', 'max_deviation', 'ckpt_name', 'colour_order')
+
+
+def load_options(settings: Mapping[str, object]) -> dict[str, object]:
+    """The keywords of `load_policy` that parameters give."""
+    return {name: settings[name] for name in LOAD_OPTIONS}
+
+
 class Predictor(Protocol):
     """A policy, wherever its network is: `Policy`, `PolicyProcess`, or a stand-in of a test.
 

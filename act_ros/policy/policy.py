@@ -10,11 +10,17 @@ import torch
 
 from act_ros.config import DEFAULT_TASK, load_task
 from act_ros.errors import ActError, CheckpointError
-from act_ros.policy.checkpoint import Checkpoint, SideConfig, read_checkpoint
-from act_ros.policy.fold import fold_batch_norm
-from act_ros.policy.interface import Observation, check_finite, check_observation
+from act_ros.policy.checkpoint import SideConfig, read_checkpoint
+from act_ros.policy.engine import Engine, make_engine
+from act_ros.policy.interface import (
+    Observation,
+    Statistics,
+    check_finite,
+    check_observation,
+)
+from act_ros.policy.sight import Sight
 from act_ros.task import Task
-from detr import DETRVAE
+from detr import DETRVAE, ACTConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,26 +36,12 @@ class Policy:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, task: Task, device: torch.device, colour_order: str
+        self, config: ACTConfig, statistics: Statistics, task: Task, engine: Engine
     ) -> None:
-        self.task = task
-        # Frames come as RGB; a network that was trained on BGR reads them backwards.
-        self._channels = slice(None, None, -1 if colour_order == 'bgr' else 1)
-        self.device = device
-        self.chunk_size = checkpoint.config.chunk_size
-        self.statistics = checkpoint.statistics
-        with torch.device('meta'):
-            network = DETRVAE(checkpoint.config)
-        network.load_state_dict(checkpoint.weights, assign=True)
-        self._network = fold_batch_norm(network.eval().requires_grad_(False)).to(device)
-
-    @property
-    def state_dim(self) -> int:
-        return self._network.config.state_dim
-
-    @property
-    def action_dim(self) -> int:
-        return self._network.config.action_dim
+        self.task, self.statistics, self.engine = task, statistics, engine
+        self.chunk_size = config.chunk_size
+        self.state_dim, self.action_dim = config.state_dim, config.action_dim
+        self._sight = Sight(engine, task.cameras)
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """Predict a chunk of actions from one observation.
@@ -60,33 +52,36 @@ class Policy:
         :raises ObservationError: an input is missing, has another shape or is not finite.
         :raises PolicyError: the output is not finite.
         """
-        check_observation(self.task, qpos, images)
-        statistics = self.statistics
-        state = (np.asarray(qpos, np.float32) - statistics.qpos_mean) / statistics.qpos_std
-        # One copy of each frame: the views that decoding hands over become one block here.
-        frames = np.stack([images[name][..., self._channels] for name in self.task.cameras])
-
-        with torch.inference_mode():
-            chunk = self._network(
-                torch.from_numpy(state).to(self.device)[None],
-                torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2)[None],
-            )[0]
-        chunk = chunk.cpu().numpy() * statistics.action_std + statistics.action_mean
-        check_finite(self.task, chunk)
-        return chunk
+        return self.predict_batch([(qpos, images)])[0]
 
     def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
-        """Predict a chunk for each of several observations, as `predict` does.
+        """Predict a chunk for each of several observations in one pass, as `predict` does.
 
+        A frame that equals the same camera's frame before it is looked at once.
+
+        :param observations: in the order of their time.
         :returns: (B, chunk_size, action_dim) float32.
         """
-        return np.stack([self.predict(*observation) for observation in observations])
+        for qpos, images in observations:
+            check_observation(self.task, qpos, images)
+        statistics = self.statistics
+        states = np.array([qpos for qpos, _ in observations], dtype=np.float32)
+        tokens = self._sight.tokens([images for _, images in observations])
+        chunks = self.engine.decide(
+            (states - statistics.qpos_mean) / statistics.qpos_std, tokens
+        )
+        chunks = chunks * statistics.action_std + statistics.action_mean
+        for chunk in chunks:
+            check_finite(self.task, chunk)
+        return chunks
 
     def warm_up(self) -> None:
-        """Run once on a blank observation: the first real one shall not pay for set-up."""
+        """Run on frames of its own, once with all of them new and once with all known."""
         height, width = self.task.image_size
         blank = np.zeros((height, width, 3), dtype=np.uint8)
-        self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+        for _ in range(2):
+            self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+        self._sight.forget()
 
 
 def load_policy(
@@ -97,21 +92,23 @@ def load_policy(
     ckpt_name: str = 'policy_best.ckpt',
     task: Task | None = None,
     colour_order: str = 'rgb',
+    engine: str = 'torch',
+    max_deviation: float = 0.02,
 ) -> Policy:
     """Load a checkpoint trained with the public ACT code.
 
     :param ckpt_dir: folder with the checkpoint, `dataset_stats.pkl` and perhaps `config.yaml`.
     :param device: auto (CUDA where there is one), cpu, cuda or cuda:N.
-    :param precision: float32.
+    :param precision: float32, bfloat16, or, on CUDA, float16.
     :param ckpt_name: file name of the checkpoint.
     :param task: the robot's side of the interface; by default what `config.yaml` names. Where
         `config.yaml` gives cameras and image size, these are the network's and win.
     :param colour_order: 'rgb' or 'bgr': channels of the images that the policy was trained
         with. What is given to `predict` is RGB in either case.
+    :param engine: torch, openvino, or auto: the faster of those that are installed.
+    :param max_deviation: of a normalised action from float32; more is refused.
     :raises ActError: one line that names the file, key or size at fault.
     """
-    if precision != 'float32':
-        raise CheckpointError(f'precision is {precision!r}, expected float32')
     if colour_order not in ('rgb', 'bgr'):
         raise CheckpointError(f'colour_order is {colour_order!r}, expected rgb or bgr')
     target = _resolve_device(device)
@@ -134,11 +131,18 @@ def load_policy(
             f'{len(task.cameras)} cameras; expected one, or one per camera '
             f'(set camera_names in {checkpoint.side.path})'
         )
-    log.info(
-        'loaded %s: %s, hidden %d, chunk %d, on %s',
-        checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target,
+    with torch.device('meta'):
+        network = DETRVAE(config)
+    network.load_state_dict(checkpoint.weights, assign=True)
+    made = make_engine(
+        network.eval().requires_grad_(False), task, device=target, precision=precision,
+        engine=engine, max_deviation=max_deviation, bgr=colour_order == 'bgr',
     )  # fmt: skip
-    return Policy(checkpoint, task, target, colour_order)
+    log.info(
+        'loaded %s: %s, hidden %d, chunk %d, on %s by %s',
+        checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target, made.name,
+    )  # fmt: skip
+    return Policy(config, checkpoint.statistics, task, made)
 
 
 def set_torch_threads(count: int) -> None:

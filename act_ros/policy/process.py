@@ -52,7 +52,7 @@ class Facts:
     state_dim: int
     action_dim: int
     statistics: Statistics
-    device: str
+    engine: str
 
 
 class Block:
@@ -129,7 +129,7 @@ class PolicyProcess:
         self.chunk_size = facts.chunk_size
         self.state_dim, self.action_dim = facts.state_dim, facts.action_dim
         self.statistics = facts.statistics
-        self.device = facts.device
+        self.engine = facts.engine
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.

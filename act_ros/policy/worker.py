@@ -67,7 +67,7 @@ class Worker:
         )
         facts = Facts(
             policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
-            policy.statistics, str(policy.device),
+            policy.statistics, policy.engine.name,
         )  # fmt: skip
         self._block = Block(self._memory, facts)
         return facts

@@ -45,7 +45,7 @@ def refusal(folder, device='cpu', **arguments) -> str:
     ],
     ids=lambda c: f'{c.backbone}-{"dilated" if c.dilation else "plain"}-{c.num_backbones}',
 )
-def test_sizes_come_from_the_weights_and_the_folded_network_equals_the_plain_one(tmp_path, config):
+def test_sizes_come_from_the_weights_and_the_policy_equals_the_plain_network(tmp_path, config):
     plain = write_random(tmp_path, config, dilation=config.dilation)
     policy = load_policy(tmp_path, device='cpu')
     assert policy.chunk_size == config.chunk_size

@@ -119,7 +119,7 @@ def test_it_is_the_policy_itself(start, direct):
         )
     assert there.task == direct.task
     assert there.chunk_size == direct.chunk_size
-    assert (there.state_dim, there.action_dim, there.device) == (17, 16, 'cpu')
+    assert (there.state_dim, there.action_dim, there.engine) == (17, 16, 'torch float32')
     np.testing.assert_array_equal(there.statistics.qpos_std, direct.statistics.qpos_std)
     there.warm_up()
 

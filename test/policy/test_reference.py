@@ -9,10 +9,13 @@ from test.rule import VECTORS, vector, write_checkpoint
 TOLERANCE = 1e-4
 
 
+@pytest.mark.parametrize('engine', ['torch', 'openvino'])
 @pytest.mark.parametrize('name', VECTORS)
-def test_chunks_and_actions_equal_the_public_implementation(name, tmp_path):
+def test_chunks_and_actions_equal_the_public_implementation(name, engine, tmp_path):
+    if engine == 'openvino':
+        pytest.importorskip('openvino')
     reference = vector(name)
-    policy = load_policy(write_checkpoint(tmp_path, name), device='cpu')
+    policy = load_policy(write_checkpoint(tmp_path, name), device='cpu', engine=engine)
     rollout = Rollout(policy)
     statistics = policy.statistics
 

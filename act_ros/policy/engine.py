@@ -1,0 +1,151 @@
+"""What runs the network: one small interface, several engines, and the choice among them."""
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from act_ros.errors import CheckpointError, PolicyError
+from act_ros.policy.torch_engine import TorchEngine
+from act_ros.task import Task
+from detr import DETRVAE
+
+log = logging.getLogger(__name__)
+
+ENGINES = ('auto', 'torch', 'openvino')
+PRECISIONS = ('float32', 'bfloat16', 'float16')
+TRIALS = 3  # passes of an engine when they are compared
+
+
+class Engine(Protocol):
+    """The network on some device, in some precision.
+
+    :ivar name: of the engine and its precision, for logs.
+    :ivar frames_at_once: most frames that `look` is best given.
+    """
+
+    name: str
+    frames_at_once: int
+
+    def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Any]:
+        """Each frame's tokens, in whatever form `decide` takes them.
+
+        :param frames: (H, W, 3) uint8 RGB each, contiguous.
+        :param cameras: the place in the task of the camera of each.
+        """
+        ...
+
+    def decide(self, qpos: np.ndarray, tokens: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Chunks of normalised actions, (B, chunk_size, action_dim) float32.
+
+        :param qpos: (B, state_dim) float32, normalised.
+        :param tokens: for each observation those of every camera, in the task's order.
+        """
+        ...
+
+
+def make_engine(
+    network: DETRVAE,
+    task: Task,
+    *,
+    device: torch.device,
+    precision: str = 'float32',
+    engine: str = 'torch',
+    max_deviation: float = 0.02,
+    bgr: bool = False,
+) -> Engine:
+    """Make the engine that is asked for, or the fastest.
+
+    One that does not compute in plain float32 is compared with that on a built-in observation.
+
+    :param network: the loaded network, float32 on the CPU.
+    :param task: its cameras and image size.
+    :param max_deviation: largest difference of a normalised action.
+    :param bgr: the network was trained on frames of that channel order.
+    :raises ActError: there is no such engine here, or it deviates by more.
+    """
+    if engine not in ENGINES:
+        raise CheckpointError(f'engine is {engine!r}, expected one of {", ".join(ENGINES)}')
+    if precision not in PRECISIONS:
+        raise CheckpointError(
+            f'precision is {precision!r}, expected one of {", ".join(PRECISIONS)}'
+        )
+    if precision == 'float16' and device.type != 'cuda':
+        raise CheckpointError('precision is float16, which needs a CUDA device; use bfloat16')
+    if engine == 'openvino' and device.type != 'cpu':
+        raise CheckpointError(f'engine is openvino, which runs on the CPU, not on {device}')
+
+    def torch_engine(precision: str) -> Engine:
+        if device.type == 'cuda':
+            from act_ros.policy.cuda_engine import CudaEngine
+
+            return CudaEngine(network, task, device, precision, bgr)
+        return TorchEngine(network, task, device, precision, bgr)
+
+    def openvino_engine(precision: str) -> Engine:
+        from act_ros.policy.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(network, task, precision, bgr)
+
+    makers: list[Callable[[str], Engine]] = []
+    if engine != 'openvino':
+        makers.append(torch_engine)
+    if engine == 'openvino' or (engine == 'auto' and device.type == 'cpu' and _has_openvino()):
+        makers.append(openvino_engine)
+    made = [make(precision) for make in makers]
+    if precision != 'float32' or len(makers) > 1 or makers[0] is openvino_engine:
+        plain = made[0] if makers[0] is torch_engine and precision == 'float32' else None
+        expected = _probe(plain or torch_engine('float32'), task, network)
+        for candidate in made:
+            if candidate is not plain:
+                _check(candidate, expected, task, network, max_deviation)
+    return made[0] if len(made) == 1 else _fastest(made, task, network)
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec('openvino') is not None
+
+
+def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:
+    """The chunk of an observation that is always the same."""
+    rng = np.random.default_rng(0)
+    height, width = task.image_size
+    # Coarse, so that convolutions find more than noise.
+    coarse = rng.integers(0, 256, (len(task.cameras), -(-height // 16), -(-width // 16), 3))
+    frames = coarse.astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    frames = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
+    qpos = rng.normal(size=(1, network.config.state_dim)).astype(np.float32)
+    tokens = engine.look(frames, range(len(frames)))
+    return engine.decide(qpos, [tokens])[0]
+
+
+def _check(
+    engine: Engine, expected: np.ndarray, task: Task, network: DETRVAE, max_deviation: float
+) -> None:
+    deviation = float(np.abs(_probe(engine, task, network) - expected).max())
+    log.info('%s deviates from float32 by %.2g of a normalised action', engine.name, deviation)
+    if not deviation <= max_deviation:
+        raise PolicyError(
+            f'{engine.name} deviates from float32 by {deviation:.3g} of a normalised action, more '
+            f'than max_deviation {max_deviation:g}; use another precision, or raise it'
+        )
+
+
+def _fastest(engines: Sequence[Engine], task: Task, network: DETRVAE) -> Engine:
+    """Measured in turns, so that a machine that is busy for a while is fair."""
+    took: dict[str, list[float]] = {engine.name: [] for engine in engines}
+    for _ in range(TRIALS):
+        for engine in engines:
+            started = time.perf_counter()
+            _probe(engine, task, network)
+            took[engine.name].append(time.perf_counter() - started)
+    best = min(engines, key=lambda engine: min(took[engine.name]))
+    log.info(
+        'engine auto: %s (%s)', best.name,
+        ', '.join(f'{name} {min(times) * 1e3:.0f} ms' for name, times in took.items()),
+    )  # fmt: skip
+    return best

@@ -1,0 +1,376 @@
+"""Inference of a network of the deployed size: every engine and precision there is here.
+
+Hidden 512, feed-forward 3200, 4 encoder and 7 decoder layers, chunk 100, three 480x640 frames;
+weights made by a rule. Speed is compared with the plain network as the public implementation
+runs it (`benchmarks.plain`), in turns within one run, so that a busy machine is fair to all.
+
+  engine, precision, device   what ran
+  batch           observations in one pass
+  known           frames of each observation that had not changed (exact reuse)
+  p50_ms, p99_ms  of a pass
+  per_s           observations a second, at p50
+  speedup         of an observation against the plain one, at p50
+  max_deviation   from the plain network in float32, of a normalised action
+  peak_fraction   operations a second at p50, against the best of a matrix product and two
+                  convolutions of this network's own shapes in torch, in the same precision
+  load_s, load_mb time and most memory of loading it, in a process of its own; the weights
+                  have 336 MB in the checkpoint
+  stages          what a pass of torch consists of: {stage: ms}
+
+What a CPU cannot do well (bfloat16 without its instructions) is measured with few passes.
+"""
+
+import argparse
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from act_ros import cli
+from act_ros.config import load_task
+from act_ros.errors import ActError
+from act_ros.policy.checkpoint import read_checkpoint
+from act_ros.policy.engine import make_engine
+from act_ros.policy.policy import Policy
+from act_ros.task import Task
+from benchmarks.plain import PlainACT
+from detr import DETRVAE, ACTConfig
+
+CONFIG = ACTConfig(
+    state_dim=17, action_dim=16, chunk_size=100, hidden_dim=512, feedforward_dim=3200,
+    encoder_layers=4, heads=8, backbone='resnet18', num_backbones=1,
+)  # fmt: skip
+SLOW = 3.5  # a pass that takes longer is not often repeated [s]
+CPU_BATCHES, CUDA_BATCHES = (1, 4), (1, 2, 4, 8, 16)
+
+
+@dataclass
+class Subject:
+    """Something that is timed.
+
+    :ivar run: one pass.
+    :ivar chunk: what it gives for the first observation, normalised.
+    """
+
+    about: dict[str, Any]
+    run: Callable[[], object]
+    chunk: np.ndarray
+    times: list[float] = field(default_factory=list)
+
+
+def write_checkpoint(folder: Path, task: Task) -> None:
+    """Write weights of the deployed size whose activations are of order 1."""
+    torch.manual_seed(0)
+    network = DETRVAE(CONFIG)
+    for name, parameter in network.named_parameters():
+        fan = parameter[0].numel() if parameter.dim() > 1 else 0
+        if 'embed' in name or not fan:
+            continue
+        torch.nn.init.normal_(parameter, std=(2.0 if parameter.dim() == 4 else 1.0) ** 0.5
+                              / fan**0.5)  # fmt: skip
+    torch.save({f'model.{k}': v for k, v in network.state_dict().items()},
+               folder / 'policy_best.ckpt')  # fmt: skip
+    ones = {'qpos': np.ones(17, np.float32), 'action': np.ones(16, np.float32)}
+    stats = {f'{k}_{what}': v * (what == 'std') for k, v in ones.items()
+             for what in ('mean', 'std')}  # fmt: skip
+    (folder / 'dataset_stats.pkl').write_bytes(pickle.dumps(stats))
+    (folder / 'config.yaml').write_text(
+        f'task: {task.name}\nnheads: 8\ndilation: false\n'
+        f'camera_names: {list(task.cameras)}\nimage_size: [480, 640]\n'
+    )
+
+
+def observations(task: Task, count: int) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Different ones, the same each time."""
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        coarse = rng.integers(0, 256, (len(task.cameras), 30, 40, 3)).astype(np.uint8)
+        images = coarse.repeat(16, axis=1).repeat(16, axis=2)
+        made.append((rng.normal(size=17).astype(np.float32),
+                     dict(zip(task.cameras, images, strict=True))))  # fmt: skip
+    return made
+
+
+def subjects(folder: Path, task: Task, device: torch.device) -> list[Subject]:
+    """The plain network first, then everything that there is here."""
+    checkpoint = read_checkpoint(folder)
+    with torch.device('meta'):
+        network = DETRVAE(checkpoint.config)
+    network.load_state_dict(checkpoint.weights, assign=True)
+    network.eval().requires_grad_(False)
+    plain = PlainACT(network if device.type == 'cpu' else copy.deepcopy(network).to(device))
+    batches = CPU_BATCHES if device.type == 'cpu' else CUDA_BATCHES
+    seen = observations(task, 2 * max(batches))
+    qpos, images = seen[0]
+    state = torch.from_numpy(qpos)[None].to(device)
+    frames = torch.from_numpy(np.stack(list(images.values()))).permute(0, 3, 1, 2)[None]
+
+    def run_plain() -> np.ndarray:
+        with torch.inference_mode():
+            return plain(state, frames.to(device))[0].cpu().numpy()
+
+    about = {'engine': 'plain', 'precision': 'float32', 'device': str(device), 'batch': 1,
+             'known': 0}  # fmt: skip
+    found = [Subject(about, run_plain, run_plain())]
+    engines = ['torch', 'openvino'] if device.type == 'cpu' else ['torch']
+    precisions = ['float32', 'bfloat16'] + ['float16'] * (device.type == 'cuda')
+    for engine in engines:
+        for precision in precisions:
+            try:
+                made = make_engine(network, task, device=device, precision=precision,
+                                   engine=engine, max_deviation=1e3)  # fmt: skip
+            except ActError as error:
+                print(f'{engine} {precision}: {error}', file=sys.stderr)
+                continue
+            policy = Policy(checkpoint.config, checkpoint.statistics, task, made)
+            about = {'engine': engine, 'precision': precision, 'device': str(device)}
+            for batch in batches:
+                found.append(_subject(policy, seen, {**about, 'batch': batch, 'known': 0}))
+            found.append(_subject(policy, seen, {**about, 'batch': 1, 'known': 2}))
+    return found
+
+
+def _subject(policy: Policy, seen: Sequence, about: dict[str, Any]) -> Subject:
+    """All frames new each time, or all but one camera's."""
+    batch, turn = about['batch'], 0
+    policy.warm_up()
+    first = policy.predict(*seen[0])
+
+    def run() -> None:
+        nonlocal turn
+        turn += 1
+        start = turn % 2 * batch
+        if about['known']:
+            qpos, images = seen[0]
+            name = next(iter(images))
+            policy.predict(qpos, {**images, name: seen[turn % 2][1][name]})
+        else:
+            policy.predict_batch(seen[start : start + batch])
+
+    run()
+    return Subject(about, run, first)
+
+
+def measure(found: Sequence[Subject], seconds: float) -> None:
+    """Pass after pass in turns, for about as long."""
+    end = time.perf_counter() + seconds
+    rounds = 0
+    while time.perf_counter() < end or rounds < 3:
+        for subject in found:
+            if subject.times and subject.times[0] > SLOW and len(subject.times) >= 2:
+                continue
+            started = time.perf_counter()
+            subject.run()
+            subject.times.append(time.perf_counter() - started)
+        rounds += 1
+
+
+def peak(precision: str, device: torch.device) -> float:
+    """Operations a second of this network's largest product and convolution [1/s]."""
+    kind = getattr(torch, precision)
+    a, b = (torch.randn(shape, device=device).to(kind) for shape in ((902, 512), (512, 3200)))
+    x = torch.randn(1, 64, 120, 160, device=device).to(kind).to(memory_format=torch.channels_last)
+    w = torch.randn(64, 64, 3, 3, device=device).to(kind).to(memory_format=torch.channels_last)
+    y, v = (
+        torch.randn(shape, device=device).to(kind).to(memory_format=torch.channels_last)
+        for shape in ((1, 256, 30, 40), (256, 256, 3, 3))
+    )
+    works = (
+        (lambda: a @ b, 2 * 902 * 512 * 3200),
+        (lambda: torch.nn.functional.conv2d(x, w, padding=1), 2 * 64 * 64 * 9 * 120 * 160),
+        (lambda: torch.nn.functional.conv2d(y, v, padding=1), 2 * 256 * 256 * 9 * 30 * 40),
+    )
+    best = 0.0
+    for work, operations in works:
+        for _ in range(60):
+            started = time.perf_counter()
+            with torch.inference_mode():
+                work()
+            if device.type == 'cuda':
+                torch.cuda.synchronize()
+            best = max(best, operations / (time.perf_counter() - started))
+    return best
+
+
+def count_operations(folder: Path, task: Task) -> tuple[float, float]:
+    """Of one frame in the backbone, and of an observation in the transformer."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from act_ros.policy.torch_engine import TorchEngine
+
+    checkpoint = read_checkpoint(folder)
+    with torch.device('meta'):
+        network = DETRVAE(checkpoint.config)
+    network.load_state_dict(checkpoint.weights, assign=True)
+    engine = TorchEngine(network.eval(), task, torch.device('cpu'))
+    frame = np.zeros((*task.image_size, 3), np.uint8)
+    with FlopCounterMode(display=False) as looking:
+        tokens = engine.look([frame] * len(task.cameras), range(len(task.cameras)))
+    with FlopCounterMode(display=False) as deciding:
+        engine.decide(np.zeros((1, 17), np.float32), [tokens])
+    return looking.get_total_flops() / len(task.cameras), deciding.get_total_flops()
+
+
+def stages(folder: Path, task: Task) -> dict[str, float]:
+    """Medians of what a pass of torch in float32 consists of, on the CPU [ms]."""
+    checkpoint = read_checkpoint(folder)
+    with torch.device('meta'):
+        network = DETRVAE(checkpoint.config)
+    network.load_state_dict(checkpoint.weights, assign=True)
+    engine = make_engine(network.eval().requires_grad_(False), task, device=torch.device('cpu'))
+    images = list(observations(task, 1)[0][1].values())
+    actions, tokens = engine.actions, engine.look(images, range(len(images)))
+    state = torch.zeros(1, 17)
+    with torch.inference_mode():
+        x = torch.cat((torch.zeros(1, 2, CONFIG.hidden_dim), torch.cat(tokens)[None]), dim=1)
+
+        def encode() -> None:
+            y = x
+            for layer in actions.encoder:
+                y = layer(y)
+
+        works = {
+            'three backbones': lambda: engine.look(images, range(len(images))),
+            'encoder': encode,
+            'decoder and head': lambda: actions.head(actions.decoder_norm(actions.decoder(x))),
+            'state': lambda: actions.state(state),
+        }
+        return {name: round(1e3 * _median(work), 3) for name, work in works.items()}
+
+
+def _median(work: Callable[[], object], count: int = 5) -> float:
+    times = []
+    for _ in range(count):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times))
+
+
+LOADING = """
+import json, pathlib, sys, time
+from act_ros.policy import load_policy, set_torch_threads
+
+def most_mb():
+    status = pathlib.Path('/proc/self/status').read_text()
+    return int(status.split('VmHWM:')[1].split()[0]) / 1024
+
+set_torch_threads(0)
+before = most_mb()
+started = time.perf_counter()
+load_policy(sys.argv[1], device=sys.argv[2], engine=sys.argv[3], precision=sys.argv[4],
+            max_deviation=1e3)
+took = time.perf_counter() - started
+print(json.dumps({'load_s': round(took, 2), 'load_mb': round(most_mb() - before, 1)}))
+"""
+
+
+def loading(folder: Path, about: dict[str, Any]) -> dict[str, float]:
+    """Time and memory of loading, from a warm disk, in a process of its own."""
+    said = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', LOADING, str(folder), about['device'],
+         about['engine'], about['precision']],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+def rows(seconds: float) -> list[dict[str, Any]]:
+    """Measure everything that there is here."""
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    task = load_task()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_checkpoint(folder, task)
+        looking, deciding = count_operations(folder, task)
+        found = subjects(folder, task, device)
+        measure(found, seconds)
+        peaks = {p: peak(p, device) for p in {s.about['precision'] for s in found}}
+        parts, loads = stages(folder, task), {}
+        made = []
+        plain = np.median(found[0].times)
+        for subject in found:
+            about, p50 = subject.about, float(np.median(subject.times))
+            new = len(task.cameras) - about['known']
+            operations = about['batch'] * (new * looking + deciding)
+            key = about['engine'], about['precision']
+            if about['engine'] != 'plain' and key not in loads:
+                loads[key] = loading(folder, about)
+            made.append({
+                **about,
+                'p50_ms': round(p50 * 1e3, 2),
+                'p99_ms': round(float(np.percentile(subject.times, 99)) * 1e3, 2),
+                'passes': len(subject.times),
+                'per_s': round(about['batch'] / p50, 2),
+                'speedup': round(about['batch'] * plain / p50, 3),
+                'max_deviation': float(np.abs(subject.chunk - found[0].chunk).max()),
+                'peak_fraction': round(operations / p50 / peaks[about['precision']], 3),
+                **loads.get(key, {}),
+            })  # fmt: skip
+        for row in made:
+            if (row['engine'], row['precision'], row['batch']) == ('torch', 'float32', 1):
+                row['stages'] = parts
+        return made
+
+
+def plot(made: Sequence[dict[str, Any]], path: Path) -> None:
+    """Observations a second, one bar a row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.45 * len(made) + 1), layout='constrained')
+    axis = figure.subplots()
+    names = [
+        f'{r["engine"]} {r["precision"]}, batch {r["batch"]}'
+        + (f', {r["known"]} known' if r['known'] else '')
+        for r in made
+    ]
+    axis.barh(names[::-1], [r['per_s'] for r in made][::-1], color='#1668a8')
+    axis.set_xlabel(f'observations a second, {made[0]["device"]}')
+    figure.savefig(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.inference',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the rows')
+    parser.add_argument('--plot', type=Path, metavar='FILE', help='where to draw them')
+    parser.add_argument('--seconds', type=float, default=240.0, help='of measuring')
+    arguments = parser.parse_args(argv)
+
+    def work() -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        made = rows(arguments.seconds)
+        keys = [key for key in made[1] if key not in ('stages', 'device')]
+        table = Table(*keys, title=f'inference on {made[0]["device"]}', title_justify='left')
+        for row in made:
+            table.add_row(*(f'{v:.3g}' if isinstance(v, float) else str(v)
+                            for v in (row.get(key, '') for key in keys)))  # fmt: skip
+        Console(width=180).print(table)
+        print('stages of torch float32 [ms]:', next(r['stages'] for r in made if 'stages' in r))
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(made, indent=1) + '\n')
+        if arguments.plot is not None:
+            plot(made, arguments.plot)
+
+    return cli.run('inference', work)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
