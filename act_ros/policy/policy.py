@@ -81,6 +81,10 @@ class Policy:
         blank = np.zeros((height, width, 3), dtype=np.uint8)
         for _ in range(2):
             self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+        self.forget_frames()
+
+    def forget_frames(self) -> None:
+        """Look at every camera's next frame, also where it equals the last."""
         self._sight.forget()
 
 
