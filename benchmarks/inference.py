@@ -141,6 +141,7 @@ def subjects(folder: Path, task: Task, device: torch.device) -> list[Subject]:
             about = {'engine': engine, 'precision': precision, 'device': str(device)}
             first = _subject(policy, seen, {**about, 'batch': 1, 'known': 0})
             found.append(first)
+            first.prepare()
             if _median(first.run, 1) > SLOW:
                 continue  # nobody would use it
             for batch in batches[1:]:
