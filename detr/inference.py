@@ -48,11 +48,16 @@ class Vision(nn.Module):
         self.project = copy.deepcopy(source)
         self.requires_grad_(False).to(memory_format=torch.channels_last)
 
+    def place(self, device: torch.device, kind: torch.dtype) -> 'Vision':
+        """Move and cast the weights; the mean is moved only."""
+        self.mean = self.mean.to(device)
+        return self.to(device, kind)
+
     def forward(self, frames: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 RGB to (N, h * w, hidden) tokens."""
         # The layout of the frames' bytes is channels-last already. In float32 first: a mean
         # of few digits would shift every pixel.
-        pixels = frames.permute(0, 3, 1, 2).float() - self.mean.to(frames.device)
+        pixels = frames.permute(0, 3, 1, 2).float() - self.mean
         features = self.body(pixels.to(self.project.weight.dtype))
         return self.project(features).flatten(2).transpose(1, 2)
 

@@ -36,7 +36,7 @@ class TorchEngine:
         self.device = device
         kind = getattr(torch, precision)
         self.vision = [
-            Vision(network, i, bgr).to(device, kind) for i in range(len(network.backbones))
+            Vision(network, i, bgr).place(device, kind) for i in range(len(network.backbones))
         ]
         actions = make_actions(network, task)
         if (device.type, kind) != ('cpu', torch.float32):
