@@ -56,20 +56,11 @@ def load_null(ckpt_dir: str, *, task: Any, **_: object) -> NullPolicy:
     return NullPolicy(task)
 
 
-def write_bag(path: Path, seconds: float, size: tuple[int, int]) -> Path:
+def make_bag(path: Path, seconds: float, size: tuple[int, int]) -> Path:
     """Write what a robot that stands still would record."""
-    from rosbags.rosbag2 import StoragePlugin, Writer
+    from act_ros.evaluation.bag import write_bag
 
-    from act_ros.evaluation.bag import types
-
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        ends: dict[str, Any] = {}
-        for receipt, topic, message in _messages(seconds, size):
-            kind = message.__msgtype__
-            if topic not in ends:
-                ends[topic] = writer.add_connection(topic, kind, typestore=types())
-            writer.write(ends[topic], START + receipt, types().serialize_cdr(message, kind))
-    return path
+    return write_bag(path, ((t, START + receipt, m) for receipt, t, m in _messages(seconds, size)))
 
 
 def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
@@ -144,7 +135,7 @@ def measure() -> dict[str, float]:
         folder = Path(name)
 
         def alone(seconds: float, size: tuple[int, int]) -> dict[str, float]:
-            bag = write_bag(folder / f'{seconds:g}', seconds, size)
+            bag = make_bag(folder / f'{seconds:g}', seconds, size)
             call = f'from {__spec__.name} import run; import json, pathlib; '
             call += f'print(json.dumps(run(pathlib.Path({str(bag)!r}), {size})))'
             said = subprocess.run(

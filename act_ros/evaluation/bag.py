@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from act_ros.errors import BagError, shorten
 
 try:
-    from rosbags.rosbag2 import Reader
+    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
     from act_ros.evaluation.damaged_mcap import DamagedMcap
@@ -209,6 +209,21 @@ class _Whole:
         if wanted:  # none would mean all
             for connection, receipt, data in self._reader.messages(wanted, start, stop):
                 yield connection.topic, receipt, data
+
+
+def write_bag(path: Path, messages: Iterable[tuple[str, int, Any]]) -> Path:
+    """Write messages of the standard types as a new MCAP bag.
+
+    :param messages: topic, receipt [ns] and message, in the order of the receipts.
+    """
+    ends: dict[str, Any] = {}
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, receipt, message in messages:
+            kind = message.__msgtype__
+            if topic not in ends:
+                ends[topic] = writer.add_connection(topic, kind, typestore=types())
+            writer.write(ends[topic], receipt, types().serialize_cdr(message, kind))
+    return path
 
 
 @cache

@@ -10,36 +10,18 @@ from mcap.exceptions import EndOfFile
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import MAGIC_SIZE, StreamReader, breakup_chunk
 
+from act_ros.evaluation.damaged import Damaged
+
 RECORD_HEADER = 9  # a byte of opcode, eight of length
 
 
-class DamagedMcap:
-    """The whole records at the beginning of an MCAP file.
-
-    :param path: of the file.
-    :ivar topics: name to type.
-    :ivar start: receipt of the first message [ns].
-    :ivar end: receipt of the last message [ns]; before the start where there is none.
-    """
+class DamagedMcap(Damaged):
+    """The whole records at the beginning; within a chunk in the order of their receipts."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._whole = _whole_records(path)
-        self.topics: dict[str, str] = {}
-        self.counts: dict[str, int] = {}
         self._channels: dict[int, str] = {}
-        self.start, self.end = 2**63 - 1, -1
-        for _, receipt, _ in self._scan():
-            self.start, self.end = min(self.start, receipt), max(self.end, receipt)
-
-    def raw(
-        self, topics: set[str], start: int | None, stop: int | None
-    ) -> Iterator[tuple[str, int, bytes]]:
-        """Messages between two receipts; within a chunk in the order of these."""
-        for topic, receipt, data in self._scan():
-            late_enough = start is None or receipt >= start
-            if topic in topics and late_enough and (stop is None or receipt < stop):
-                yield topic, receipt, data
+        super().__init__(path)
 
     def _scan(self) -> Iterator[tuple[str, int, bytes]]:
         """Everything there is; stops where a chunk is damaged though it is all there."""

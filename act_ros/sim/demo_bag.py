@@ -96,20 +96,13 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
 
 def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (480, 640)) -> Path:
     """Write the recording as an MCAP bag, in place of one that is there."""
-    from rosbags.rosbag2 import StoragePlugin, Writer
-
-    from act_ros.evaluation.bag import types
+    from act_ros.evaluation.bag import write_bag
 
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    ends: dict[str, Any] = {}
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for receipt, topic, message in messages(seconds, image_size):
-            kind = message.__msgtype__
-            if topic not in ends:
-                ends[topic] = writer.add_connection(topic, kind, typestore=types())
-            writer.write(ends[topic], START + receipt, types().serialize_cdr(message, kind))
-    return path
+    return write_bag(
+        path, ((t, START + receipt, m) for receipt, t, m in messages(seconds, image_size))
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
