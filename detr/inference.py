@@ -65,11 +65,12 @@ class Vision(nn.Module):
 class Actions(nn.Module):
     """The transformer: joint states and all cameras' tokens to a chunk.
 
-    :param network: the loaded network; it is left as it is.
+    :param network: the loaded network; most weights stay its own.
     :param grid: height and width of a camera's feature map.
     :param cameras: how many there are.
     """
 
+    @torch.no_grad()
     def __init__(self, network: DETRVAE, grid: tuple[int, int], cameras: int) -> None:
         super().__init__()
         transformer = network.transformer
@@ -85,7 +86,6 @@ class Actions(nn.Module):
         self.decoder = _Decoder(transformer.decoder.layers[0], position, query)
         self.decoder_norm = transformer.decoder.norm
         self.head = network.action_head
-        self.requires_grad_(False)
 
     def forward(self, qpos: Tensor, tokens: Tensor) -> Tensor:
         """Predict a chunk of normalised actions.
@@ -153,7 +153,8 @@ class _Decoder(nn.Module):
     def forward(self, memory: Tensor) -> Tensor:
         layer = self.layer
         k, v = (F.linear(memory, self.weight) + self.bias).chunk(2, dim=-1)
-        q = self.q.expand(memory.shape[0], -1, -1, -1)
+        # Contiguous: half-precision kernels of some versions take no other batch.
+        q = self.q.expand(memory.shape[0], -1, -1, -1).contiguous()
         mixed = F.scaled_dot_product_attention(q, _heads(k, self.heads), _heads(v, self.heads))
         x = self.target + self.out(mixed.transpose(1, 2).flatten(2))
         if not layer.pre_norm:

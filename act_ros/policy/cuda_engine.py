@@ -35,7 +35,7 @@ class CudaEngine(TorchEngine):
     Everything is queued on one stream; `decide` waits for it.
     """
 
-    frames_at_once = 48
+    frames_at_once = 12
 
     def __init__(
         self, network: DETRVAE, task: Task, device: torch.device, precision: str, bgr: bool
@@ -53,7 +53,8 @@ class CudaEngine(TorchEngine):
         config = network.config
         self._chunk = torch.empty((1, config.chunk_size, config.action_dim), pin_memory=True)
         self._views: dict[tuple[int, int], _Graph] = {}
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
+        # Not inference mode: other captures of the process must be able to go on from here.
+        with torch.no_grad(), torch.cuda.stream(self._stream):
             for index, vision in enumerate(self.vision):
                 # With a backbone for each camera, only its own frame comes to it.
                 for count in range(1, cameras + 1 if len(self.vision) == 1 else 2):

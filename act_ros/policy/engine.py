@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from act_ros.errors import CheckpointError, PolicyError
+from act_ros.errors import ActError, CheckpointError, PolicyError
 from act_ros.policy.torch_engine import TorchEngine
 from act_ros.task import Task
 from detr import DETRVAE
@@ -83,26 +83,41 @@ def make_engine(
         if device.type == 'cuda':
             from act_ros.policy.cuda_engine import CudaEngine
 
-            return CudaEngine(network, task, device, precision, bgr)
+            try:
+                return CudaEngine(network, task, device, precision, bgr)
+            except RuntimeError as error:  # out of memory, and whatever a driver says
+                raise PolicyError(f'{device}: {" ".join(str(error).split())[:200]}') from None
         return TorchEngine(network, task, device, precision, bgr)
 
     def openvino_engine(precision: str) -> Engine:
         from act_ros.policy.openvino_engine import OpenVinoEngine
 
-        return OpenVinoEngine(network, task, precision, bgr)
+        try:
+            return OpenVinoEngine(network, task, precision, bgr)
+        except RuntimeError as error:
+            raise CheckpointError(f'openvino: {" ".join(str(error).split())[:200]}') from None
 
     makers: list[Callable[[str], Engine]] = []
     if engine != 'openvino':
         makers.append(torch_engine)
     if engine == 'openvino' or (engine == 'auto' and device.type == 'cpu' and _has_openvino()):
         makers.append(openvino_engine)
-    made = [make(precision) for make in makers]
-    if precision != 'float32' or len(makers) > 1 or makers[0] is openvino_engine:
-        plain = made[0] if makers[0] is torch_engine and precision == 'float32' else None
-        expected = _probe(plain or torch_engine('float32'), task, network)
-        for candidate in made:
-            if candidate is not plain:
-                _check(candidate, expected, task, network, max_deviation)
+    if makers == [torch_engine] and precision == 'float32':
+        return torch_engine(precision)
+    # On the CPU: beside a second engine the device's memory may be short.
+    exact = TorchEngine(network, task, torch.device('cpu'), 'float32', bgr)
+    expected = _probe(exact, task, network)
+    made: list[Engine] = []
+    for make in makers:
+        try:
+            candidate = make(precision)
+            _check(candidate, expected, task, network, max_deviation)
+            made.append(candidate)
+        except ActError as error:
+            # Of several, those that cannot do it drop out.
+            if make is makers[-1] and not made:
+                raise
+            log.info('not used: %s', error)
     return made[0] if len(made) == 1 else _fastest(made, task, network)
 
 

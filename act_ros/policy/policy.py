@@ -62,6 +62,8 @@ class Policy:
         :param observations: in the order of their time.
         :returns: (B, chunk_size, action_dim) float32.
         """
+        if not observations:
+            return np.empty((0, self.chunk_size, self.action_dim), np.float32)
         for qpos, images in observations:
             check_observation(self.task, qpos, images)
         statistics = self.statistics

@@ -98,6 +98,7 @@ class PolicyProcess:
         self._exchange = threading.Lock()  # whose observation is in the block, and its answer
         self._ended = False
         self._block: Block | None = None
+        self._shade = 0  # of the frames of the last warm-up
         self._connection, theirs = Pipe()
         self._memory = os.memfd_create('act_ros')
         try:
@@ -148,9 +149,9 @@ class PolicyProcess:
             return block.chunk.copy()
 
     def warm_up(self) -> None:
-        """As `Policy.warm_up`."""
-        height, width = self.task.image_size
-        blank = np.zeros((height, width, 3), dtype=np.uint8)
+        """One pass on frames that were not there before: what a pass takes at most."""
+        self._shade = (self._shade + 1) % 256
+        blank = np.full((*self.task.image_size, 3), self._shade, dtype=np.uint8)
         self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
 
     def close(self) -> None:

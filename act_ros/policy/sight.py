@@ -36,8 +36,20 @@ class Sight:
 
         :param observations: camera name to (H, W, 3) uint8 RGB, in the order of their time.
         """
-        new: list[tuple[int, _Seen]] = []
+        try:
+            seen, new = self._compare(observations)
+            self._look(new)
+        except BaseException:
+            self._last.clear()  # some of these have no tokens, or those of another frame
+            raise
+        return [[each.tokens for each in row] for row in seen]
+
+    def _compare(
+        self, observations: Sequence[Mapping[str, np.ndarray]]
+    ) -> tuple[list[list[_Seen]], list[tuple[int, _Seen]]]:
+        """What each observation shows, and what of it is new, with its camera's place."""
         seen: list[list[_Seen]] = []
+        new: list[tuple[int, _Seen]] = []
         for images in observations:
             row = []
             for place, name in enumerate(self._cameras):
@@ -47,12 +59,7 @@ class Sight:
                     new.append((place, last))
                 row.append(last)
             seen.append(row)
-        try:
-            self._look(new)
-        except BaseException:
-            self._last.clear()  # some of these have no tokens
-            raise
-        return [[each.tokens for each in row] for row in seen]
+        return seen, new
 
     def forget(self) -> None:
         """Look at every camera's next frame."""

@@ -83,7 +83,9 @@ def test_qos_that_does_not_match_is_named_and_can_be_overridden(graph, ckpt, tmp
         node.wait_for('ready: unconfigured')
         assert graph.change('configure'), node.log
         node.wait_for(f'{topic}: the other end has another reliability QoS')
-        wait_until(lambda: 'reliability QoS' in graph.reports[-1]['message'], 5, 'a report')
+        wait_until(
+            lambda: any('reliability QoS' in r['message'] for r in list(graph.reports)), 10, 'a report'
+        )
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         heard = graph.node.create_publisher(JointState, topic, qos)
         wait_until(lambda: heard.get_subscription_count() > 0, 10, 'the match')
