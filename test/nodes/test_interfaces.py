@@ -84,8 +84,9 @@ def test_qos_that_does_not_match_is_named_and_can_be_overridden(graph, ckpt, tmp
         assert graph.change('configure'), node.log
         node.wait_for(f'{topic}: the other end has another reliability QoS')
         wait_until(
-            lambda: any('reliability QoS' in r['message'] for r in list(graph.reports)), 10, 'a report'
-        )
+            lambda: any('reliability QoS' in r['message'] for r in list(graph.reports)),
+            10, 'a report',
+        )  # fmt: skip
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         heard = graph.node.create_publisher(JointState, topic, qos)
         wait_until(lambda: heard.get_subscription_count() > 0, 10, 'the match')
