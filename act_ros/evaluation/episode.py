@@ -123,7 +123,7 @@ class EpisodeRun:
     :param policy: predicts the chunks.
     :param settings: the node's parameters.
     :param options: how.
-    :param statistics: of the training data, to look at limits and errors.
+    :raises LimitError: the parameters' limits do not fit the task.
     """
 
     def __init__(
