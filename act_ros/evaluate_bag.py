@@ -135,7 +135,6 @@ class ProgressBar:
         )
 
         self.stopped = False
-        self._totals = totals
         self._done: dict[int, int] = {}
         self.bar = Progress(
             TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
@@ -187,8 +186,7 @@ def run(arguments: argparse.Namespace) -> bool:
         )  # fmt: skip
     finally:
         progress.bar.stop()
-    write_results(evaluation, arguments.out)
-    print_summary(evaluation.metrics(), arguments.out)
+    print_summary(write_results(evaluation, arguments.out), arguments.out)
     return not evaluation.partial
 
 

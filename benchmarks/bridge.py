@@ -23,7 +23,6 @@ all the rest, and the ratio falls below 1. To compare without it, set MALLOC_MMA
 MALLOC_TRIM_THRESHOLD_ to 1000000000 and MALLOC_ARENA_MAX to 1: freed memory is then kept.
 """
 
-import argparse
 import contextlib
 import os
 import pickle
@@ -37,7 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from act_ros import cli
+from benchmarks.table import run as run_benchmark
 
 ROOT = Path(__file__).parents[1]
 ANY_PORT = 'tcp://127.0.0.1:*'
@@ -211,20 +210,7 @@ def _milliseconds(times: list[float], percentile: float) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.bridge',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the figures')
-    arguments = parser.parse_args(argv)
-
-    def work() -> None:
-        from benchmarks.table import show
-
-        show('bridge', measure(), arguments.json)
-
-    return cli.run('bridge', work)
+    return run_benchmark('bridge', __doc__, measure, argv)
 
 
 if __name__ == '__main__':

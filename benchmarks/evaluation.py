@@ -9,7 +9,6 @@ A policy that answers at once is evaluated on bags made here, each run in a proc
   rss_growth_mb   that, less the same of a run over 1 minute
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from act_ros import cli
+from benchmarks.table import run as run_benchmark
 
 CAMERA_PERIOD, STATE_PERIOD, COMMAND_PERIOD = 33_333_333, 10_000_000, 20_000_000  # [ns]
 START = 1_700_000_000_000_000_000
@@ -155,20 +154,7 @@ def measure() -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.evaluation',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the figures')
-    arguments = parser.parse_args(argv)
-
-    def work() -> None:
-        from benchmarks.table import show
-
-        show('evaluation', measure(), arguments.json)
-
-    return cli.run('evaluation', work)
+    return run_benchmark('evaluation', __doc__, measure, argv)
 
 
 if __name__ == '__main__':

@@ -109,10 +109,7 @@ def observations(task: Task, count: int) -> list[tuple[np.ndarray, dict[str, np.
 def subjects(folder: Path, task: Task, device: torch.device) -> list[Subject]:
     """The plain network first, then everything that there is here."""
     checkpoint = read_checkpoint(folder)
-    with torch.device('meta'):
-        network = DETRVAE(checkpoint.config)
-    network.load_state_dict(checkpoint.weights, assign=True)
-    network.eval().requires_grad_(False)
+    network = checkpoint.network()
     plain = PlainACT(network if device.type == 'cpu' else copy.deepcopy(network).to(device))
     batches = CPU_BATCHES if device.type == 'cpu' else CUDA_BATCHES
     seen = observations(task, max(batches))
@@ -213,11 +210,7 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
 
     from act_ros.policy.torch_engine import TorchEngine
 
-    checkpoint = read_checkpoint(folder)
-    with torch.device('meta'):
-        network = DETRVAE(checkpoint.config)
-    network.load_state_dict(checkpoint.weights, assign=True)
-    engine = TorchEngine(network.eval(), task, torch.device('cpu'))
+    engine = TorchEngine(read_checkpoint(folder).network(), task, torch.device('cpu'))
     frame = np.zeros((*task.image_size, 3), np.uint8)
     with FlopCounterMode(display=False) as looking:
         tokens = engine.look([frame] * len(task.cameras), range(len(task.cameras)))
@@ -228,11 +221,7 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
 
 def stages(folder: Path, task: Task) -> dict[str, float]:
     """Medians of what a pass of torch in float32 consists of, on the CPU [ms]."""
-    checkpoint = read_checkpoint(folder)
-    with torch.device('meta'):
-        network = DETRVAE(checkpoint.config)
-    network.load_state_dict(checkpoint.weights, assign=True)
-    engine = make_engine(network.eval().requires_grad_(False), task, device=torch.device('cpu'))
+    engine = make_engine(read_checkpoint(folder).network(), task, device=torch.device('cpu'))
     images = list(observations(task, 1)[0][1].values())
     actions, tokens = engine.actions, engine.look(images, range(len(images)))
     state = torch.zeros(1, 17)

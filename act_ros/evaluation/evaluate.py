@@ -277,15 +277,19 @@ def carry_out(
     return evaluation
 
 
-def write_results(evaluation: Evaluation, out: Path) -> None:
-    """Write metrics, table, bag and report; each is whole or is not there."""
-    if not evaluation.labels():  # it was interrupted before the first tick
-        return
+def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
+    """Write metrics, table, bag and report; each is whole or is not there.
+
+    :returns: the metrics.
+    """
     metrics = evaluation.metrics()
+    if not evaluation.labels():  # it was interrupted before the first tick
+        return metrics
     write_metrics(metrics, out / 'metrics.json')
     write_ticks(evaluation, out / 'ticks.csv')
     write_predictions(evaluation, out / 'predictions.mcap')
     write_report(evaluation, metrics, out / 'report.html')
+    return metrics
 
 
 def _claim(out: Path, plan: Plan, resume: bool) -> None:

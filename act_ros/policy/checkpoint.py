@@ -58,6 +58,13 @@ class Checkpoint:
     statistics: Statistics = field(repr=False)
     side: SideConfig
 
+    def network(self) -> DETRVAE:
+        """The plain network with these weights, float32 on the CPU, not to be trained."""
+        with torch.device('meta'):
+            network = DETRVAE(self.config)
+        network.load_state_dict(self.weights, assign=True)
+        return network.eval().requires_grad_(False)
+
 
 def read_checkpoint(folder: str | Path, name: str = 'policy_best.ckpt') -> Checkpoint:
     """Read the checkpoint in a folder.

@@ -20,7 +20,7 @@ from act_ros.policy.interface import (
 )
 from act_ros.policy.sight import Sight
 from act_ros.task import Task
-from detr import DETRVAE, ACTConfig
+from detr import ACTConfig
 
 log = logging.getLogger(__name__)
 
@@ -137,11 +137,8 @@ def load_policy(
             f'{len(task.cameras)} cameras; expected one, or one per camera '
             f'(set camera_names in {checkpoint.side.path})'
         )
-    with torch.device('meta'):
-        network = DETRVAE(config)
-    network.load_state_dict(checkpoint.weights, assign=True)
     made = make_engine(
-        network.eval().requires_grad_(False), task, device=target, precision=precision,
+        checkpoint.network(), task, device=target, precision=precision,
         engine=engine, max_deviation=max_deviation, bgr=colour_order == 'bgr',
     )  # fmt: skip
     log.info(

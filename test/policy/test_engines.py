@@ -13,7 +13,7 @@ from act_ros.policy import load_policy
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
 from act_ros.policy.sight import Sight
-from detr import DETRVAE, detr_vae
+from detr import detr_vae
 from detr.inference import Actions, Vision
 from test.rule import VECTORS, small_config, vector, write_checkpoint, write_random
 
@@ -30,10 +30,7 @@ ENGINES = [
 
 def plain_network(folder):
     checkpoint = read_checkpoint(folder)
-    with torch.device('meta'):
-        network = DETRVAE(checkpoint.config)
-    network.load_state_dict(checkpoint.weights, assign=True)
-    return network.eval().requires_grad_(False), checkpoint
+    return checkpoint.network(), checkpoint
 
 
 def normalise_doubled(images):
