@@ -1,8 +1,9 @@
-"""The ACT node with a load and passes that take as long as the environment says."""
+"""The ACT node with a load and passes that take as long as the environment says, or fail."""
 
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -14,23 +15,20 @@ from act_ros.policy.interface import check_finite
 
 LOAD = float(os.environ.get('LOAD_SECONDS', 0))
 PASS = float(os.environ.get('PASS_SECONDS', 0))
-# Passes before this many are as quick as they are: loading warms up and measures.
-QUICK = int(os.environ.get('QUICK_PASSES', 0))
-# How many of them are slow, or fail; then all is well again.
-SLOW = int(os.environ.get('SLOW_PASSES', 10**9))
 FAIL = os.environ.get('FAIL', '')  # 'raise', 'nan', or nothing
+# Passes are bad while this file is there; without the variable, always. So a test begins and
+# ends the fault itself, however long the node took to get there.
+WHILE = os.environ.get('BAD_WHILE', '')
 
 
 def load_slowly(*args: object, **kwargs: object) -> Policy:
     print('loading slowly', flush=True)
     time.sleep(LOAD)
     policy = load_policy(*args, **kwargs)
-    predict, passes = policy.predict, 0
+    predict = policy.predict
 
-    def predict_slowly(*args):
-        nonlocal passes
-        passes += 1
-        if not QUICK < passes <= QUICK + SLOW:
+    def predict_badly(*args):
+        if WHILE and not Path(WHILE).exists():
             return predict(*args)
         if FAIL:
             print('failing', flush=True)
@@ -44,7 +42,7 @@ def load_slowly(*args: object, **kwargs: object) -> Policy:
         time.sleep(PASS)
         return predict(*args)
 
-    policy.predict = predict_slowly
+    policy.predict = predict_badly
     return policy
 
 

@@ -59,9 +59,12 @@ def test_during_a_pass_of_the_warm_up(tmp_path, ckpt):
 
 
 def test_during_an_asynchronous_pass(graph, tmp_path, ckpt):
-    environment = {'PASS_SECONDS': LONG, 'QUICK_PASSES': '30'}
+    bad = tmp_path / 'bad'
+    environment = {'PASS_SECONDS': LONG, 'BAD_WHILE': str(bad)}
     with slowly(tmp_path, ckpt, environment, autostart=True) as node:
         graph.stream()
+        wait_until(lambda: graph.commands, 60, f'commands: {node.log}')
+        bad.touch()
         node.wait_for('passing slowly')
         before = len(graph.commands)
         wait_until(lambda: len(graph.commands) > before + 5, 10, 'commands beside the pass')
@@ -71,13 +74,16 @@ def test_during_an_asynchronous_pass(graph, tmp_path, ckpt):
 
 
 def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
-    environment = {'PASS_SECONDS': LONG, 'QUICK_PASSES': '30'}
+    bad = tmp_path / 'bad'
+    environment = {'PASS_SECONDS': LONG, 'BAD_WHILE': str(bad)}
     parameters = {'autostart': True, 'inference': 'synchronous', 'use_sim_time': True}
     with slowly(tmp_path, ckpt, environment, **parameters) as node:
         graph.stream()
 
         def slow() -> bool:
             graph.publish_clock(graph.now())
+            if graph.commands:
+                bad.touch()
             return 'passing slowly' in node.log
 
         wait_until(slow, 60, f'a slow pass: {node.log}')

@@ -228,12 +228,14 @@ def slow(tmp_path, ckpt, environment, **parameters):
 
 
 def test_a_pass_of_three_seconds_stops_and_is_named(robot, ckpt, tmp_path):
-    environment = {'PASS_SECONDS': '3', 'QUICK_PASSES': '100', 'SLOW_PASSES': '1'}
-    with slow(tmp_path, ckpt, environment) as node:
+    bad = tmp_path / 'bad'
+    with slow(tmp_path, ckpt, {'PASS_SECONDS': '3', 'BAD_WHILE': str(bad)}) as node:
         start(robot, node)
+        bad.touch()
         node.wait_for('passing slowly')
         stops(robot, robot.now(), T + TICK)
         told(robot, 'inference has been running for')
+        bad.unlink()
         flowing(robot)
 
 
@@ -241,12 +243,14 @@ def test_a_pass_of_three_seconds_stops_and_is_named(robot, ckpt, tmp_path):
     ('kind', 'words'), [('raise', 'out of memory'), ('nan', 'arm/left_joint_1/position')]
 )
 def test_inference_that_fails_stops_and_says_why(robot, ckpt, tmp_path, kind, words):
-    environment = {'FAIL': kind, 'QUICK_PASSES': '100', 'SLOW_PASSES': '100'}
-    with slow(tmp_path, ckpt, environment) as node:
+    bad = tmp_path / 'bad'
+    with slow(tmp_path, ckpt, {'FAIL': kind, 'BAD_WHILE': str(bad)}) as node:
         start(robot, node)
+        bad.touch()
         node.wait_for('failing')
         stops(robot, robot.now(), T + TICK)
         told(robot, 'inference', words)
+        bad.unlink()
         flowing(robot)
 
 
