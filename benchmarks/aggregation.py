@@ -19,9 +19,7 @@ episode; the rows take turns, so that a busy machine is as hard on one as on the
 formula runs here in NumPy, as the aggregator does.
 """
 
-import argparse
 import copy
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +29,7 @@ from typing import Protocol
 import numpy as np
 
 from act_ros import cli
+from benchmarks.table import command_line, write
 
 STEPS = (10, 1_000, 100_000)
 CHUNK = 100
@@ -181,19 +180,12 @@ def show(rows: list[Row], path: Path | None) -> None:
     for key in rows[0]:
         table.add_row(key, *(shown[type(row[key])](row[key]) for row in rows))
     Console().print(table)
-    if path is not None:
-        path.write_text(json.dumps(rows, indent=2) + '\n')
+    write(rows, path)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.aggregation',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the rows')
-    arguments = parser.parse_args(argv)
+    arguments = command_line('aggregation', __doc__).parse_args(argv)
     return cli.run('aggregation', lambda: show(measure(), arguments.json))
 
 

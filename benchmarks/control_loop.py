@@ -21,21 +21,16 @@ All of it goes over DDS, on this machine only. The measurement begins when comma
 Other programs on the machine count as jitter: measure while nothing else runs.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 from act_ros import cli
+from benchmarks.table import command_line, show
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
     cli.exit_at_once()  # importing torch takes seconds, and Ctrl-C must end that, too
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.control_loop',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line('control_loop', __doc__)
     parser.add_argument(
         '--seconds', type=float, default=60.0, help='length of the measurement (default: 60)'
     )
@@ -43,19 +38,13 @@ def main(argv: list[str] | None = None) -> int:
         '--realtime-priority', type=int, metavar='N',
         help="the node's realtime_priority: a SCHED_FIFO priority to ask for",
     )  # fmt: skip
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the figures')
     arguments = parser.parse_args(argv)
     if not 10.0 <= arguments.seconds <= 86400.0:
         parser.error(f'--seconds is {arguments.seconds:g}, expected 10 to 86400')
-    if arguments.json is not None and arguments.json.is_dir():
-        parser.error(f'--json: {arguments.json} is a folder, expected a file')
-    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
-        parser.error(f'--json: the folder of {arguments.json} does not exist; make it first')
     cli.require_ros('control_loop')
 
     def work() -> None:
         from benchmarks.control_run import measure
-        from benchmarks.table import show
 
         figures = measure(arguments.seconds, arguments.realtime_priority)
         show('control loop', figures, arguments.json)

@@ -20,7 +20,6 @@ runs it (`benchmarks.plain`), in turns within one run, so that a busy machine is
 What a CPU cannot do well (bfloat16 without its instructions) is measured with few passes.
 """
 
-import argparse
 import copy
 import json
 import pickle
@@ -44,6 +43,7 @@ from act_ros.policy.engine import make_engine
 from act_ros.policy.policy import Policy
 from act_ros.task import Task
 from benchmarks.plain import PlainACT
+from benchmarks.table import command_line, output_file, write
 from detr import DETRVAE, ACTConfig
 
 CONFIG = ACTConfig(
@@ -335,13 +335,8 @@ def plot(made: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.inference',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the rows')
-    parser.add_argument('--plot', type=Path, metavar='FILE', help='where to draw them')
+    parser = command_line('inference', __doc__)
+    parser.add_argument('--plot', type=output_file, metavar='FILE', help='where to draw them')
     parser.add_argument('--seconds', type=float, default=240.0, help='of measuring')
     arguments = parser.parse_args(argv)
 
@@ -357,8 +352,7 @@ def main(argv: list[str] | None = None) -> int:
                             for v in (row.get(key, '') for key in keys)))  # fmt: skip
         Console(width=180).print(table)
         print('stages of torch float32 [ms]:', next(r['stages'] for r in made if 'stages' in r))
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(made, indent=1) + '\n')
+        write(made, arguments.json)
         if arguments.plot is not None:
             plot(made, arguments.plot)
 

@@ -1,4 +1,4 @@
-"""Figures for people and for programs."""
+"""A benchmark's command line, and its figures for people and for programs."""
 
 import argparse
 import json
@@ -14,19 +14,36 @@ from act_ros import cli
 def run(
     name: str, text: str, measure: Callable[[], Mapping[str, object]], argv: list[str] | None
 ) -> int:
-    """A benchmark's command line: `--json FILE`, and an exit code.
+    """A whole command line of nothing but `--json FILE`; the exit code.
 
     :param text: what `--help` says.
     :param measure: gives the figures.
     """
+    arguments = command_line(name, text).parse_args(argv)
+    return cli.run(name, lambda: show(name, measure(), arguments.json))
+
+
+def command_line(name: str, text: str) -> argparse.ArgumentParser:
+    """A parser that knows `--json FILE`."""
     parser = argparse.ArgumentParser(
         prog=f'python -m benchmarks.{name}',
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='where to write the figures')
-    arguments = parser.parse_args(argv)
-    return cli.run(name, lambda: show(name, measure(), arguments.json))
+    parser.add_argument(
+        '--json', type=output_file, metavar='FILE', help='where to write the figures'
+    )
+    return parser
+
+
+def output_file(text: str) -> Path:
+    """A path that can be written, as far as is known before the minutes of measuring."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f'{text} is a folder, expected a file')
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f'the folder of {text} does not exist; make it first')
+    return path
 
 
 def show(title: str, figures: Mapping[str, object], path: Path | None) -> None:
@@ -35,5 +52,10 @@ def show(title: str, figures: Mapping[str, object], path: Path | None) -> None:
     for key, value in figures.items():
         table.add_row(key, str(value))
     Console().print(table)
+    write(figures, path)
+
+
+def write(figures: object, path: Path | None) -> None:
+    """Write figures to a JSON file where there is one."""
     if path is not None:
         path.write_text(json.dumps(figures, indent=2) + '\n')
