@@ -84,8 +84,10 @@ class TemporalAggregator:
         if step <= self._newest - k:
             return
         self._newest = max(self._newest, step)
-        self._steps[step % k] = step
-        self._rows[(step + self._offsets) % k, step % k] = chunk
+        place = step % k
+        self._steps[place] = step
+        self._rows[place:, place] = chunk[: k - place]
+        self._rows[:place, place] = chunk[k - place :]
 
     def steps(self, step: int) -> np.ndarray:
         """The steps of the chunks that cover `step`, oldest first, (n,) int64."""
@@ -102,7 +104,8 @@ class TemporalAggregator:
         n = len(sources)
         if n == 0:
             raise UncoveredStepError(f'no chunk covers step {step}')
-        candidates = self._rows[step % self.chunk_size, sources % self.chunk_size]
+        k = self.chunk_size
+        candidates = self._rows[step % k].take(sources % k, axis=0)
         weights, sums = self._weighting
         return weights[:n] @ candidates / sums[n - 1]
 
