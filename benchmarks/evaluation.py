@@ -107,7 +107,8 @@ def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
     """Evaluate a bag in this process."""
     from act_ros.config import task_file
     from act_ros.evaluation.episode import Options
-    from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+    from act_ros.evaluation.evaluate import carry_out, write_results
+    from act_ros.evaluation.plan import make_plan
     from act_ros.parameters import read_parameter_file
 
     settings = read_parameter_file(task_file('astrobench_dual_arm'))

@@ -3,22 +3,20 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from act_ros.evaluation.bag import types
+from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.recorded import FIELDS, MESSAGE_TYPES
 from act_ros.interfaces import OutputSpec, parse_output
-
-if TYPE_CHECKING:
-    from act_ros.evaluation.evaluate import Evaluation
 
 ROOT = '/predicted'
 
 
-def write_predictions(evaluation: 'Evaluation', path: Path) -> None:
+def write_predictions(evaluation: Evaluation, path: Path) -> None:
     """Write the predicted actions, before any limit, as the messages of the outputs.
 
     Topics are those of the outputs under /predicted, and with several checkpoints under

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,10 +14,8 @@ from act_ros.evaluation import figures
 from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.episode import EpisodeResult
 from act_ros.evaluation.job import Topics, before, make_store
+from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.scores import worst
-
-if TYPE_CHECKING:
-    from act_ros.evaluation.evaluate import Evaluation
 
 # Pictures of so many episodes; those with the largest error where there are more.
 EPISODES = 6
@@ -41,7 +39,7 @@ figcaption { font-size: 0.8em; color: #5b6770; }
 """
 
 
-def write_report(evaluation: 'Evaluation', metrics: Mapping[str, Any], path: Path) -> None:
+def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path) -> None:
     """Write the report, whole or not at all."""
     title = 'ACT policy on recorded runs'
     body = [
@@ -66,7 +64,7 @@ def write_report(evaluation: 'Evaluation', metrics: Mapping[str, Any], path: Pat
     part.replace(path)
 
 
-def _head(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
+def _head(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
     bags = ', '.join(escape(bag.name) for bag in evaluation.plan.bags)
     late, stride = metrics['latency_ms'], metrics['stride']
     chunks = f'chunks {late:g} ms late' if late else 'chunks at once'
@@ -141,13 +139,13 @@ def _offsets(metrics: Mapping[str, Any]) -> Iterable[str]:
     yield _table(['d', *names], rows)
 
 
-def _horizon(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
+def _horizon(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
     yield '<h2>Error against look-ahead</h2>'
     curves = {label: c['total']['horizon'] for label, c in metrics['checkpoints'].items()}
     yield _image(figures.horizon(curves, evaluation.task.rate), 'error against look-ahead')
 
 
-def _trajectories(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
+def _trajectories(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
     yield '<h2>Predicted against recorded</h2>'
     yield '<p class="note">Grey: ticks without a complete observation.</p>'
     episodes: dict[tuple[str, str, int], dict[str, EpisodeResult]] = {}
@@ -173,7 +171,7 @@ def _trajectories(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Itera
         yield _image(picture, f'predicted against recorded, {name}')
 
 
-def _worst(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
+def _worst(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
     yield '<h2>Worst moments</h2>'
     for label in evaluation.labels():
         results, offset = evaluation.of(label), metrics['checkpoints'][label]['offset']
@@ -188,7 +186,7 @@ def _worst(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str
             yield _frames(evaluation, label, about, time)
 
 
-def _frames(evaluation: 'Evaluation', label: str, about: Mapping[str, Any], time: int) -> str:
+def _frames(evaluation: Evaluation, label: str, about: Mapping[str, Any], time: int) -> str:
     """The pictures that the policy saw at a tick, read again from the bag."""
     task, settings = evaluation.task, evaluation.plan.checkpoints[label]
     try:
@@ -257,7 +255,7 @@ def _skipped(metrics: Mapping[str, Any]) -> Iterable[str]:
             yield _table(['input', 'ticks', 'first said'], rows)
 
 
-def _latency(evaluation: 'Evaluation', metrics: Mapping[str, Any]) -> Iterable[str]:
+def _latency(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
     yield '<h2>Inference</h2>'
     rows = []
     for label, checkpoint in metrics['checkpoints'].items():

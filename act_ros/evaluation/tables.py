@@ -4,14 +4,12 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.scores import aligned
-
-if TYPE_CHECKING:
-    from act_ros.evaluation.evaluate import Evaluation
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
@@ -21,7 +19,7 @@ def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
     part.replace(path)
 
 
-def write_ticks(evaluation: 'Evaluation', path: Path) -> None:
+def write_ticks(evaluation: Evaluation, path: Path) -> None:
     """Write every tick that was looked at as a line; what is not known is empty.
 
     `recorded` is what the tick's action is compared with: moved by the offset.
@@ -41,7 +39,7 @@ def write_ticks(evaluation: 'Evaluation', path: Path) -> None:
     part.replace(path)
 
 
-def _rows(evaluation: 'Evaluation', label: str) -> Iterator[list[object]]:
+def _rows(evaluation: Evaluation, label: str) -> Iterator[list[object]]:
     offset = evaluation.offset(label)
     for result in evaluation.of(label):
         names = [label, result.about['bag'], result.about['episode']]

@@ -12,7 +12,8 @@ from rosbags.rosbag2 import Reader
 from act_ros.errors import ActError
 from act_ros.evaluation.bag import types
 from act_ros.evaluation.episode import Options
-from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+from act_ros.evaluation.evaluate import carry_out, write_results
+from act_ros.evaluation.plan import make_plan
 from test.evaluation import bags
 from test.evaluation.bags import MS, SETTINGS, START, TICK, write
 from test.rule import small_config, write_random

@@ -10,7 +10,8 @@ from act_ros.errors import ActError
 from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.episode import EpisodeResult, Options
 from act_ros.evaluation.episodes import split
-from act_ros.evaluation.evaluate import carry_out, make_plan, write_results
+from act_ros.evaluation.evaluate import carry_out, write_results
+from act_ros.evaluation.plan import make_plan
 from test.evaluation import bags
 from test.evaluation.bags import KINDS, Message, write
 from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written

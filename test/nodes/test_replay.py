@@ -16,8 +16,9 @@ from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.compare import compare, read_ticks
 from act_ros.evaluation.episode import Options
 from act_ros.evaluation.episodes import Window
-from act_ros.evaluation.evaluate import Plan, carry_out, make_plan
+from act_ros.evaluation.evaluate import carry_out
 from act_ros.evaluation.job import load
+from act_ros.evaluation.plan import Plan, make_plan
 from act_ros.parameters import read_parameter_file
 from act_ros.replay import main
 from test.evaluation import bags

@@ -1,0 +1,125 @@
+"""What is evaluated: bags cut into episodes, and checkpoints."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from act_ros.errors import BagError, ObservationError
+from act_ros.evaluation.bag import Bag
+from act_ros.evaluation.episode import Options
+from act_ros.evaluation.episodes import Window, split
+from act_ros.evaluation.job import LOAD, Job, Topics
+from act_ros.observation import check_image
+from act_ros.task import Task
+
+FRAMES = 10  # of a camera; where none of the first can be taken, none can
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated.
+
+    :ivar bags: bag to its episodes.
+    :ivar checkpoints: label to the node's parameters with that checkpoint's `ckpt_dir`.
+    :ivar offset: between chunk and recording; None = the one that fits best.
+    """
+
+    bags: Mapping[Path, Sequence[Window]]
+    checkpoints: Mapping[str, Mapping[str, Any]]
+    options: Options
+    offset: int | None = None
+    namespace: str = ''
+    load: str = LOAD
+
+    def jobs(self) -> dict[int, Job]:
+        """By number, checkpoint by checkpoint: a worker then keeps the network it has."""
+        jobs = [
+            Job(bag, window, label, settings, self.load, self.options, self.namespace)
+            for label, settings in self.checkpoints.items()
+            for bag, windows in self.bags.items()
+            for window in windows
+        ]  # fmt: skip
+        return dict(enumerate(jobs))
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a resumption to make sense, as JSON has it."""
+        return json.loads(
+            json.dumps(
+                {
+                    'episodes': [
+                        [str(job.bag), job.window.name, job.window.start,
+                         job.window.stop, job.window.exact, job.label]
+                        for job in self.jobs().values()
+                    ],
+                    'settings': {k: dict(v) for k, v in self.checkpoints.items()},
+                    'files': {
+                        str(path): [path.stat().st_size, path.stat().st_mtime_ns]
+                        for path in self._files()
+                    },
+                    'latency': self.options.latency,
+                    'offsets': list(self.options.offsets),
+                    'stride': self.options.stride,
+                    'namespace': self.namespace,
+                }
+            )
+        )  # fmt: skip
+
+    def _files(self) -> list[Path]:
+        """Everything that is read: with another content it is another evaluation."""
+        files = []
+        for bag in self.bags:
+            files += sorted(bag.iterdir()) if bag.is_dir() else [bag]
+        for settings in self.checkpoints.values():
+            folder = Path(settings['ckpt_dir'])
+            files += sorted(folder.iterdir()) if folder.is_dir() else []
+        return files
+
+
+def make_plan(
+    bags: Sequence[Path],
+    checkpoints: Mapping[str, Mapping[str, Any]],
+    *,
+    episodes: str = 'whole',
+    start: float | None = None,
+    duration: float | None = None,
+    **rest: Any,
+) -> Plan:
+    """Look at the bags and plan the episodes.
+
+    :param episodes: how a bag is split, see `split`.
+    :param rest: as `Plan` has it.
+    :raises ActError: a bag does not fit the parameters; nothing has been written.
+    """
+    # As every process finds them, wherever it runs.
+    checkpoints = {
+        label: {**settings, 'ckpt_dir': str(Path(settings['ckpt_dir']).resolve())}
+        for label, settings in checkpoints.items()
+    }
+    settings = next(iter(checkpoints.values()))
+    task = Task.from_parameters(settings)
+    windows = {}
+    for path in (Path(path).resolve() for path in bags):
+        bag = Bag(path)
+        topics = Topics(settings, task, bag, rest.get('namespace', ''))
+        _check_frames(bag, topics, task)
+        windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
+    return Plan(windows, checkpoints, **rest)
+
+
+def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
+    """Refuse a bag whose frames the policy cannot take: no tick would be complete."""
+    waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
+    bad = dict.fromkeys(waiting, 0)
+    for topic, _, message in bag.messages(list(waiting)):
+        if topic in waiting:
+            try:
+                check_image(message, task.image_size)
+                waiting.discard(topic)
+            except ObservationError as error:
+                bad[topic] += 1
+                if bad[topic] == FRAMES:
+                    raise BagError(f'{bag.path}: {topic}: {error}') from None
+        if not waiting:
+            return
