@@ -213,7 +213,7 @@ def _read(path: Path) -> dict[str, object]:
         document = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise ParameterError(f'no parameter file {str(path)!r}') from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = ' '.join(str(error).split())
         raise ParameterError(f'cannot read parameter file {str(path)!r}: {reason}') from None
     if not isinstance(document, Mapping):
@@ -229,7 +229,10 @@ def _read(path: Path) -> dict[str, object]:
             raise ParameterError(
                 f"parameter file {str(path)!r}: {section!r} has no 'ros__parameters:'"
             )
-        values.update(_flatten(content['ros__parameters']))
+        try:
+            values.update(_flatten(content['ros__parameters']))
+        except RecursionError:
+            raise ParameterError(f'parameter file {str(path)!r} refers to itself') from None
     if not values:
         raise ParameterError(
             f"parameter file {str(path)!r} has no parameters under '/**: ros__parameters:'"

@@ -487,6 +487,8 @@ HOSTILE = {
     'list as key': b'}]Ns.',
     'array as key': b'}' + state()[:-1] + b'Ns.',
     'tuple as key': b'})Ns.',
+    'long text as key': b'}X\x01\x04\x00\x00' + b'a' * 1025 + b'Ns.',
+    'long bytes as key': b'}B\x01\x04\x00\x00' + b'a' * 1025 + b'Ns.',
     'long int as key': b'}L' + b'9' * 30 + b'L\nNs.',
     'get of nothing': b'h\x00.',
     'long get of nothing': b'j\xff\xff\xff\xff.',

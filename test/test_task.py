@@ -81,6 +81,9 @@ def test_a_task_that_does_not_fit_is_named(change, message):
         ('/**: {ros__parameters: {inference: maybe}}', 'one of asynchronous, synchronous'),
         ('/**: {ros__parameters: {task: {cameras: main}}}', 'expected a list of str'),
         ('/**: {ros__parameters: {task: {image_size: [1.5, 2]}}}', 'is .*1.5.*expected int'),
+        ('/**: {ros__parameters: {task: {name: 2024-13-45}}}', 'cannot read .* month'),
+        ('/**: {ros__parameters: &p {task: *p}}', 'refers to itself'),
+        ('[' * 5000, 'cannot read'),
     ],
 )
 def test_a_parameter_file_that_does_not_fit_is_named(tmp_path, text, message):

@@ -109,6 +109,7 @@ class PolicyClient:
             socket.setsockopt(zmq.RCVTIMEO, self._timeout_ms)
             socket.setsockopt(zmq.SNDTIMEO, self._timeout_ms)
             socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_MESSAGE_BYTES)
+            socket.setsockopt(zmq.IPV6, protocol.is_ipv6(self.endpoint))
             try:
                 socket.connect(self.endpoint)
             except zmq.ZMQError as error:

@@ -16,6 +16,11 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 RESET = 'RESET'
 
 
+def is_ipv6(endpoint: str) -> bool:
+    """Whether an endpoint's address is written as IPv6; libzmq wants to be told."""
+    return '[' in endpoint
+
+
 class ProtocolError(ActError):
     """A message is not what the protocol says."""
 

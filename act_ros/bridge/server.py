@@ -30,8 +30,9 @@ class Actor(Protocol):
 class PolicyServer:
     """Serves an actor to REQ sockets, one request at a time.
 
-    Every request gets a reply, whatever it holds; above 64 MB it is dropped with its
-    connection. The socket lives in the thread that calls `run`.
+    Every request gets a reply, whatever it holds; a frame above 64 MB is dropped with its
+    connection. How many frames a peer strings together libzmq does not limit: whoever reaches
+    the port can fill the memory. The socket lives in the thread that calls `run`.
 
     :param actor: gives the action of each step; one for the server alone.
     :param endpoint: where to listen, e.g. `tcp://127.0.0.1:5555`.
@@ -56,6 +57,7 @@ class PolicyServer:
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
+        self._socket.setsockopt(zmq.IPV6, protocol.is_ipv6(endpoint))
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:

@@ -27,6 +27,9 @@ _OPCODE_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
 # Other hashable types are left out: tuples, complex numbers and long integers that all hash
 # alike are easy to make, and filling a dict with those takes quadratic time.
 _KEYS = frozenset({NoneType, bool, int, float, str, bytes})
+# Equal long keys are compared to their ends each time one is set, and the memo makes that cheap
+# to ask for.
+_MAX_KEY = 1024
 
 
 def _need_plain(items: Iterable) -> None:
@@ -184,6 +187,8 @@ class _Machine:
             if type(key) not in _KEYS or (type(key) is int and abs(key) >> 64):
                 keys = 'keys are None, bool, 64-bit int, float, str or bytes'
                 raise UnsafePickleError(f'refused: {described(key)} as a dict key; {keys}')
+            long = type(key) in (str, bytes) and len(key) > _MAX_KEY
+            need(not long, f'refused: a dict key of more than {_MAX_KEY} characters')
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def put(self, index: int) -> None:

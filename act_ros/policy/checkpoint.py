@@ -24,6 +24,7 @@ from detr.detr_vae import LATENT_DIM
 STATS_NAME = 'dataset_stats.pkl'
 CONFIG_NAME = 'config.yaml'
 PREFIX = 'model.'
+_TORCH_FILES = (b'PK\x03\x04', b'\x80\x02')  # zip archives, and pickles of old versions
 
 # Trained beside the network, used by nothing at inference; which of them exist depends on the
 # dialect. latent_out_proj.weight multiplies a zero latent.
@@ -94,6 +95,13 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
         hint = f'; the folder has {", ".join(found)} (set ckpt_name)' if found else ''
         raise CheckpointError(f'no checkpoint {str(path)!r}{hint}')
     try:
+        with path.open('rb') as file:
+            beginning = file.read(40)
+        if not beginning.startswith(_TORCH_FILES):
+            raise CheckpointError(
+                f'{path} is no checkpoint, it begins with {shorten(beginning)}: expected a file '
+                f'as torch.save writes it (perhaps `git lfs pull` brings it)'
+            )
         # No mmap: weights must not change or vanish when the file is written anew.
         state = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError:
@@ -101,7 +109,9 @@ def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
             f'{path} holds more than weights and is not opened: expected a state_dict as '
             f'torch.save writes it (readable with weights_only=True)'
         ) from None
-    except (RuntimeError, ValueError, EOFError, OSError, KeyError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever a reader stumbles over in bytes that are no checkpoint
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f'{path} is not a readable checkpoint: {reason}') from None
     if not isinstance(state, dict) or not state:
@@ -244,7 +254,7 @@ def _read_side_config(path: Path) -> SideConfig:
         return SideConfig(path)
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CheckpointError(f'cannot read {path}: {" ".join(str(error).split())}') from None
     if not isinstance(content, dict):
         raise CheckpointError(f'{path} holds a {type(content).__name__}, expected a mapping')

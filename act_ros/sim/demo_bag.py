@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from act_ros import cli
+from act_ros.errors import ParameterError
 
+OUT = Path('out/demo')
 START = 1_700_000_000_000_000_000  # of the recording [ns]
 RATES = {'cameras': 30.0, 'states': 100.0, 'commands': 50.0}  # [Hz]
 # How far each joint strays from home [rad; 0..1], and how long one sway takes [s].
@@ -108,16 +110,24 @@ def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (48
 def main(argv: list[str] | None = None) -> int:
     """Write the recording and the demonstration checkpoint."""
     parser = argparse.ArgumentParser(prog='demo_bag', description=__doc__.split('\n')[0])
-    parser.add_argument('--out', type=Path, default=Path('out/demo'), help='folder of both')
+    parser.add_argument(
+        '--out', type=Path, metavar='DIR',
+        help=f'a new folder for both (default: {OUT}, made anew)',
+    )  # fmt: skip
     parser.add_argument('--seconds', type=float, default=10.0, help='of the recording')
     arguments = parser.parse_args(argv)
+    if not 0.1 <= arguments.seconds <= 3600:
+        parser.error(f'--seconds is {arguments.seconds:g}, expected 0.1 to 3600')
 
     def work() -> None:
         from act_ros.config import load_task
         from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 
-        print(write_demo_bag(arguments.out / 'bag', arguments.seconds))
-        print(write_demo_checkpoint(arguments.out / 'ckpt', load_task()))
+        out = arguments.out or OUT
+        if arguments.out is not None and out.exists():
+            raise ParameterError(f'{out} exists, and what is in it stays; give another --out')
+        print(write_demo_bag(out / 'bag', arguments.seconds))
+        print(write_demo_checkpoint(out / 'ckpt', load_task()))
 
     return cli.run('demo_bag', work)
 

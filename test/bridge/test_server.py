@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from act_ros.bridge import protocol
+from act_ros.bridge.client import PolicyClient
 from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError
 from test.bridge.servers import (
@@ -206,6 +207,12 @@ def test_an_endpoint_that_is_none_is_named_with_an_example(endpoint):
         PolicyServer(Steps(), endpoint)
     assert str(caught.value).startswith(f'cannot listen on {endpoint!r}: ')
     assert str(caught.value).endswith('e.g. tcp://127.0.0.1:5555')
+
+
+@pytest.mark.skipif(not Path('/proc/net/if_inet6').exists(), reason='this machine has no IPv6')
+def test_an_ipv6_endpoint_is_served():
+    with serving(Steps(), 'tcp://[::1]:*') as server, PolicyClient(server.endpoint) as client:
+        client.reset()
 
 
 def test_an_endpoint_open_to_the_network_is_warned_of(caplog):

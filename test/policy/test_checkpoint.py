@@ -145,9 +145,21 @@ def test_a_config_that_does_not_fit_is_named(folder, side, message):
     assert message in refusal(folder)
 
 
-def test_files_that_are_no_checkpoint_are_named(folder):
-    (folder / CHECKPOINT).write_bytes(b'not a checkpoint')
-    assert CHECKPOINT in refusal(folder)
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'version https://git-lfs.github.com/spec/v1', "it begins with b'version https://git-lfs"),
+        (b'', "is no checkpoint, it begins with b''"),
+        (b'\x80\x02.', 'is not a readable checkpoint'),
+        (b'PK\x03\x04 and no more', 'is not a readable checkpoint'),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_named(folder, content, message):
+    (folder / CHECKPOINT).write_bytes(content)
+    assert message in refusal(folder)
+
+
+def test_a_checkpoint_that_is_more_than_weights_is_named(folder):
     torch.save({'model.x': object()}, folder / CHECKPOINT)
     assert 'holds more than weights' in refusal(folder)
 
