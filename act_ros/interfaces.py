@@ -70,6 +70,16 @@ class OutputSpec:
             if kind != 'JointState' and 'position' not in self.places:
                 raise TaskError(f'output {shorten(text)}: a trajectory needs positions')
 
+    @property
+    def velocities_alone(self) -> list[str]:
+        """Velocities that are sent without their joint's position: motion until told otherwise."""
+        held = {(e.source, e.name) for e in self.entries if e.quantity == 'position'}
+        return [
+            str(e)
+            for e in self.entries
+            if e.quantity == 'velocity' and (e.source, e.name) not in held
+        ]
+
     def _order_by_joint(self, text: str) -> None:
         """Names once, and the places of each quantity in their order."""
         sources = sorted({entry.source for entry in self.entries})

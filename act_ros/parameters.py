@@ -137,7 +137,8 @@ PARAMETERS = {
                   unit='s', range=(0.0, 3600.0)),
         Parameter('enable_topic', str, '',
                   'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s'),
-        Parameter('autostart', bool, False, 'configure and activate by itself, again each second'),
+        Parameter('autostart', bool, False, 'configure and activate by itself, again each second',
+                  live=True),
         # Limits, in the robot's units; one value a joint, in the order in which the action first
         # names them.
         Parameter('position_min', list, None, 'lowest position of each joint of the action',

@@ -160,7 +160,7 @@ def test_users_own_dds_profile_stays(start):
 @pytest.mark.parametrize(
     ('argument', 'text'),
     [
-        ('task:=elsewhere', 'elsewhere.yaml'),
+        ('task:=elsewhere', "unknown task 'elsewhere'"),
         ('params_file:=/no/such.yaml', "no parameter file '/no/such.yaml'"),
         ('autostart:=perhaps', "'perhaps'"),
     ],
@@ -197,7 +197,13 @@ def test_replay(start, tmp_path):
     (tmp_path / 'bin').mkdir()
     ros2 = tmp_path / 'bin' / 'ros2'
     calls = tmp_path / 'calls'
-    ros2.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nsleep 1\n')
+    # The bag ends, and all with it, once the others have written down how they were started.
+    ros2.write_text(f"""#!/bin/sh
+echo "$@" >> {calls}
+until [ "$2" = play ] && [ -s "$RECORDS/act_node.json" ] && grep -q 'bag record' {calls}
+do sleep 0.1
+done
+""")
     ros2.chmod(0o755)
     bag = tmp_path / 'run'
     bag.mkdir()

@@ -1,6 +1,7 @@
 """The control loop's decisions: pure, with the time as an argument."""
 
-from act_ros.control.clock import StepClock
-from act_ros.control.loop import Arrival, Command, ControlLoop, Request
+from act_ros.control.clock import ClockWatch, StepClock
+from act_ros.control.exchange import Arrival, Command, Request, Veto
+from act_ros.control.loop import ControlLoop
 
-__all__ = ['Arrival', 'Command', 'ControlLoop', 'Request', 'StepClock']
+__all__ = ['Arrival', 'ClockWatch', 'Command', 'ControlLoop', 'Request', 'StepClock', 'Veto']

@@ -5,18 +5,20 @@ for what to infer from the snapshot, and `command`. Asynchronously the command i
 the request is handed on; synchronously the request is answered and accepted first. Who calls
 (the node, the evaluator, a test) decides where time and inference come from.
 
-Commands end when the newest observation behind them is too old, when the caller forbids them,
-or when a joint does not follow. A stop ends with a new episode: by itself if good inputs are
-back within the recovery window, else, and always where a joint did not follow, by `new_episode`
-only.
+Commands end when the newest observation behind them is too old, when there has been no plan
+for as long, when the caller forbids them, or when a joint does not follow. A stop ends with a
+new episode: by itself if good inputs are back within the recovery window, else, and always
+where a joint did not follow, by `new_episode` only.
 """
 
 import logging
-from dataclasses import dataclass
+from collections import deque
 
 import numpy as np
 
 from act_ros.control.clock import StepClock
+from act_ros.control.exchange import Arrival, Command, Request, Veto
+from act_ros.control.stop import Stop
 from act_ros.control.tracking import TrackingMonitor
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import LimitError, UncoveredStepError
@@ -27,41 +29,7 @@ from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Request:
-    """An observation to predict a chunk from."""
-
-    episode: int
-    step: int
-    made: int  # when the observation was made, on the clock of steps [ns]
-    observed: int  # the same on the watchdog's clock [ns]
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """The answer to a request: a chunk, or None where inference failed."""
-
-    request: Request
-    chunk: np.ndarray | None  # (chunk_size, action_dim), policy units
-
-
-@dataclass(frozen=True)
-class Command:
-    """What is sent at one step.
-
-    :ivar action: (action_dim,) before any limit, policy units; None for the stop message.
-    :ivar chunk_steps: (n,) steps of the chunks it was blended from.
-    :ivar values: (action_dim,) float64 within the limits, robot units.
-    :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits.
-    """
-
-    step: int
-    action: np.ndarray | None
-    chunk_steps: np.ndarray
-    values: np.ndarray
-    horizon: np.ndarray | None = None
+RESET = 'reset'  # the wish of a person
 
 
 class ControlLoop:
@@ -111,29 +79,28 @@ class ControlLoop:
         self._timeout = command_timeout
         self._watchdog = Watchdog(command_timeout)
         self._hold = stop_policy == 'hold'
-        self._window = round(recovery_window * 1e9)
         self._horizon = horizon
 
         self.episode = 0
+        self.stop = Stop(round(recovery_window * 1e9), round(command_timeout * 1e9))
         self.ticks_without_plan = 0  # in an episode that had begun to move
         self.chunks_dropped = 0  # of an episode that is over
         self.chunks_late = 0  # arrived when every step they cover was past
-        self.last_stop = ''  # why commands ended the last time
+        self._wishes: deque[str] = deque()  # for a new episode: RESET, or why
         self._commanded = False  # in this activation
-        self._ended: int | None = None  # since when there are no commands [ns, clock of steps]
-        self._latched = False
-        self._wanted: str | None = None  # a new episode: '' if a person asked, else why
+        self._retreated = False  # held where a joint was that did not follow
+        self._veto: Veto | None = None
         self._begin_episode()
 
     # --- from any thread -------------------------------------------------------------------
 
     def new_episode(self) -> None:
         """Begin a new episode at the next tick, whatever had stopped the last."""
-        self._wanted = ''
+        self._wishes.append(RESET)
 
     def clock_jumped(self, text: str) -> None:
         """Time means something else now: what is planned ends, a new episode follows."""
-        self._wanted = self._wanted if self._wanted == '' else text
+        self._wishes.append(text)
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""
@@ -148,7 +115,7 @@ class ControlLoop:
 
     # --- one tick --------------------------------------------------------------------------
 
-    def begin_tick(self, now: int, watch: int | None = None, veto: str | None = None) -> int:
+    def begin_tick(self, now: int, watch: int | None = None, veto: Veto | None = None) -> int:
         """Begin a tick.
 
         :param now: on the clock of steps [ns].
@@ -156,23 +123,26 @@ class ControlLoop:
         :param veto: why no commands are allowed now, or None.
         :returns: the step of this tick.
         """
-        self._now, self._watch = now, now if watch is None else watch
-        if self._wanted is not None:
-            self._answer_wish()
-        if self._ended is None and not self._moving:
-            self._ended = now
-        self._veto = veto
+        self._now, self._watch, self._veto = now, now if watch is None else watch, veto
+        if self._wishes:
+            self._answer_wishes()
+        if not self._moving:
+            self.stop.wait(now)
         if veto is not None:
-            # Who forbids and allows commands is there: a long veto needs no reset.
-            self._ended = now
-            self._stop(veto)
-        elif self._ended is not None and now - self._ended > self._window + self._timeout * 1e9:
+            self._end(veto.reason)
+            if veto.attended:
+                # Whoever forbids and allows commands is there: a long veto needs no reset.
+                self.stop.attend(now)
+        if self.stop.lasts_too_long(now) and not self.stop.latched:
             self._latch('no good observation came within recovery_window')
         self.step = self._clock.step(now)
         return self.step
 
     def accept(self, arrival: Arrival) -> bool:
-        """Take in a chunk that has arrived; one of another episode is dropped."""
+        """Take in a chunk that has arrived.
+
+        :returns: whether it is of use: of this episode, and not of the past alone.
+        """
         request = arrival.request
         if request.episode != self.episode:
             self.chunks_dropped += arrival.chunk is not None
@@ -181,13 +151,15 @@ class ControlLoop:
         if arrival.chunk is None:
             self._next_query = self.step
             return False
-        if self._ended is not None and request.made - self._ended > self._window:
+        if not self.stop.may_end_with(request.made):
             return False
         # With aggregation off: so early that the next chunk, taking as long as this one did, is
         # there before this one runs out.
         latency = self.step - request.step
-        self.chunks_late += latency >= self._chunk_size
         self._next_query = request.step + max(1, min(self._every, self._chunk_size - latency))
+        if latency >= self._chunk_size:
+            self.chunks_late += 1
+            return False
         self.source.add(arrival.chunk, request.step)
         self._watchdog.feed(request.observed)
         self._planned = True
@@ -198,9 +170,10 @@ class ControlLoop:
 
         :param snapshot: this tick's instant; None while inputs are missing or wrong.
         """
-        if snapshot is None or self._latched or self._veto is not None:
+        if snapshot is None or self.stop.latched or self._veto is not None:
             return None
-        if self.stopped:
+        if self.stop.reason:
+            self.stop.resume()
             self._begin_episode()
             self.step = self._clock.step(self._now)
         observed = self._watch - snapshot.age
@@ -224,11 +197,11 @@ class ControlLoop:
         self._check_tracking(measured)
         command = self._planned_command(measured)
         if command is None:
-            self.ticks_without_plan += self._moving
+            self._count_missing_plan()
             return self.stop_message()
-        if self._ended is not None and self._commanded:
+        if self.stop.over() and self._commanded:
             log.info('commands again: episode %d', self.episode)
-        self._commanded, self._ended = True, None
+        self._commanded, self._last_plan = True, self._watch
         return command
 
     def idle(self, watch: int) -> Command | None:
@@ -238,8 +211,8 @@ class ControlLoop:
         """
         self._watch = watch
         if self._moving and self._watchdog.expired(watch):
-            self._stop(f'the clock stands still: {self._too_old()}')
-        return self.stop_message() if self.stopped else None
+            self._end(f'the clock stands still: {self._too_old()}')
+        return self.stop_message() if self.stop.reason else None
 
     def stop_message(self) -> Command | None:
         """The stop policy's message; None before the first command, or where it is silent."""
@@ -252,17 +225,17 @@ class ControlLoop:
         """In a word, for diagnostics."""
         if self._moving:
             return 'running'
-        if self._latched:
+        if self.stop.latched:
             return 'stopped until reset'
-        return 'stopped' if self.stopped else 'waiting for a plan'
+        return 'stopped' if self.stop.reason else 'waiting for a plan'
 
     # --- parts -----------------------------------------------------------------------------
 
     def _planned_command(self, measured: np.ndarray | None) -> Command | None:
-        if not self._planned or self.stopped or self._wanted is not None:
+        if not self._planned or self.stop.reason or self._wishes:
             return None
         if self._watchdog.expired(self._watch):
-            self._stop(self._too_old())
+            self._end(self._too_old())
             return None
         try:
             action = self.source.action(self.step)
@@ -286,13 +259,25 @@ class ControlLoop:
             return False
         else:
             self.limiter.start(measured)
+            self._forget_tracking()
         self._first_step = self.step
         return True
+
+    def _count_missing_plan(self) -> None:
+        """A tick without a plan is a hiccup; many of them are a stop as any other."""
+        if not self._moving:
+            return
+        self.ticks_without_plan += 1
+        missing = (self._watch - self._last_plan) / 1e9
+        if missing > self._timeout:
+            self._end(
+                f'there has been no plan for {missing:.2f} s, command_timeout {self._timeout:g} s'
+            )
 
     @property
     def _moving(self) -> bool:
         """Whether this episode has sent a command and has not been stopped."""
-        return self._first_step is not None and not self.stopped
+        return self._first_step is not None and not self.stop.reason
 
     @property
     def _elapsed(self) -> float:
@@ -318,7 +303,7 @@ class ControlLoop:
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
         commanded = self._commanded and (self._moving or self._hold)
-        if self._tracking is None or self._latched or not commanded:
+        if self._tracking is None or self._retreated or not commanded:
             return
         limiter = self.limiter
         fault = self._tracking.check(
@@ -326,7 +311,12 @@ class ControlLoop:
         )
         if fault is not None:
             limiter.retreat(measured)
+            self._retreated = True
             self._latch(fault)
+
+    def _forget_tracking(self) -> None:
+        if self._tracking is not None:
+            self._tracking.reset()
 
     def _too_old(self) -> str:
         age = self._timeout - self._watchdog.left(self._watch) / 1e9
@@ -335,35 +325,23 @@ class ControlLoop:
             f'command_timeout {self._timeout:g} s'
         )
 
-    def _stop(self, reason: str) -> None:
-        if not self.stopped:
-            if self._commanded:
-                log.warning('no commands: %s', reason)
-            self.last_stop = reason
-        if self._ended is None:
-            self._ended = self._now
-        self.stopped = reason
+    def _end(self, reason: str) -> None:
+        self.stop.end(reason, self._now, moving=self._moving, heard=self._commanded)
 
     def _latch(self, reason: str) -> None:
-        if self._latched:
-            return
-        reason = f'{self.stopped}; {reason}' if self.stopped else reason
-        self._latched = True
-        self.stopped = self.last_stop = reason
-        log.error('no commands until ~/reset: %s', reason)
+        self.stop.latch(reason, self._now, moving=self._moving)
 
-    def _answer_wish(self) -> None:
+    def _answer_wishes(self) -> None:
         """Begin the episode that was asked for; only a person's wish ends a latched stop."""
-        reason, self._wanted = self._wanted, None
-        latched, stopped = self._latched, self.stopped
-        self._begin_episode()
-        self._ended = None
-        if reason == '':
-            self._latched = False
-        elif latched:
-            self.stopped = stopped
+        wishes = [self._wishes.popleft() for _ in range(len(self._wishes))]
+        if RESET in wishes:
+            self._retreated = False
+            self.stop.lift()
         else:
-            self._stop(reason)
+            self._end(wishes[-1])
+            self.stop.rebase(self._now)
+        self._begin_episode()
+        self._forget_tracking()
 
     def _begin_episode(self) -> None:
         """Empty everything; what is still being inferred belongs to another episode now."""
@@ -372,10 +350,8 @@ class ControlLoop:
         self.source.reset()
         self._clock.reset()
         self._watchdog.reset()
-        if self._tracking is not None:
-            self._tracking.reset()
         self._asked: Request | None = None
         self._next_query = 0
         self._planned = False
+        self._last_plan = 0  # when there was one [ns, the watchdog's clock]
         self._first_step: int | None = None  # of this episode with a command
-        self.stopped = ''  # why there are no commands

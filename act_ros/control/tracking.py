@@ -18,7 +18,7 @@ class TrackingMonitor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was seen: a new episode."""
+        """Forget what was seen."""
         self._since: list[int | None] = [None] * len(self._entries)
 
     def check(

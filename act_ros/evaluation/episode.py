@@ -317,7 +317,7 @@ class EpisodeRun:
             'looked': len(self._rows['index']),
             'faults': self._faults,
             'resets': self._resets,
-            'stops': loop.episode - 1,
+            'stops': loop.stop.count,
             'chunks_late': loop.chunks_late,
             'limits': self._limits.about(),
         }

@@ -7,7 +7,6 @@ The node starts unconfigured and moves nothing until it is told to, with
 """
 
 import os
-from pathlib import Path
 
 from ament_index_python.packages import get_package_share_path
 from launch import LaunchContext, LaunchDescription
@@ -17,12 +16,14 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
+from act_ros.config import DEFAULT_TASK, parameter_files, task_file
+from act_ros.parameters import read_parameter_file
+
 SHARE = get_package_share_path('act_ros')
-DEFAULT_TASK = 'astrobench_dual_arm'
 
 ARGUMENTS = {
     'ckpt_dir': 'folder of the checkpoint (default: as the parameter files say)',
-    'params_file': "parameter file; counts over the task's own",
+    'params_file': "parameter file; counts over the task's own, unless it describes a task itself",
     'task': f'name of a shipped task, or the path of its YAML (default: {DEFAULT_TASK})',
     'autostart': 'true: configure and activate without being told',
     'zmq_endpoint': "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'",
@@ -69,12 +70,12 @@ def dds_profile() -> list[Action]:
 def make_node(context: LaunchContext) -> list[Action]:
     """The ACT node with the parameter files and what the arguments say over them."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    files = [task_file(given['task'] or DEFAULT_TASK)]
-    if given['params_file']:
-        files.append(Path(given['params_file']))
-    for path in files:
-        if not path.is_file():
-            raise RuntimeError(f'no parameter file {str(path)!r}')
+    own = given['params_file'] or None
+    if given['task']:
+        files = [task_file(given['task']), *([own] if own else [])]
+        read_parameter_file(*files)  # says what is wrong with them before a process starts
+    else:
+        files = parameter_files(own)
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in OVERRIDES.items()
@@ -92,9 +93,3 @@ def make_node(context: LaunchContext) -> list[Action]:
         )
     ]
 
-
-def task_file(task: str) -> Path:
-    """The parameter file of a task, given by name or by path."""
-    if task.endswith(('.yaml', '.yml')):
-        return Path(task)
-    return SHARE / 'config' / f'{task}.yaml'

@@ -15,8 +15,14 @@ from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
 from act_ros.bridge.server import PolicyServer
-from act_ros.errors import ActError, ParameterError
-from act_ros.nodes.checks import WARM_PASSES, check_latency, slowest_pass, warn_of_pose
+from act_ros.errors import ActError
+from act_ros.nodes.checks import (
+    WARM_PASSES,
+    check_latency,
+    check_silence,
+    slowest_pass,
+    warn_of_pose,
+)
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.declare import check_changes, declare_parameters, read_parameters
 from act_ros.nodes.diagnostics import Report
@@ -75,6 +81,8 @@ class ActNode(LifecycleNode):
         self._rollout: Rollout | None = None
         self._last_failure: object = None
         self._failure = ''  # why the last transition failed
+        self._was_active = False
+        self._by_itself = False  # a transition that autostart has asked for
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -87,7 +95,6 @@ class ActNode(LifecycleNode):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_second, clock=self._steady)
-        self._autostart = self.get_parameter('autostart').value
         log.info('ready: unconfigured')
 
     # --- lifecycle -------------------------------------------------------------------------
@@ -112,7 +119,7 @@ class ActNode(LifecycleNode):
             self._stop_controller()
             return FAILURE
         self._last_failure, self._failure = None, ''
-        self._autostart = False  # who deactivates later on does not want it back by itself
+        self._was_active = True
         log.info('active')
         return SUCCESS
 
@@ -127,6 +134,7 @@ class ActNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model, the subscriptions and the endpoint."""
         self._release()
+        self._last_failure, self._failure = None, ''
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -159,11 +167,8 @@ class ActNode(LifecycleNode):
         task = Task.from_parameters(settings)
         Limits.from_parameters(settings, task)
         self._wiring = Wiring(self, settings, task)
-        if settings['stop_policy'] == 'silent' and self._wiring.needs_horizon:
-            raise ParameterError(
-                'stop_policy is silent, but a JointTrajectoryHorizon would play on after the '
-                'last command; set stop_policy: hold, or use JointTrajectory'
-            )
+        if settings['stop_policy'] == 'silent':
+            check_silence(self._wiring)
         # Beside the tick's process, so that the network neither delays nor crashes it.
         self._process = policy = PolicyProcess(
             self._load, torch_threads=settings['torch_threads']
@@ -270,12 +275,20 @@ class ActNode(LifecycleNode):
             self.get_parameter('max_age').value,
         )
         self._diagnostics.publish(message)
-        if self._autostart and not self._ending.is_set():
-            label = self._state_machine.current_state[1]
-            if label == 'unconfigured':
-                self.trigger_configure()
-            elif label == 'inactive':  # a second later: the first inputs have come
-                self.trigger_activate()
+        # Who deactivates later on does not want it back by itself.
+        if not self._was_active and self.get_parameter('autostart').value:
+            self._start_by_itself()
+
+    def _start_by_itself(self) -> None:
+        if self._ending.is_set():
+            return
+        self._by_itself = True
+        label = self._state_machine.current_state[1]
+        if label == 'unconfigured':
+            self.trigger_configure()
+        elif label == 'inactive':  # a second later: the first inputs have come
+            self.trigger_activate()
+        self._by_itself = False
 
     def _on_reset(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
         controller = self._controller
@@ -346,10 +359,15 @@ class ActNode(LifecycleNode):
         return result[0]
 
     def _explain(self, what: str, error: Exception) -> None:
-        """Say why a transition failed: one line for a user's mistake, once while it repeats."""
+        """Say why a transition failed: one line for a user's mistake.
+
+        Autostart tries again and again: what it meets is said once.
+        """
         self._failure = f'{what}: {error}'
         failure = (what, getattr(error, 'names', str(error)))
-        if failure == self._last_failure or isinstance(error, AbandonedError):
+        if (self._by_itself and failure == self._last_failure) or isinstance(
+            error, AbandonedError
+        ):
             return
         self._last_failure = failure
         if isinstance(error, ActError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from act_ros.errors import ParameterError
+from act_ros.nodes.wiring import Wiring
 from act_ros.policy import PolicyProcess, Statistics
 from act_ros.task import Task
 
@@ -27,16 +28,17 @@ def check_latency(
     :raises ParameterError: with the figures and the ways out.
     """
     tick = 1 / settings['control_rate']
-    if settings['inference'] == 'synchronous':
-        if latency > tick / 2 and not simulated:
-            raise ParameterError(
-                f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
-                f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
-            )
-        return
+    synchronous = settings['inference'] == 'synchronous'
+    if synchronous and not simulated and latency > tick / 2:
+        raise ParameterError(
+            f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
+            f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
+        )
     # When a chunk arrives, the one before is of an observation two passes ago, and three where
-    # a ZMQ client had a turn between.
+    # a ZMQ client had a turn between. Simulated time stands still during a synchronous pass.
     passes = 3 if settings['zmq_endpoint'] else 2
+    if synchronous:
+        passes = 0 if simulated else 1
     behind = passes * latency + tick
     needed = behind + settings['max_age']
     if settings['command_timeout'] < needed:
@@ -51,6 +53,23 @@ def check_latency(
             'a chunk lasts %.2f s, but with a pass of %.2f s the next one may come after %.2f s: '
             'there will be ticks without a plan', chunk, latency, behind,
         )  # fmt: skip
+
+
+def check_silence(wiring: Wiring) -> None:
+    """Refuse the silent stop policy where the robot would move on without commands.
+
+    :raises ParameterError: naming the output or its entries.
+    """
+    if wiring.needs_horizon:
+        raise ParameterError(
+            'stop_policy is silent, but a JointTrajectoryHorizon would play on after the '
+            'last command; set stop_policy: hold, or use JointTrajectory'
+        )
+    if alone := wiring.velocities_alone:
+        raise ParameterError(
+            f'stop_policy is silent, but a velocity without a position would last after the last '
+            f'command: {", ".join(alone)}; set stop_policy: hold, or send the positions with them'
+        )
 
 
 def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics) -> None:

@@ -1,5 +1,6 @@
 """One activation: the tick's thread around the control loop, from first to last command."""
 
+import logging
 import threading
 import time
 from collections import deque
@@ -8,14 +9,16 @@ from collections.abc import Callable, Mapping
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
 
-from act_ros.control import Arrival, Command, ControlLoop
+from act_ros.control import Arrival, ClockWatch, Command, ControlLoop
 from act_ros.nodes.faults import FaultLog
-from act_ros.nodes.inference import InferenceThread, SharedPolicy, infer
+from act_ros.nodes.inference import InferenceThread, SharedPolicy
 from act_ros.nodes.messages import chunk_message, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
 from act_ros.nodes.wiring import Wiring
 from act_ros.observation import Snapshot
 from act_ros.safety import Limits
+
+log = logging.getLogger(__name__)
 
 
 class Controller:
@@ -47,7 +50,6 @@ class Controller:
         # Lock-step simulation may take as long as it likes: there, ages are ROS time.
         self._lock_step = simulated and self._synchronous
         self._clock = clock
-        self._policy = policy
         self._task = policy.policy.task
         self._wiring = wiring
         self.loop = ControlLoop(
@@ -71,7 +73,11 @@ class Controller:
             if simulated
             else SteadyTicker(rate, self._guarded(self._tick), settings['realtime_priority'])
         )  # fmt: skip
-        self.inference = None if self._synchronous else InferenceThread(policy)
+        self.inference = InferenceThread(policy)
+        # A synchronous pass is waited for; in real time no longer than for the next tick, so
+        # that one that hangs ends the commands as it does asynchronously.
+        self._wait = None if self._lock_step else 1 / rate
+        self._clock_watch = None if simulated else ClockWatch()
         self._patience = settings['command_timeout']
         self.faults = FaultLog()
         self._inference_faults = FaultLog()
@@ -87,8 +93,7 @@ class Controller:
 
     def start(self) -> None:
         """Begin ticking."""
-        if self.inference is not None:
-            self.inference.start()
+        self.inference.start()
         self.ticker.start()
 
     def stop(self, timeout: float) -> None:
@@ -96,13 +101,14 @@ class Controller:
 
         :param timeout: longest wait for the tick's thread to end [s].
         """
-        with self._wire:
-            if not self._stopped and (message := self.loop.stop_message()) is not None:
-                self._wiring.send(message.values, self._clock.now().to_msg())
-            self._stopped = True
-        self.ticker.stop(timeout)
-        if self.inference is not None:
+        try:
+            with self._wire:
+                stopped, self._stopped = self._stopped, True
+                if not stopped and (message := self.loop.stop_message()) is not None:
+                    self._wiring.send(message.values, self._clock.now().to_msg())
+        finally:
             self.inference.close()
+            self.ticker.stop(timeout)
 
     def clock_jumped(self, text: str | None) -> None:
         """Simulated time has moved.
@@ -130,24 +136,24 @@ class Controller:
         self.ticks += 1
         deadman, store = self._wiring.deadman, self._wiring.store
         veto = None if deadman is None else deadman.veto()
+        self._notice_clock()
         self.loop.begin_tick(now, now if self._lock_step else time.monotonic_ns(), veto)
         measured, _ = store.measured(self._clock.now().nanoseconds)
+        arrived = self._take_arrivals()
         if self._synchronous:
             snapshot = self._look()
-            request = self.loop.request(snapshot)
-            if request is not None:
-                self._accept(*infer(self._policy, request))
-            command = self.loop.command(measured)
-            self._send(command, now)
-        else:
-            for answer in self.inference.arrivals():
-                self._accept(*answer)
-            command = self.loop.command(measured)
-            self._send(command, now)
+            free = not self.inference.busy
+            if self._ask(snapshot) and free:
+                self.inference.wait(self._wait)
+                arrived += self._take_arrivals()
+        command = self.loop.command(measured)
+        self._send(command, now)
+        # Everything that follows may take its time.
+        if not self._synchronous:
             snapshot = self._look()
-            request = self.loop.request(snapshot)
-            if request is not None:
-                self.inference.submit(request)
+            self._ask(snapshot)
+        for arrival in arrived:
+            self._show_chunk(arrival)
         if self._wiring.tick is not None:
             stamps = snapshot.stamps if snapshot is not None else {}
             stamp = self._clock.now().to_msg()
@@ -165,12 +171,36 @@ class Controller:
         self.faults.update(faults)
         return snapshot
 
-    def _accept(self, arrival: Arrival, failure: Exception | None) -> None:
-        self._inference_faults.failed('inference', failure)
-        if self.loop.accept(arrival) and self._wiring.chunk is not None:
+    def _ask(self, snapshot: Snapshot | None) -> bool:
+        request = self.loop.request(snapshot)
+        if request is not None:
+            self.inference.submit(request)
+        return request is not None
+
+    def _take_arrivals(self) -> list[Arrival]:
+        """Chunks that have arrived and are of use."""
+        useful = []
+        for arrival, failure in self.inference.arrivals():
+            self._inference_faults.failed('inference', failure)
+            if self.loop.accept(arrival):
+                useful.append(arrival)
+        return useful
+
+    def _show_chunk(self, arrival: Arrival) -> None:
+        if self._wiring.chunk is not None:
             stamp = arrival.request.snapshot.taken
             message = chunk_message(self._task, arrival.chunk, stamp)
             self._on_wire(lambda: self._wiring.chunk.publish(message))
+
+    def _notice_clock(self) -> None:
+        """After the system's clock was set, ages mean nothing: every input must come anew."""
+        if self._clock_watch is None:
+            return
+        before, now = time.monotonic_ns(), self._clock.now().nanoseconds
+        moved = self._clock_watch.moved(before, now, time.monotonic_ns())
+        if moved:
+            self._wiring.store.clear()
+            log.warning("the system's clock was set by %+.3f s: new inputs count", moved / 1e9)
 
     def _send(self, command: Command | None, due: int) -> None:
         if command is None:
@@ -197,12 +227,13 @@ class Controller:
     def conditions(self) -> list[tuple[bytes, str]]:
         """What is wrong now: level and one line each."""
         loop, found = self.loop, []
-        if loop.state == 'stopped until reset':
-            found.append((DiagnosticStatus.ERROR, f'{loop.stopped}; only ~/reset starts again'))
-        elif loop.stopped:
-            found.append((DiagnosticStatus.WARN, loop.stopped))
-        busy = 0.0 if self.inference is None else self.inference.busy
-        if busy > self._patience or (busy > self._patience / 2 and loop.stopped):
+        reason = loop.stop.reason
+        if loop.stop.latched:
+            found.append((DiagnosticStatus.ERROR, f'{reason}; only ~/reset starts again'))
+        elif reason:
+            found.append((DiagnosticStatus.WARN, reason))
+        busy = self.inference.busy
+        if busy > self._patience or (busy > self._patience / 2 and reason):
             found.append((DiagnosticStatus.WARN, f'inference has been running for {busy:.2f} s'))
         logs = (self.faults, self._inference_faults, self._tick_faults)
         found += [(DiagnosticStatus.WARN, text) for log in logs for text in log.current.values()]

@@ -4,6 +4,8 @@ import time
 
 from std_msgs.msg import Bool
 
+from act_ros.control import Veto
+
 MAX_AGE = 0.2  # [s]
 
 
@@ -21,11 +23,17 @@ class Deadman:
         """Take in a message."""
         self._heard = (message.data, time.monotonic())
 
-    def veto(self) -> str | None:
-        """Why no command is allowed now, or None."""
+    def veto(self) -> Veto | None:
+        """Why no command is allowed now, or None.
+
+        Who has not said anything yet is waited for; who has fallen silent is not there.
+        """
         if self._heard is None:
-            return f'enable_topic {self._topic} has said nothing'
+            return Veto(f'enable_topic {self._topic} has said nothing', attended=True)
         value, since = self._heard
         if time.monotonic() - since > MAX_AGE:
-            return f'enable_topic {self._topic} has said nothing for more than {MAX_AGE:g} s'
-        return None if value else f'enable_topic {self._topic} says false'
+            return Veto(
+                f'enable_topic {self._topic} has said nothing for more than {MAX_AGE:g} s',
+                attended=False,
+            )
+        return None if value else Veto(f'enable_topic {self._topic} says false', attended=True)

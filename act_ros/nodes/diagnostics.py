@@ -55,7 +55,7 @@ class Report:
         statuses = [self._control(state, failure, wiring, controller)]
         if wiring is not None:
             statuses.append(self._inputs(wiring.store, now, max_age))
-        if controller is not None and controller.inference is not None:
+        if controller is not None:
             inference = controller.inference
             values = {'inferences': inference.count, 'running_s': inference.busy}
             values |= _percentiles('inference', inference.durations)
@@ -124,7 +124,7 @@ def _control_values(controller: Controller) -> dict[str, object]:
     return {
         'control': loop.state,
         'episode': loop.episode,
-        'last_stop': loop.last_stop,
+        'last_stop': loop.stop.last,
         'ticks': controller.ticks,
         'tick_overruns': controller.ticker.missed,
         'commands': controller.published,

@@ -107,7 +107,8 @@ def infer(
 class InferenceThread:
     """Answers the newest request; one that is not begun yet is replaced by a newer one.
 
-    The tick calls `submit` and `arrivals`; neither waits for the network.
+    The tick calls `submit` and `arrivals`; neither waits for the network. Where the tick is to
+    have the answer at once it calls `wait` between them.
     """
 
     def __init__(self, policy: SharedPolicy) -> None:
@@ -129,7 +130,15 @@ class InferenceThread:
         """Put a request into the mailbox."""
         with self._changed:
             self._mail = request
-            self._changed.notify()
+            self._changed.notify_all()
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until there is an answer, or the thread is closed.
+
+        :param timeout: the longest [s]; None = as long as it takes.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._done or self._closed, timeout)
 
     def arrivals(self) -> Iterator[tuple[Arrival, Exception | None]]:
         """What has been answered since the last call."""
@@ -146,7 +155,7 @@ class InferenceThread:
         """End the thread; a pass that takes longer than the time-out [s] is abandoned."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._policy.ask_again()
         self._thread.join(timeout)
 
@@ -163,4 +172,6 @@ class InferenceThread:
             if answer[1] is None:
                 self.durations.append(time.perf_counter() - started)
                 self.count += 1
-            self._done.append(answer)
+            with self._changed:
+                self._done.append(answer)
+                self._changed.notify_all()

@@ -36,7 +36,7 @@ class Output:
         self.topic, self.columns = spec.topic, spec.columns
         self.needs_horizon = spec.kind == 'JointTrajectoryHorizon'
         self.message_type, make = MESSAGES[spec.kind]
-        self._spec = spec
+        self.spec = spec
         self._joints, self._places = spec.joints, spec.places
         self._rate = rate
         self._points: list[_Point] = []
@@ -88,7 +88,7 @@ class Output:
     ) -> Float64MultiArray:
         message = Float64MultiArray(data=doubles(values[self.columns]))
         size = len(self.columns)
-        label = ','.join(map(str, self._spec.entries))
+        label = ','.join(map(str, self.spec.entries))
         message.layout.dim = [MultiArrayDimension(label=label, size=size, stride=size)]
         return message
 

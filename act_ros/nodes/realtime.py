@@ -19,7 +19,7 @@ def realtime(priority: int) -> Iterator[None]:
     computes for long runs in this process. Threads and processes that are started from these
     do not inherit it.
 
-    :param priority: 2 to 99; 0 changes nothing.
+    :param priority: of the tick, as the parameter `realtime_priority`; 0 changes nothing.
     """
     if priority == 0:
         yield
@@ -50,5 +50,6 @@ def _schedule_others(priority: int) -> None:
 
 
 def _schedule(thread: int, priority: int) -> None:
-    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK if priority else os.SCHED_OTHER
-    os.sched_setscheduler(thread, policy, os.sched_param(priority))
+    policy = os.SCHED_FIFO if priority else os.SCHED_OTHER
+    # Kept when the priority is given back: without a capability nobody may take it off.
+    os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))

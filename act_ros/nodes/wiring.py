@@ -123,6 +123,11 @@ class Wiring:
         """Whether any output sends the coming ticks too."""
         return any(output.needs_horizon for output in self.outputs)
 
+    @property
+    def velocities_alone(self) -> list[str]:
+        """Entries whose last command would last, were nothing sent after it."""
+        return [entry for output in self.outputs for entry in output.spec.velocities_alone]
+
     def send(self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None) -> None:
         """Publish one tick's values on every output; all are built before any is sent.
 

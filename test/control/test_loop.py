@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from act_ros.control import Arrival, ControlLoop, StepClock
+from act_ros.control import Arrival, ControlLoop, StepClock, Veto
 from act_ros.observation import Snapshot
 from act_ros.safety import Limits
 from act_ros.task import Entry, Task
@@ -210,7 +210,7 @@ def test_a_stop_holds_the_last_command_at_rest():
     last = commands[24].values
     for tick in range(25, 60):
         assert commands[tick].values.tolist() == [last[0], 0.0]
-    assert '0.12 s old, command_timeout 0.1 s' in loop.stopped
+    assert '0.12 s old, command_timeout 0.1 s' in loop.stop.reason
 
 
 def test_nothing_is_sent_before_the_first_command_of_an_activation():
@@ -232,7 +232,7 @@ def test_a_stop_ends_by_itself_only_within_the_recovery_window(back, recovers):
         assert commands[back + 1].step == 1
     else:
         assert loop.state == 'stopped until reset'
-        assert 'recovery_window' in loop.stopped
+        assert 'recovery_window' in loop.stop.reason
         loop.new_episode()
         again = dict(run(loop, range(200, 210), latency=1))
         assert steps_of(again, stops=False) == list(range(201, 210))
@@ -253,13 +253,78 @@ def test_a_veto_stops_at_once_and_allowing_begins_a_new_episode_however_long_it_
     loop = make_loop(recovery_window=0.1)
     dict(run(loop, range(10), latency=1))
     for tick in range(10, 100):
-        loop.begin_tick(tick * TICK, veto='enable_topic says false')
+        loop.begin_tick(tick * TICK, veto=Veto('enable_topic says false', attended=True))
         assert loop.command(HERE).action is None
         assert loop.request(snapshot(tick * TICK)) is None
     episode = loop.episode
     commands = dict(run(loop, range(100, 110), latency=1))
     assert loop.episode == episode + 1
     assert steps_of(commands, stops=False) == list(range(101, 110))
+
+
+def test_a_deadman_that_nobody_holds_ends_by_itself_only_within_the_recovery_window():
+    loop = make_loop(recovery_window=1.0)
+    dict(run(loop, range(10), latency=1))
+    for tick in range(10, 100):
+        loop.begin_tick(tick * TICK, veto=Veto('enable_topic has said nothing', attended=False))
+        assert loop.command(HERE).action is None
+    assert loop.state == 'stopped until reset'
+    assert steps_of(dict(run(loop, range(100, 110), latency=1)), stops=False) == []
+    assert 'enable_topic has said nothing' in loop.stop.reason
+    loop.begin_tick(110 * TICK, veto=Veto('enable_topic says false', attended=True))
+    assert 'says false' not in loop.stop.reason  # what ended them for good stays the reason
+
+
+def test_a_veto_may_be_lifted_and_a_person_may_reset_without_any_recovery_window():
+    loop = make_loop(recovery_window=0.0)
+    dict(run(loop, range(10), latency=4))
+    loop.begin_tick(10 * TICK, veto=Veto('enable_topic says false', attended=True))
+    assert steps_of(dict(run(loop, range(11, 30), latency=4)), stops=False) == [*range(15, 30)]
+    loop.new_episode()
+    assert steps_of(dict(run(loop, range(30, 40), latency=4)), stops=False) == [*range(34, 40)]
+
+
+@pytest.mark.parametrize('aggregation', [True, False])
+def test_without_a_plan_for_as_long_as_the_time_out_it_stops(aggregation):
+    loop = make_loop(
+        command_timeout=0.5, recovery_window=1.0, temporal_aggregation=aggregation
+    )
+    # From tick 20 on every answer takes longer than a chunk lasts; the robot is seen.
+    dict(run(loop, range(20), latency=1))
+    commands = dict(run(loop, range(20, 200), latency=K + 2))
+    last = max(steps_of(commands, stops=False))
+    assert 20 <= last < 20 + 2 * K
+    assert 'no plan for 0.5' in loop.stop.last or 'observation' in loop.stop.last
+    assert loop.state == 'stopped until reset'
+    assert loop.stop.count == 1
+    assert all(commands[tick].action is None for tick in range(last + 1, 200))
+
+
+def test_a_deadman_that_flickers_hides_no_joint_that_does_not_follow():
+    loop = make_loop(limit={'max_tracking_error': 0.05, 'max_step': 0.02})
+    for tick in range(60):
+        gap = Veto('enable_topic has said nothing', attended=False) if tick % 9 == 8 else None
+        loop.begin_tick(tick * TICK, veto=gap)
+        request = loop.request(snapshot(tick * TICK))
+        if request is not None:
+            loop.accept(Arrival(request, np.ones((K, DIM))))
+        loop.command(HERE)
+    assert loop.state == 'stopped until reset'
+    assert 'max_tracking_error' in loop.stop.reason
+
+
+def test_a_joint_that_leaves_its_place_after_a_stop_for_good_is_held_where_it_is():
+    loop = make_loop(
+        limit={'max_tracking_error': 5.0}, command_timeout=0.1, recovery_window=0.2
+    )
+    dict(run(loop, range(60), latency=1, seen=lambda tick: tick < 5))
+    assert loop.state == 'stopped until reset'
+    away = np.array([9.0])
+    for tick in range(60, 80):
+        loop.begin_tick(tick * TICK)
+        held = loop.command(away)
+    assert held.values.tolist() == [9.0, 0.0]
+    assert 'recovery_window' in loop.stop.reason and 'max_tracking_error' in loop.stop.reason
 
 
 def test_a_joint_that_does_not_follow_holds_where_it_is_until_reset():
@@ -274,7 +339,7 @@ def test_a_joint_that_does_not_follow_holds_where_it_is_until_reset():
     # 0.02 a tick: sent further than 0.05 at tick 2, seen at tick 3, for 0.2 s at tick 13.
     assert [c.action is None for c in sent].index(True) == 13
     assert loop.state == 'stopped until reset'
-    assert 'arm/j/position' in loop.stopped
+    assert 'arm/j/position' in loop.stop.reason
     positions = [c.values[0] for c in sent]
     assert np.abs(np.diff(positions)).max() <= 0.02 + 1e-12
     assert positions[-1] == HERE[0]
@@ -312,7 +377,7 @@ def test_a_measured_pose_outside_its_range_starts_nothing():
     loop.begin_tick(0)
     loop.accept(Arrival(loop.request(snapshot(0)), chunk_of(0)))
     assert loop.command(np.ones(1)) is None
-    assert 'arm/j/position' in loop.stopped
+    assert 'arm/j/position' in loop.stop.reason
     assert loop.state == 'stopped until reset'
 
 
@@ -323,7 +388,7 @@ def test_a_jump_of_the_clock_stops_and_begins_anew():
     commands = dict(run(loop, range(5), latency=1))
     assert commands[0].action is None
     assert steps_of(commands, stops=False) == [1, 2, 3, 4]
-    assert loop.last_stop == 'the clock jumped by -1.000 s'
+    assert loop.stop.last == 'the clock jumped by -1.000 s'
 
 
 def test_while_the_clock_stands_still_commands_end_in_steady_time():
@@ -333,7 +398,7 @@ def test_while_the_clock_stands_still_commands_end_in_steady_time():
     assert loop.idle(at + 50 * MS) is None
     stop = loop.idle(at + 150 * MS)
     assert stop.action is None
-    assert 'the clock stands still' in loop.stopped
+    assert 'the clock stands still' in loop.stop.reason
     commands = dict(run(loop, range(10, 15), latency=1))
     assert steps_of(commands, stops=False) == [11, 12, 13, 14]
 
