@@ -43,6 +43,9 @@ def run(program: str, main: Callable[[], None]) -> int:
     except ActError as error:
         print(f'{program}: error: {error}', file=sys.stderr)
         return USER_ERROR
+    except OSError as error:  # a full disk, a missing permission: not ours to mend
+        print(f'{program}: error: {error}', file=sys.stderr)
+        return USER_ERROR
     except KeyboardInterrupt:
         return 130
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 from act_ros import cli
 
 PROGRAM = 'evaluate_bag'
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -144,9 +145,10 @@ class ProgressBar:
         self._task = self.bar.add_task('ticks', total=sum(totals.values()), rate='')
 
     def stop(self, *_: object) -> None:
-        """Handle SIGINT: the report is written of what is there; a second one ends at once."""
+        """Handle a signal: the report is written of what is there; a second one ends at once."""
         self.stopped = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in STOPS:
+            signal.signal(number, signal.SIG_DFL)
 
     def __call__(self, job: int, ticks: int) -> bool:
         """Take in the ticks of a job that are done; whether to go on."""
@@ -179,7 +181,8 @@ def run(arguments: argparse.Namespace) -> bool:
     progress = ProgressBar(
         {n: round((job.window.stop - job.window.start) / period) for n, job in jobs.items()}
     )
-    signal.signal(signal.SIGINT, progress.stop)
+    for number in STOPS:
+        signal.signal(number, progress.stop)
     try:
         evaluation = carry_out(
             plan, arguments.out, resume=arguments.resume, workers=arguments.workers,
@@ -195,11 +198,12 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
     """Print the figures that matter most."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     for label, checkpoint in metrics['checkpoints'].items():
         total = checkpoint['total']
-        table = Table(title=f'{label}: mean absolute error (in standard deviations)')
+        table = Table(title=Text(f'{label}: mean absolute error (in standard deviations)'))
         table.add_column('')
         for name in total['groups']:
             table.add_column(name, justify='right')
@@ -213,8 +217,9 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
         ticks, times = total['ticks'], checkpoint['timings']
         console.print(
             f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped, '
-            f'{ticks["not_commanded"]} without a recorded command; offset '
-            f'{checkpoint["offset"]}; inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
+            f'{ticks["without_action"]} without an action, {ticks["not_commanded"]} without a '
+            f'recorded command; offset {checkpoint["offset"]}; '
+            f'inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
         )
     for bag, texts in metrics['damage'].items():
         for text in texts:

@@ -103,10 +103,15 @@ def compare(
             names = sorted({n for n in (*tick.stamps, *stamps)
                             if tick.stamps.get(n) != stamps.get(n)})  # fmt: skip
             other.append(f'tick {tick.step} of episode {tick.episode}: {", ".join(names)}')
+        if other:  # from here on its chunks may be others, too
+            continue
         key = tick.episode, tick.step
         if snapshot is not None and key in wanted:
             chunks[key] = policy.predict(snapshot.qpos, decoder.images(snapshot))
-        if other or tick.action is None:
+        oldest = tick.step - policy.chunk_size
+        for old in [k for k in chunks if k[0] < tick.episode or k[1] < oldest]:
+            del chunks[old]
+        if tick.action is None:
             continue
         sources = [chunks.get((tick.episode, step)) for step in tick.chunk_steps]
         if any(chunk is None for chunk in sources):
@@ -116,9 +121,6 @@ def compare(
         rows = [c[tick.step - s] for c, s in zip(sources, tick.chunk_steps, strict=True)]
         expected = weights @ np.array(rows, dtype=np.float64) / weights.sum()
         differences.append(float(np.abs(expected - tick.action).max()))
-        oldest = tick.step - policy.chunk_size
-        for old in [k for k in chunks if k[0] < tick.episode or k[1] < oldest]:
-            del chunks[old]
     return Comparison(
         len(ticks), other, len(differences), max(differences) if differences else None
     )

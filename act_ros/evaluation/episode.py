@@ -2,10 +2,9 @@
 
 import json
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from act_ros.control import Arrival, ControlLoop, Request
-from act_ros.errors import ActError, LimitError
+from act_ros.errors import ActError
+from act_ros.evaluation.files import whole
 from act_ros.evaluation.horizon import HorizonSums
+from act_ros.evaluation.limits import LimitsObserver, unlimited
 from act_ros.evaluation.recorded import RecordedCommands
 from act_ros.evaluation.ticks import Tick
-from act_ros.observation import Snapshot, decode_image
-from act_ros.policy.interface import Predictor, Statistics
-from act_ros.safety import CommandLimiter, Limits
+from act_ros.observation import Snapshot
+from act_ros.policy.interface import BatchPredictor, Statistics
+from act_ros.safety import Limits
 from act_ros.task import Task
 
 # A command counts from its stamp, and may have been recorded as much later [s].
@@ -48,23 +49,22 @@ class EpisodeResult:
 
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
-        part = path.with_suffix('.part')
-        with part.open('wb') as file:
+        with whole(path) as part, part.open('wb') as file:
             np.savez_compressed(
                 file, about=np.array(json.dumps(self.about)), recorded=self.recorded,
                 offsets=np.array(self.sums.offsets), absolute=self.sums.absolute,
                 square=self.sums.square, count=self.sums.count, durations=self.durations,
                 **{f'tick/{name}': values for name, values in self.ticks.items()},
             )  # fmt: skip
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> 'EpisodeResult | None':
-        """Read a file that `save` has written; None where there is none, or only a part of it."""
+        """Read a file that `save` has written; None where there is none, or it is damaged."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+                about = json.loads(str(content['about']))
+        except Exception:  # whatever an archive's damage may raise: then it is done again
             return None
         sums = HorizonSums(content['offsets'].tolist(), *content['count'].shape[1:])
         sums.absolute, sums.square = content['absolute'], content['square']
@@ -74,7 +74,6 @@ class EpisodeResult:
             for name, values in content.items()
             if name.startswith('tick/')
         }
-        about = json.loads(str(content['about']))
         return cls(about, ticks, content['recorded'], sums, content['durations'])
 
 
@@ -127,7 +126,7 @@ class EpisodeRun:
     """
 
     def __init__(
-        self, policy: Predictor, settings: Mapping[str, Any], options: Options
+        self, policy: BatchPredictor, settings: Mapping[str, Any], options: Options
     ) -> None:
         self._policy, self._task, self._options = policy, policy.task, options
         task = self._task
@@ -160,6 +159,7 @@ class EpisodeRun:
         self._durations: list[float] = []
         self._faults: dict[str, dict[str, Any]] = {}
         self._resets = 0
+        self._paused = 0
         self._positions = len(self._loop.limiter.position_entries)
 
     def run(
@@ -186,8 +186,7 @@ class EpisodeRun:
             if not progress(len(self._times)):
                 interrupted = True
                 break
-        self._compare(commands, 0)
-        self._finish_chunks()
+        self._compare(commands, 0, last=True)
         return self._result({**about, 'interrupted': interrupted})
 
     # --- one tick --------------------------------------------------------------------------
@@ -203,9 +202,6 @@ class EpisodeRun:
             self._resets += 1
             loop.new_episode()
             loop.begin_tick(tick.time)
-        for name, text in tick.faults.items():
-            fault = self._faults.setdefault(name, {'ticks': 0, 'first': text})
-            fault['ticks'] += 1
         if self._delay is None:
             request = loop.request(tick.snapshot)
             if request is not None:
@@ -219,11 +215,19 @@ class EpisodeRun:
             if request is not None:
                 self._delay.submit(request, tick.time)
         action = command.action if command is not None else None
+        self._paused += tick.pause
+        # Without a joint's position no command begins: that is why there is none.
+        self._count_faults(tick.faults if action is not None else tick.unmeasured | tick.faults)
         predicted = np.full(self._task.action_dim, np.nan)
         if action is not None:
             predicted = self._task.to_robot(action)
             self._limits.look(predicted, tick.measured, loop.episode)
         self._note(tick, predicted)
+
+    def _count_faults(self, faults: Mapping[str, str]) -> None:
+        for name, text in faults.items():
+            fault = self._faults.setdefault(name, {'ticks': 0, 'first': text})
+            fault['ticks'] += 1
 
     def _note(self, tick: Tick, predicted: np.ndarray) -> None:
         snapshot, rows = tick.snapshot, self._rows
@@ -273,21 +277,20 @@ class EpisodeRun:
         except ActError as error:
             if len(snapshots) > 1:
                 return [chunk for s in snapshots for chunk in self._predict([s])]
-            fault = self._faults.setdefault('inference', {'ticks': 0, 'first': str(error)})
-            fault['ticks'] += 1
+            self._count_faults({'inference': str(error)})
             return [None]
 
     # --- the recording ---------------------------------------------------------------------
 
-    def _compare(self, commands: RecordedCommands, slack: int) -> None:
-        """Look up what was recorded, and compare the chunks whose whole future is known."""
+    def _compare(self, commands: RecordedCommands, slack: int, last: bool = False) -> None:
+        """Look up what was recorded, and compare the chunks whose whole future is known.
+
+        :param last: no more will be: compare all chunks.
+        """
         while len(self._recorded) + slack < len(self._times):
             self._recorded.append(commands.at(self._times[len(self._recorded)]))
-        while self._pending and self._pending[0][0] + self._sums.after <= len(self._recorded):
-            self._sums.add(*self._with_recording(*self._pending.popleft()))
-
-    def _finish_chunks(self) -> None:
-        while self._pending:
+        known = len(self._recorded)
+        while self._pending and (last or self._pending[0][0] + self._sums.after <= known):
             self._sums.add(*self._with_recording(*self._pending.popleft()))
 
     def _with_recording(self, index: int, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -317,6 +320,7 @@ class EpisodeRun:
             'looked': len(self._rows['index']),
             'faults': self._faults,
             'resets': self._resets,
+            'paused_s': self._paused / 1e9,
             'stops': loop.stop.count,
             'chunks_late': loop.chunks_late,
             'limits': self._limits.about(),
@@ -338,60 +342,8 @@ class Decoder:
         """
         for name, message in snapshot.frames.items():
             if name not in self._last or self._last[name][0] is not message:
-                self._last[name] = message, decode_image(message)
+                self._last[name] = message, snapshot.image(name)
         return {name: self._last[name][1] for name in snapshot.frames}
-
-
-@dataclass
-class LimitsObserver:
-    """How often the node's limits would have cut in, had it sent these actions."""
-
-    task: Task
-    limits: Limits
-    stride: int  # ticks between two actions
-    limiter: CommandLimiter = field(init=False)
-    refused: dict[str, int] = field(default_factory=dict)  # why no start, and at how many ticks
-    episode: int | None = None
-    ticks: int = 0  # since the ramp began
-
-    def __post_init__(self) -> None:
-        # Between two actions the robot would have made as many steps.
-        limits = replace(self.limits, max_step=self.limits.max_step * self.stride)
-        self.limiter = CommandLimiter(self.task, limits, self.task.rate / self.stride)
-
-    def look(self, action: np.ndarray, measured: np.ndarray | None, episode: int) -> None:
-        """Take in one action of the loop's episode, (action_dim,) in the robot's units."""
-        if episode != self.episode:
-            if not self._start(measured):
-                return
-            self.episode, self.ticks = episode, 0
-        self.limiter.limit(action, self.ticks / self.task.rate)
-        self.ticks += self.stride
-
-    def _start(self, measured: np.ndarray | None) -> bool:
-        if self.limiter.last is not None:
-            self.limiter.restart()
-            return True
-        if measured is None:
-            return False
-        try:
-            self.limiter.start(measured)
-        except LimitError as error:
-            text = str(error).split(' is measured at')[0]
-            self.refused[text] = self.refused.get(text, 0) + 1
-            return False
-        return True
-
-    def about(self) -> dict[str, Any]:
-        """Counts by kind of limit and joint, and why it would not have begun."""
-        return {'hits': self.limiter.hits, 'refused': self.refused}
-
-
-def unlimited(task: Task) -> Limits:
-    """Limits that never cut in: the action before safety is what is scored."""
-    joints = len(dict.fromkeys((entry.source, entry.name) for entry in task.action))
-    high = np.full(joints, np.inf)
-    return Limits(-high, high, high, high, high, range_tolerance=np.inf, ramp_time=0.0)
 
 
 def robot_std(task: Task, statistics: Statistics) -> np.ndarray:

@@ -2,13 +2,15 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from act_ros.errors import BagError, ParameterError
 from act_ros.evaluation import runner
-from act_ros.evaluation.episode import EpisodeResult
+from act_ros.evaluation.episode import EpisodeResult, EpisodeRun
+from act_ros.evaluation.job import make_store
 from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.plan import Plan
 from act_ros.evaluation.predictions import write_predictions
@@ -36,17 +38,23 @@ def carry_out(
     :param progress: told a job and its ticks that are done; returns whether to go on.
     :raises ActError: one line for what does not fit.
     """
-    jobs = plan.jobs()
-    first = {job.label: job for job in reversed(jobs.values())}
     # Whatever does not fit is said before anything is written.
-    statistics, task = {}, None
-    for label, job in first.items():
-        policy = runner.loaded(job)
+    known = _known(out) if resume else {}
+    statistics, task, checkpoints = {}, None, {}
+    for label, settings in plan.checkpoints.items():
+        settings = _settled(settings, known.get('settings', {}).get(label, {}))
+        policy = runner.loaded(settings, plan.load)
+        EpisodeRun(policy, settings, plan.options)
+        make_store(settings, policy.task)
         statistics[label], task = policy.statistics, policy.task
+        # Every process, and a resumption, shall run the engine that was found best here.
+        checkpoints[label] = settings | {'engine': policy.engine_name}
+    plan = replace(plan, checkpoints=checkpoints)
+    jobs = plan.jobs()
     if ray is not None:
         runner.reach(ray)
     evaluation = Evaluation(plan, task, statistics)
-    _claim(out, plan, resume)
+    _claim(out, plan, known if resume else None)
     for number in jobs:
         result = EpisodeResult.load(_file(out, number))
         if result is not None:
@@ -60,8 +68,10 @@ def carry_out(
             result.save(_file(out, number))
 
     if ray is not None:
+        runner.forget()
         runner.run_on_ray(left, ray, done, progress)
     elif workers > 1 and len(left) > 1:
+        runner.forget()
         runner.run_in_processes(left, min(workers, len(left)), done, progress)
     else:
         runner.run_here(left, done, progress)
@@ -87,19 +97,34 @@ def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     return metrics
 
 
-def _claim(out: Path, plan: Plan, resume: bool) -> None:
-    """Make the folder, or see that what it holds is of the same plan."""
+def _known(out: Path) -> dict[str, Any]:
+    """What an evaluation in a folder is of; empty where there is none."""
+    try:
+        known = json.loads((out / RUN).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _settled(settings: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The engine that was chosen before stays chosen: another's actions differ a little."""
+    if settings['engine'] == 'auto' and 'engine' in before:
+        return settings | {'engine': before['engine']}
+    return settings
+
+
+def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> None:
+    """Make the folder, or see that what it holds is of the same plan.
+
+    :param known: what it is of, to be gone on with; None begins anew.
+    """
     identity = plan.identity()
     if (out / RUN).exists():
-        if not resume:
+        if known is None:
             raise ParameterError(
                 f'{out} holds an evaluation already; give another --out, or --resume to go on '
                 f'with it'
             )
-        try:
-            known = json.loads((out / RUN).read_text(encoding='utf-8'))
-        except ValueError:
-            known = {}
         for key, value in identity.items():
             if known.get(key) != value:
                 raise ParameterError(

@@ -19,22 +19,32 @@ def trajectories(
 ) -> bytes:
     """Predicted against recorded of one episode, each entry in a plot of its own.
 
+    Each prediction stands beside what it is compared with, whatever the checkpoint's offset.
+
     :param results: of the same episode, by checkpoint.
+    :param offsets: between chunk and recording, by checkpoint [ticks].
     """
     columns = 2
     rows = -(-task.action_dim // columns)
-    figure = Figure(figsize=(11, 1.35 * rows + 0.6), layout='constrained')
+    height = 1.35 * rows + 0.6
+    figure = Figure(figsize=(11, height))
+    # By hand: constrained layout takes longer than the drawing.
+    figure.subplots_adjust(
+        left=0.045, right=0.99, bottom=0.4 / height, top=1 - 0.25 / height, hspace=0.35, wspace=0.1
+    )
     axes = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     first = next(iter(results))
     for i, entry in enumerate(task.action):
         axis = axes[i]
         ticks = results[first].ticks
         seconds = ticks['index'] / rate
-        recorded = aligned(results[first], offsets[first])[:, i]
+        recorded = aligned(results[first], 0)[:, i]
         axis.plot(seconds, recorded, color='#b5bcc2', lw=2.4, label='recorded')
         for colour, (label, result) in zip(_colours(), results.items(), strict=False):
             predicted = np.where(result.ticks['complete'], result.ticks['predicted'][:, i], np.nan)
-            axis.plot(result.ticks['index'] / rate, predicted, color=colour, lw=0.9, label=label)
+            moved = (result.ticks['index'] - offsets[label]) / rate
+            axis.plot(moved, predicted, color=colour, lw=0.9,
+                      label=_plain(label))  # fmt: skip
         axis.fill_between(
             seconds, 0, 1, where=~ticks['complete'], color='#d8d8d8', lw=0,
             transform=axis.get_xaxis_transform(),
@@ -60,7 +70,8 @@ def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for colour, (label, groups) in zip(_colours(), curves.items(), strict=False):
             values = _floats(groups[name]['mae_normalised'])
-            axis.plot(np.arange(len(values)) / rate, values, color=colour, label=label)
+            axis.plot(np.arange(len(values)) / rate, values, color=colour,
+                      label=_plain(label))  # fmt: skip
         axis.set_title(name, fontsize=8)
         axis.set_xlabel('look-ahead [s]', fontsize=7)
         axis.set_ylabel('mean error [std]', fontsize=7)
@@ -82,12 +93,17 @@ def latencies(durations: Mapping[str, np.ndarray]) -> bytes:
     top = max((np.percentile(d, 99.5) for d in known), default=1.0) * 1.05e3
     for colour, (label, values) in zip(_colours(), durations.items(), strict=False):
         axis.hist(values * 1e3, bins=60, range=(0, top), histtype='stepfilled', alpha=0.5,
-                  color=colour, label=label)  # fmt: skip
+                  color=colour, label=_plain(label))  # fmt: skip
     axis.set_xlabel('ms an observation', fontsize=8)
     axis.set_ylabel('passes', fontsize=8)
     axis.tick_params(labelsize=7)
     axis.legend(fontsize=7)
     return _png(figure)
+
+
+def _plain(label: str) -> str:
+    """Without what would be read as a formula, or hidden from the legend."""
+    return label.replace('$', r'\$').lstrip('_') or '-'
 
 
 def _colours() -> Sequence[str]:

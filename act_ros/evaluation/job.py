@@ -13,7 +13,7 @@ from act_ros.evaluation.recorded import MESSAGE_TYPES, RecordedCommands
 from act_ros.evaluation.ticks import ticks
 from act_ros.interfaces import camera_inputs, parse_output, state_inputs
 from act_ros.observation import ObservationStore
-from act_ros.policy.interface import Predictor, check_task, load_options
+from act_ros.policy.interface import BatchPredictor, check_task, load_options
 from act_ros.task import Task
 
 LOAD = 'act_ros.policy:load_policy'
@@ -106,7 +106,7 @@ def make_store(settings: Mapping[str, Any], task: Task) -> ObservationStore:
 
 
 def run_job(
-    job: Job, policy: Predictor, progress: Callable[[int], bool] = lambda count: True
+    job: Job, policy: BatchPredictor, progress: Callable[[int], bool] = lambda count: True
 ) -> EpisodeResult:
     """Do one piece of work.
 
@@ -154,7 +154,7 @@ def why_empty(job: Job, task: Task) -> str:
     return '; '.join(faults.values())
 
 
-def load(settings: Mapping[str, Any], function: str = LOAD) -> Predictor:
+def load(settings: Mapping[str, Any], function: str = LOAD) -> BatchPredictor:
     """Load the policy that a node with these parameters would.
 
     :param function: 'module:function' that does it.

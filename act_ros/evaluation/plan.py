@@ -70,11 +70,12 @@ class Plan:
         """Everything that is read: with another content it is another evaluation."""
         files = []
         for bag in self.bags:
-            files += sorted(bag.iterdir()) if bag.is_dir() else [bag]
+            inside = [bag / 'metadata.yaml', *bag.glob('*.mcap*'), *bag.glob('*.db3*')]
+            files += sorted(inside) if bag.is_dir() else [bag]
         for settings in self.checkpoints.values():
-            folder = Path(settings['ckpt_dir'])
-            files += sorted(folder.iterdir()) if folder.is_dir() else []
-        return files
+            names = (settings['ckpt_name'], 'dataset_stats.pkl', 'config.yaml')
+            files += [Path(settings['ckpt_dir']) / name for name in names]
+        return [path for path in files if path.exists()]
 
 
 def make_plan(

@@ -19,6 +19,7 @@ MESSAGE_TYPES = {
 FIELDS = {'position': 'positions', 'velocity': 'velocities'}
 # A recorded command says for so long what the robot was told; then nobody commanded it [ns].
 LIFETIME = 1_000_000_000
+_NEVER = -(2**62)
 
 
 class RecordedCommands:
@@ -42,6 +43,8 @@ class RecordedCommands:
         # more is forgotten.
         self._stamps: dict[str, list[int]] = {topic: [] for topic in outputs}
         self._values: dict[str, list[np.ndarray]] = {topic: [] for topic in outputs}
+        # By output: when each entry was said last.
+        self._said = {topic: np.full(task.action_dim, _NEVER) for topic in outputs}
 
     def put(self, topic: str, message: Any, receipt: int) -> None:
         """Take in a command.
@@ -56,6 +59,8 @@ class RecordedCommands:
         place = bisect_right(stamps, stamp)
         stamps.insert(place, stamp)
         values.insert(place, _read(spec, message, self._size))
+        said = self._said[topic]
+        said[~np.isnan(values[place])] = np.maximum(said, stamp)[~np.isnan(values[place])]
 
     def at(self, time: int) -> np.ndarray:
         """The action that was commanded at a time; times asked for must not go back.
@@ -69,13 +74,14 @@ class RecordedCommands:
             stamps, values = self._stamps[topic], self._values[topic]
             old = bisect_right(stamps, time - LIFETIME)
             del stamps[:old], values[:old]
-            # A message may hold some joints only: the newest that has each entry counts.
+            # A message may hold some joints only: the newest that has each entry counts. What
+            # none has is not looked for.
+            missing = self._said[topic] > time - LIFETIME
             for i in reversed(range(bisect_right(stamps, time))):
-                unknown = np.isnan(action)
-                said = unknown & ~np.isnan(values[i])
-                action[said] = values[i][said]
-                if not np.isnan(action[self._outputs[topic].columns]).any():
+                missing &= np.isnan(action)
+                if not missing.any():
                     break
+                action[missing] = values[i][missing]
         return action
 
 

@@ -13,6 +13,7 @@ from act_ros.errors import ActError
 from act_ros.evaluation import figures
 from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.episode import EpisodeResult
+from act_ros.evaluation.files import whole
 from act_ros.evaluation.job import Topics, before, make_store
 from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.scores import worst
@@ -59,9 +60,8 @@ def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path)
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<style>{STYLE}</style></head><body>\n' + '\n'.join(body) + '\n</body></html>\n'
     )
-    part = path.with_suffix('.part')
-    part.write_text(page, encoding='utf-8')
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(page, encoding='utf-8')
 
 
 def _head(evaluation: Evaluation, metrics: Mapping[str, Any]) -> Iterable[str]:
@@ -250,6 +250,11 @@ def _skipped(metrics: Mapping[str, Any]) -> Iterable[str]:
             f'{ticks["stops"]} times, {ticks["resets"]} of them until a person calls ~/reset. '
             f'{ticks["chunks_late"]} chunks came when all they cover was past.</p>'
         )
+        if ticks['paused_s']:
+            yield (
+                f'<p class="note">Nothing was recorded for {ticks["paused_s"]:.0f} s, beyond a '
+                f'minute each time: no ticks were made there.</p>'
+            )
         if skipped:
             rows = [_row(name, fault['ticks'], fault['first']) for name, fault in skipped.items()]
             yield _table(['input', 'ticks', 'first said'], rows)

@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
 import socket
 import threading
@@ -15,7 +17,7 @@ from act_ros.errors import ActError, PolicyError
 from act_ros.evaluation.episode import EpisodeResult
 from act_ros.evaluation.job import Job, load, run_job
 from act_ros.policy import set_torch_threads
-from act_ros.policy.interface import LOAD_OPTIONS, Predictor
+from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor
 
 # How often workers may be lost before it is taken for the work's own fault.
 RETRIES = 3
@@ -33,7 +35,8 @@ def run_here(jobs: Mapping[int, Job], done: Done, progress: Progress) -> None:
     for number, job in jobs.items():
         if not progress(number, 0):
             return
-        result = run_job(job, loaded(job), lambda ticks, number=number: progress(number, ticks))
+        policy = loaded(job.settings, job.load)
+        result = run_job(job, policy, lambda ticks, number=number: progress(number, ticks))
         done(number, result)
         if result.about['interrupted']:
             return
@@ -139,27 +142,47 @@ def reach(address: str) -> None:
 # --- in a worker ---------------------------------------------------------------------------
 
 
-_policies: dict[tuple, Predictor] = {}  # the one that was used last, by what it was loaded from
+_policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
 _news: Any = None
 
 
-def loaded(job: Job) -> Predictor:
-    """The job's policy; the one that was used last is kept.
+def loaded(settings: Mapping[str, Any], function: str) -> BatchPredictor:
+    """The policy that parameters ask for; the one that was used last is kept.
 
+    :param function: 'module:function' that loads it.
     :raises ActError: as `load`.
     """
-    names = ('ckpt_dir', *LOAD_OPTIONS, 'torch_threads', 'task.image_size')
-    key = (job.load, *(str(job.settings[name]) for name in names))
-    if key not in _policies:
+    names = ['ckpt_dir', *LOAD_OPTIONS, 'torch_threads']
+    names += sorted(name for name in settings if name.startswith('task.'))
+
+    def key(engine: str) -> tuple:
+        return (function, *(str((settings | {'engine': engine})[name]) for name in names))
+
+    asked = key(settings['engine'])
+    if asked not in _policies:
         _policies.clear()
-        set_torch_threads(job.settings['torch_threads'])
-        _policies[key] = load(job.settings, job.load)
-    return _policies[key]
+        set_torch_threads(settings['torch_threads'])
+        policy = load(settings, function)
+        # Also by the engine that was chosen for it.
+        _policies[asked] = _policies[key(policy.engine_name)] = policy
+    return _policies[asked]
+
+
+def forget() -> None:
+    """Free the policy that is kept."""
+    _policies.clear()
 
 
 def _begin(news: Any) -> None:
     global _news
     _news = news
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would work for nobody."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _work(number: int, job: Job) -> EpisodeResult:
@@ -167,11 +190,11 @@ def _work(number: int, job: Job) -> EpisodeResult:
         _news.put((number, ticks))
         return True
 
-    return run_job(job, loaded(job), tell)
+    return run_job(job, loaded(job.settings, job.load), tell)
 
 
 def _work_alone(job: Job) -> EpisodeResult:
-    return run_job(job, loaded(job))
+    return run_job(job, loaded(job.settings, job.load))
 
 
 def _listen(news: Any, progress: Progress, ended: threading.Event) -> None:

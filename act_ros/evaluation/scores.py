@@ -42,10 +42,10 @@ def scores(
     :param std: of the action in training, (action_dim,), robot units.
     :param offset: between chunk and recording.
     """
-    predicted = _joined([result.ticks['predicted'] for result in results])
+    predicted = np.concatenate([result.ticks['predicted'] for result in results])
     complete = np.concatenate([result.ticks['complete'] for result in results])
-    recorded = _joined([aligned(result, offset) for result in results])
-    measured = _joined([result.ticks['measured'] for result in results])
+    recorded = np.concatenate([aligned(result, offset) for result in results])
+    measured = np.concatenate([result.ticks['measured'] for result in results])
     # Skipped ticks are not scored, whatever the chunks held would have said of them.
     predicted = np.where(complete[:, None], predicted, np.nan)
     known = np.where(np.isfinite(predicted), recorded, np.nan)
@@ -185,7 +185,7 @@ def _jerk(
 
 def _ticks(
     results: Sequence[EpisodeResult], predicted: np.ndarray, error: np.ndarray
-) -> dict[str, int]:
+) -> dict[str, float]:
     looked = sum(result.about['looked'] for result in results)
     complete = sum(int(result.ticks['complete'].sum()) for result in results)
     acted = int(np.isfinite(predicted).all(axis=1).sum())
@@ -198,6 +198,7 @@ def _ticks(
         'not_commanded': acted - int(np.isfinite(error).any(axis=1).sum()),
         'stops': sum(result.about['stops'] for result in results),
         'resets': sum(result.about['resets'] for result in results),
+        'paused_s': sum(result.about['paused_s'] for result in results),
         'chunks_late': sum(result.about['chunks_late'] for result in results),
     }
 
@@ -234,10 +235,6 @@ def _summed(sums: Sequence[HorizonSums]) -> HorizonSums:
 def best_offset(results: Sequence[EpisodeResult], std: np.ndarray) -> int:
     """The offset that fits all of the recording best."""
     return _summed([result.sums for result in results]).best(std)
-
-
-def _joined(rows: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(rows)
 
 
 def _number(value: float) -> float | None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from act_ros.evaluation.files import whole
 from act_ros.evaluation.outcome import Evaluation
 from act_ros.evaluation.scores import aligned
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:
     """Write figures as JSON; what is not known is null, never NaN."""
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(metrics, indent=1, allow_nan=False), encoding='utf-8')
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(metrics, indent=1, allow_nan=False), encoding='utf-8')
 
 
 def write_ticks(evaluation: Evaluation, path: Path) -> None:
@@ -25,8 +25,7 @@ def write_ticks(evaluation: Evaluation, path: Path) -> None:
     `recorded` is what the tick's action is compared with: moved by the offset.
     """
     task = evaluation.task
-    part = path.with_suffix('.part')
-    with part.open('w', newline='', encoding='utf-8') as file:
+    with whole(path) as part, part.open('w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file)
         writer.writerow(
             ['checkpoint', 'bag', 'episode', 'tick', 'time_ns', 'complete']
@@ -36,7 +35,6 @@ def write_ticks(evaluation: Evaluation, path: Path) -> None:
         )
         for label in evaluation.labels():
             writer.writerows(_rows(evaluation, label))
-    part.replace(path)
 
 
 def _rows(evaluation: Evaluation, label: str) -> Iterator[list[object]]:

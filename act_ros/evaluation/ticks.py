@@ -10,6 +10,10 @@ from act_ros.evaluation.episodes import Window
 from act_ros.evaluation.recorded import RecordedCommands
 from act_ros.observation import ObservationStore, Snapshot
 
+# Where nothing is recorded for longer, no further ticks are made until something is [ns]: a
+# clock that was set during the recording can make it years.
+PAUSE = 60_000_000_000
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -19,6 +23,8 @@ class Tick:
     :ivar snapshot: the observation; None where it was not complete.
     :ivar faults: by input, why it was not.
     :ivar measured: (positions,) where the commanded joints were, robot units; None if unknown.
+    :ivar unmeasured: by source, why not.
+    :ivar pause: before it, in which nothing was recorded and no ticks were made [ns].
     :ivar looked: whether it was looked at; False for those that a stride leaves out.
     """
 
@@ -26,6 +32,8 @@ class Tick:
     snapshot: Snapshot | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
     measured: np.ndarray | None = None
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+    pause: int = 0
     looked: bool = True
 
 
@@ -48,22 +56,31 @@ def ticks(
     :param period: of the ticks [ns].
     :param stride: every so many ticks are looked at; the others only pass.
     """
-    count = 0
+    due = newest = window.start if window.exact else None
+    count = pause = 0
 
-    def tick(now: int) -> Tick:
-        nonlocal count
-        count += 1
+    def until(instant: int) -> Iterator[Tick]:
+        nonlocal due, newest, pause
+        instant = min(instant, window.stop)
+        while due is not None and due < instant:
+            if due - newest > PAUSE:
+                pause = (instant - 1 - due) // period * period
+                due = newest = due + pause
+            yield look(due)
+            due += period
+
+    def look(now: int) -> Tick:
+        nonlocal count, pause
+        count, before, pause = count + 1, pause, 0
         if (count - 1) % stride:
-            return Tick(now, looked=False)
+            return Tick(now, pause=before, looked=False)
         snapshot, faults = store.snapshot(now)
-        return Tick(now, snapshot, faults, store.measured(now)[0])
+        return Tick(now, snapshot, faults, *store.measured(now), pause=before)
 
-    due = window.start if window.exact else None
     waiting = set(store.received)
     for topic, receipt, message in messages:
-        while due is not None and due < receipt and due < window.stop:
-            yield tick(due)
-            due += period
+        yield from until(receipt)
+        newest = receipt
         if receipt >= window.stop and (due is None or due >= window.stop):
             return
         # What is scored against may be an input too.
@@ -75,7 +92,4 @@ def ticks(
         begun = due is not None or waiting or receipt < window.start
         if not begun and store.snapshot(receipt)[0] is not None:
             due = receipt
-    while due is not None and due < window.stop:
-        yield tick(due)
-        due += period
-
+    yield from until(window.stop)

@@ -43,7 +43,14 @@ class Snapshot:
 
         :raises ObservationError: a frame is damaged.
         """
-        return {name: _decode(name, frame) for name, frame in self.frames.items()}
+        return {name: self.image(name) for name in self.frames}
+
+    def image(self, name: str) -> np.ndarray:
+        """Decode one camera's frame, (H, W, 3) uint8 RGB.
+
+        :raises ObservationError: it is damaged.
+        """
+        return _decode(name, self.frames[name])
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class CudaEngine(TorchEngine):
     Everything is queued on one stream; `decide` waits for it.
     """
 
+    parameter = 'torch'
     frames_at_once = 12
 
     def __init__(

@@ -25,10 +25,12 @@ class Engine(Protocol):
     """The network on some device, in some precision.
 
     :ivar name: of the engine and its precision, for logs.
+    :ivar parameter: the engine, as the parameter `engine` has it.
     :ivar frames_at_once: most frames that `look` is best given.
     """
 
     name: str
+    parameter: str
     frames_at_once: int
 
     def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Any]:

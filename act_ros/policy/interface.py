@@ -1,6 +1,6 @@
 """What a policy takes and gives, without its network: nothing here imports torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,20 @@ class Statistics:
     qpos_std: np.ndarray
     action_mean: np.ndarray
     action_std: np.ndarray
+
+
+class BatchPredictor(Predictor, Protocol):
+    """A policy in this process, asked for many observations at once.
+
+    :ivar engine_name: what runs the network, as the parameter `engine` has it.
+    """
+
+    statistics: Statistics
+    engine_name: str
+
+    def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
+        """A chunk for each observation, (B, chunk_size, action_dim) float32."""
+        ...
 
 
 def check_observation(task: Task, qpos: object, images: object) -> None:

@@ -29,6 +29,7 @@ class OpenVinoEngine:
     :raises CheckpointError: OpenVINO is not installed, or the CPU lacks the precision.
     """
 
+    parameter = 'openvino'
     frames_at_once = 1
 
     def __init__(self, network: DETRVAE, task: Task, precision: str, bgr: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from act_ros.config import DEFAULT_TASK, load_task
-from act_ros.errors import ActError, CheckpointError
+from act_ros.errors import ActError, CheckpointError, PolicyError
 from act_ros.policy.checkpoint import SideConfig, read_checkpoint
 from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
@@ -33,13 +33,14 @@ class Policy:
 
     :ivar task: cameras and entries, in the policy's order.
     :ivar chunk_size: actions in a chunk.
+    :ivar engine_name: what runs the network, as the parameter `engine` has it.
     """
 
     def __init__(
         self, config: ACTConfig, statistics: Statistics, task: Task, engine: Engine
     ) -> None:
         self.task, self.statistics, self.engine = task, statistics, engine
-        self.chunk_size = config.chunk_size
+        self.chunk_size, self.engine_name = config.chunk_size, engine.parameter
         self.state_dim, self.action_dim = config.state_dim, config.action_dim
         self._sight = Sight(engine, task.cameras)
 
@@ -68,10 +69,15 @@ class Policy:
             check_observation(self.task, qpos, images)
         statistics = self.statistics
         states = np.array([qpos for qpos, _ in observations], dtype=np.float32)
-        tokens = self._sight.tokens([images for _, images in observations])
-        chunks = self.engine.decide(
-            (states - statistics.qpos_mean) / statistics.qpos_std, tokens
-        )
+        try:
+            tokens = self._sight.tokens([images for _, images in observations])
+            chunks = self.engine.decide(
+                (states - statistics.qpos_mean) / statistics.qpos_std, tokens
+            )
+        except torch.OutOfMemoryError:
+            raise PolicyError(
+                f'the device has too little memory for a pass of {len(observations)} observations'
+            ) from None
         chunks = chunks * statistics.action_std + statistics.action_mean
         for chunk in chunks:
             check_finite(self.task, chunk)

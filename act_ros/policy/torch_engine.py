@@ -21,6 +21,7 @@ class TorchEngine:
     :param bgr: the network was trained on frames of that channel order.
     """
 
+    parameter = 'torch'
     # One frame after the other costs a CPU no more than all at once, and less memory.
     frames_at_once = 1
 

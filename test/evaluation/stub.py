@@ -15,7 +15,7 @@ CHUNK = 20
 class Repeater:
     """Says what was recorded: entry i at tick t is the recorded action of t + i - offset."""
 
-    chunk_size = CHUNK
+    chunk_size, engine_name = CHUNK, 'torch'
 
     def __init__(self, task, offset: int = 0, seconds: float = 0.0) -> None:
         self.task = task
@@ -40,6 +40,12 @@ def load(ckpt_dir, *, task, **_):
 
 def load_shifted(ckpt_dir, *, task, **_):
     return Repeater(task, offset=1)
+
+
+def load_openvino(ckpt_dir, *, task, engine, **_):
+    policy = Repeater(task)
+    policy.engine_name = 'openvino' if engine == 'auto' else engine
+    return policy
 
 
 def load_slow(ckpt_dir, *, task, **_):

@@ -156,8 +156,9 @@ def test_no_complete_observation_says_why(call, tmp_path):
     assert not out.exists()
 
 
-def test_ctrl_c_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path):
-    paths = [write(tmp_path / f'run{i}', bags.run(1.5, seed=i)) for i in range(3)]
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path, number):
+    paths = [write(tmp_path / f'run{i}', bags.run(1.5, seed=i)) for i in range(6)]
     out = tmp_path / 'out'
     command = [sys.executable, '-m', 'act_ros.evaluate_bag', *map(str, paths),
                '--ckpt-dir', str(folder / 'ckpt'), '--params-file', str(folder / 'robot.yaml'),
@@ -166,7 +167,7 @@ def test_ctrl_c_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path):
         process = subprocess.Popen(command, stderr=log, stdout=log)
         try:
             wait_until(lambda: list(out.glob('episodes/*.npz')), 120, 'a finished episode')
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             code = process.wait(60)
         finally:
             process.kill()
@@ -181,7 +182,7 @@ def test_ctrl_c_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path):
     assert subprocess.run([*command, '--resume'], check=False).returncode == 0
     whole = json.loads((out / 'metrics.json').read_text())
     assert whole['partial'] is False
-    assert whole['episodes_done'] == 3
+    assert whole['episodes_done'] == 6
     assert 'Partial' not in (out / 'report.html').read_text()
 
 

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ from rosbags.rosbag2 import Reader
 
 from act_ros.errors import ActError
 from act_ros.evaluation.bag import types
-from act_ros.evaluation.episode import Options
+from act_ros.evaluation.episode import EpisodeResult, Options
 from act_ros.evaluation.evaluate import carry_out, write_results
 from act_ros.evaluation.plan import make_plan
 from test.evaluation import bags
-from test.evaluation.bags import MS, SETTINGS, START, TICK, write
+from test.evaluation.bags import JOINTS, MS, SETTINGS, START, TICK, write
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
@@ -135,6 +137,48 @@ def test_a_tick_without_complete_input_is_counted_skipped_and_never_filled(tmp_p
     assert figures['ticks']['stops'] == 1  # command_timeout 0.5 s went by
     assert worst_error(figures) < 1e-6
     assert 'rgb_left is stale' in (tmp_path / 'out' / 'report.html').read_text()
+
+
+def test_a_stop_at_the_end_is_counted_too(tmp_path):
+    path = write(tmp_path / 'run', without(bags.run(4), 'rgb_left', 2.0, 9.0))
+    ticks = total(carry_out(plan(path), tmp_path / 'out'))['ticks']
+    assert ticks['stops'] == 1 and ticks['resets'] == 0
+
+
+def test_a_joint_that_is_not_measured_is_why_there_is_no_action(tmp_path):
+    blind = [
+        m if m.what != 'arm' else bags.Message(m.time, m.what, bags.joints(
+            m.time, JOINTS[:7], m.content.position[:7], m.content.velocity[:7]))
+        for m in bags.run(2)
+    ]  # fmt: skip
+    # The gripper is commanded, but is no part of qpos.
+    state = [entry for entry in SMALL['task.state'] if 'gripper' not in entry]
+    settings = {**SMALL, 'task.state': state}
+    figures = total(carry_out(plan(write(tmp_path / 'run', blind), settings=settings),
+                              tmp_path / 'out'))  # fmt: skip
+    assert figures['ticks']['without_action'] == figures['ticks']['looked'] > 50
+    assert "'left_gripper' of 'arm' is missing" in figures['skipped']['arm']['first']
+
+
+def test_where_nothing_is_recorded_for_long_no_ticks_are_made(tmp_path):
+    year = 365 * 24 * 3600 * 1_000_000_000
+    late = [bags.Message(m.time + year, m.what, restamped(m, year)) for m in bags.run(2)]
+    path = write(tmp_path / 'run', [*bags.run(2), *late])
+    evaluation = written(plan(path, load='load'), tmp_path / 'out')
+    ticks = total(evaluation)['ticks']
+    assert ticks['looked'] == pytest.approx(2 * 100 + 60 * 50, abs=20)
+    assert ticks['paused_s'] == pytest.approx(365 * 24 * 3600 - 60, abs=3)
+    assert ticks['stops'] == 1
+    assert ticks['scored'] == pytest.approx(2 * 100, abs=40)
+    assert 'no ticks were made there' in (tmp_path / 'out' / 'report.html').read_text()
+    (result,) = evaluation.results.values()
+    assert not ((result.ticks['time'] - result.ticks['time'][0]) % TICK).any()
+
+
+def restamped(message, later):
+    content = message.content
+    content.header.stamp = bags.stamp(message.time + later).stamp
+    return content
 
 
 def test_late_chunks_leave_the_first_ticks_without_an_action(bag, tmp_path):
@@ -316,3 +360,82 @@ def test_a_resumption_of_something_else_is_refused(several, tmp_path):
         carry_out(plan(several[0], settings={**SMALL, 'decay': 0.2}), out, resume=True)
     with pytest.raises(ActError, match='with other episodes'):
         carry_out(plan(several[1]), out, resume=True)
+
+
+def test_what_does_not_fit_is_said_before_the_folder_is_made(several, tmp_path):
+    out = tmp_path / 'out'
+    lacking = {key: value for key, value in SMALL.items() if key != 'max_velocity'}
+    with pytest.raises(ActError, match='max_velocity'):
+        carry_out(plan(several[0], settings=lacking), out)
+    assert not out.exists()
+
+
+def test_results_in_the_bags_own_folder_are_no_part_of_it(tmp_path):
+    bag = write(tmp_path / 'run', bags.run(1.5))
+    first = carry_out(plan(bag), bag / 'evaluation')
+    again = carry_out(plan(bag), bag / 'evaluation', resume=True)
+    assert without_timings(again.metrics()) == without_timings(first.metrics())
+
+
+def test_a_damaged_result_is_done_again(several, tmp_path):
+    out = tmp_path / 'out'
+    first = carry_out(plan(several[0]), out)
+    (kept,) = out.glob('episodes/*.npz')
+    content = kept.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content) - 8, 60):
+        kept.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
+        EpisodeResult.load(kept)  # perhaps still readable, and never a traceback
+    kept.write_bytes(content[:-100])
+    again = carry_out(plan(several[0]), out, resume=True)
+    assert without_timings(again.metrics()) == without_timings(first.metrics())
+
+
+def test_the_engine_that_was_chosen_stays_chosen(several, tmp_path):
+    out = tmp_path / 'out'
+    auto = {**SMALL, 'engine': 'auto'}
+    carry_out(plan(several[0], settings=auto), out)
+    assert json.loads((out / 'run.json').read_text())['settings']['ckpt']['engine'] == 'torch'
+    # Another would be found best now.
+    made = plan(several[0], settings=auto, load='load_openvino')
+    evaluation = carry_out(made, out, resume=True)
+    assert evaluation.plan.checkpoints['ckpt']['engine'] == 'torch'
+
+
+ORPHANS = """
+import sys
+from pathlib import Path
+from act_ros.evaluation.evaluate import carry_out
+from test.evaluation.test_evaluate import plan
+*bags, out = map(Path, sys.argv[1:])
+if __name__ == '__main__':
+    carry_out(plan(*bags, load='load_slow'), out, workers=2)
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(several, tmp_path):
+    script = tmp_path / 'run.py'
+    script.write_text(ORPHANS)
+    out = tmp_path / 'out'
+    command = [sys.executable, str(script), *map(str, several), str(out)]
+    with subprocess.Popen(command, env={**os.environ, 'PYTHONPATH': str(Path.cwd())}) as process:
+        wait_until(lambda: list(out.glob('episodes/*.npz')), 60, 'a finished episode')
+        workers = children(process.pid)
+        process.kill()
+    assert len(workers) >= 2
+    wait_until(lambda: not any(map(alive, workers)), 10, 'the end of the workers')
+
+
+def children(pid):
+    return [
+        int(child)
+        for path in Path(f'/proc/{pid}/task').glob('*/children')
+        for child in path.read_text().split()
+    ]
+
+
+def alive(pid):
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False

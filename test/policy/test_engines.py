@@ -118,10 +118,21 @@ def test_batches_and_known_frames_change_nothing(options, tmp_path):
         np.testing.assert_allclose(found, single, rtol=0, atol=bound)
 
 
+def test_a_pass_for_which_memory_is_short_is_one_line(tmp_path, monkeypatch):
+    policy = load_policy(write_checkpoint(tmp_path), device='cpu')
+
+    def decide(*_):
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+
+    monkeypatch.setattr(policy.engine, 'decide', decide)
+    with pytest.raises(ActError, match='too little memory for a pass of 1 observations'):
+        policy.predict(*vector('small').observation(0))
+
+
 class Counting:
     """An engine whose tokens are what it was shown."""
 
-    name, frames_at_once = 'counting', 2
+    name, parameter, frames_at_once = 'counting', 'torch', 2
 
     def __init__(self):
         self.shown = []
