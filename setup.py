@@ -41,8 +41,9 @@ setup(
     ],
     extras_require={
         'ros': ROS_WHEELS,
-        # Bags, without ROS. mcap reads files that have lost their end.
-        'bags': ['rosbags>=0.10', 'mcap>=1.1'],
+        # Bags, without ROS. rosbags writes them and knows the messages; mcap, and what its chunks
+        # are compressed with, reads files, also those that have lost their end.
+        'bags': ['rosbags>=0.10', 'mcap>=1.1', 'zstandard>=0.20', 'lz4>=4.0'],
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
         'test': [

@@ -1,25 +1,35 @@
 """Read a recorded bag: sqlite3 or MCAP, compressed or not, whole or as far as a crash left it."""
 
 import re
-from collections.abc import Iterable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
+import yaml
+
 from act_ros.errors import BagError, shorten
+from act_ros.evaluation.damage import Damage, reason
 
 try:
-    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+    from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
+    from zstandard import ZstdDecompressor, ZstdError
 
-    from act_ros.evaluation.damaged_mcap import DamagedMcap
-    from act_ros.evaluation.damaged_sqlite import DamagedSqlite
+    from act_ros.evaluation.mcap_file import McapFile
+    from act_ros.evaluation.sqlite_file import SqliteFile
 except ImportError as error:
     raise BagError(
         f"reading bags needs {error.name}, which is not installed: pip install 'act_ros[bags]'"
     ) from None
 
 SUFFIXES = ('.mcap', '.db3')
+PACKED = '.zstd'  # after these: the whole file is compressed
+FIRST = 10  # messages of a topic; where none of them is of its type, the topic is not
 
 
 class Recorded(NamedTuple):
@@ -34,12 +44,13 @@ class Recorded(NamedTuple):
 
 
 class Storage(Protocol):
-    """One file of a bag, or all of them."""
+    """One file of a bag."""
 
     topics: dict[str, str]  # name to type
-    counts: dict[str, int]  # topic to its messages, where that is known
+    counts: Mapping[str, int]  # topic to its messages
     start: int  # receipt of the first message [ns]
     end: int  # and of the last
+    close: Callable[[], Any]
 
     def raw(
         self, topics: set[str], start: int | None, stop: int | None
@@ -47,9 +58,9 @@ class Storage(Protocol):
 
 
 class Bag:
-    """A bag, open for reading.
+    """A bag, open for reading until it is closed or forgotten.
 
-    :param path: a bag's folder, or a single .mcap or .db3 file.
+    :param path: a bag's folder, or a single file.
     :ivar topics: name to type, as in 'sensor_msgs/msg/Image'.
     :ivar start: receipt of the first message [ns].
     :ivar end: receipt of the last message [ns].
@@ -59,13 +70,32 @@ class Bag:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.damage: list[str] = []
-        self._storages = self._open()
-        self.topics = {k: v for storage in self._storages for k, v in storage.topics.items()}
+        self.damage = Damage()
+        self._packed = False  # each message by itself
+        self._expected = 0  # at least so many messages
+        self._fitting: dict[str, bool] = {}  # topic, as far as it was asked
+        try:
+            self._storages = self._open()
+        except OSError as error:
+            raise BagError(f'{self.path} cannot be opened: {error.strerror or error}') from None
+        self.topics = {
+            name: _full(kind)
+            for storage in self._storages
+            for name, kind in storage.topics.items()
+        }
         self.start = min(storage.start for storage in self._storages)
         self.end = max(storage.end for storage in self._storages)
-        if self.end < self.start:
-            raise BagError(f'{self.path} is an empty bag: it holds no message')
+
+    def __enter__(self) -> 'Bag':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; nothing can be read any more."""
+        for storage in self._storages:
+            storage.close()
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
@@ -74,18 +104,16 @@ class Bag:
 
         :param start: of the receipts, or None for the first [ns].
         :param stop: the first receipt that is not wanted, or None [ns].
-        :raises BagError: the first message of a topic is none of its type.
+        :raises BagError: none of a topic's first messages is of its type.
         """
-        decoded = set()
         for topic, receipt, raw in self.raw(topics, start, stop):
             try:
                 message = self._decode(topic, raw)
             except BagError as error:
-                if topic not in decoded:
+                if not self._fits(topic):
                     raise
-                self._note(f'{error}; left out')
+                self.damage.note(f'{error}; left out')
                 continue
-            decoded.add(topic)
             yield Recorded(topic, receipt, message)
 
     def raw(
@@ -95,25 +123,37 @@ class Bag:
         wanted = set(topics) & set(self.topics)
         all_of_it = (start is None or start <= self.start) and (stop is None or stop > self.end)
         for storage in self._storages:
-            messages, counts = storage.raw(wanted, start, stop), dict.fromkeys(wanted, 0)
-            while True:
-                try:
-                    message = next(messages)
+            counts = dict.fromkeys(wanted, 0)
+            try:
+                messages = storage.raw(wanted, start, stop)
+                for message in self._unpacked(messages) if self._packed else messages:
                     counts[message[0]] += 1
                     yield message
-                except StopIteration:
-                    if all_of_it:
-                        self._compare(counts, storage.counts)
-                    break
-                except Exception as error:  # of many kinds: whatever wrong bytes make of it
-                    self._note(f'{self.path.name} is damaged and was read up to there: {error}')
-                    break
+            except Exception as error:  # of many kinds: whatever wrong bytes make of it
+                self.damage.note(
+                    f'{self.path.name} is damaged and was read up to there: {reason(error)}'
+                )
+            else:
+                if all_of_it:
+                    self._compare(counts, storage.counts)
 
-    def _compare(self, found: dict[str, int], expected: dict[str, int]) -> None:
+    def _unpacked(
+        self, messages: Iterator[tuple[str, int, bytes]]
+    ) -> Iterator[tuple[str, int, bytes]]:
+        """Messages that were compressed one by one."""
+        for topic, receipt, data in messages:
+            try:
+                yield topic, receipt, ZstdDecompressor().decompressobj().decompress(data)
+            except ZstdError as error:
+                self.damage.note(
+                    f'{self.path}: a message of {topic} is damaged: {reason(error)}; left out'
+                )
+
+    def _compare(self, found: dict[str, int], expected: Mapping[str, int]) -> None:
         """Damage in the middle of an indexed file shows only in what it does not give."""
         for topic, count in found.items():
             if count < expected.get(topic, 0):
-                self._note(
+                self.damage.note(
                     f'{self.path.name} is damaged: of {expected[topic]} messages of {topic} '
                     f'{count} can be read'
                 )
@@ -124,91 +164,106 @@ class Bag:
             return types().deserialize_cdr(raw, kind)
         except Exception as error:  # of the generated code
             raise BagError(
-                f'{self.path}: a message of {topic} is no {kind}: '
-                f'{" ".join(str(error).split())[:200] or type(error).__name__}'
+                f'{self.path}: a message of {topic} is no {kind}: {reason(error)}'
             ) from None
 
-    def _note(self, text: str) -> None:
-        if text not in self.damage:
-            self.damage.append(text)
+    def _fits(self, topic: str) -> bool:
+        """Whether any of a topic's first messages is of its type.
+
+        Asked of the whole bag: what is read of it, and by which process, shall not matter.
+        """
+        if topic not in self._fitting:
+            self._fitting[topic] = False
+            for _, _, raw in islice(self.raw([topic]), FIRST):
+                with suppress(BagError):
+                    self._decode(topic, raw)
+                    self._fitting[topic] = True
+                    break
+        return self._fitting[topic]
 
     def _open(self) -> list[Storage]:
         path = self.path
         if not path.exists():
             raise BagError(f'no bag {str(path)!r}; expected a folder, a .mcap or a .db3 file')
-        if path.is_file():
-            if path.suffix not in SUFFIXES:
-                raise BagError(
-                    f'{path} is no bag: expected a folder, a .mcap or a .db3 file, or the folder '
-                    f'of a compressed one'
-                )
-            return [self._open_file(path)]
-        if (path / 'metadata.yaml').exists():
-            try:
-                return [_Whole(path)]
-            except Exception as error:
-                self._note(f'metadata.yaml does not fit ({error}); read the files themselves')
+        if path.is_dir():
+            files = self._files()
+        elif _is_of_a_bag(path):
+            files = [path]
         else:
-            self._note('metadata.yaml is missing: the recording was not ended; read the files')
-        files = sorted((p for p in path.iterdir() if p.suffix in SUFFIXES), key=_number)
-        if not files:
-            names = sorted(p.name for p in path.iterdir())
-            compressed = any(name.endswith('.zstd') for name in names)
-            hint = '; compressed files need their metadata.yaml' if compressed else ''
-            raise BagError(
-                f'{path} is no bag: it has no .mcap or .db3 file '
-                f'(found {", ".join(names[:5]) or "nothing"}){hint}'
-            )
+            raise BagError(f'{path} is no bag: expected a folder, a .mcap or a .db3 file')
         storages, errors = [], []
         for file in files:
             # A crash may leave a last file without any message.
             try:
                 storages.append(self._open_file(file))
             except BagError as error:
-                errors.append(str(error))
+                errors.append(f'{file.name} {error}')
         if not storages:
-            raise BagError(f'no file of {path} can be read: {"; ".join(errors)}')
+            what = f'no file of {path} can be read' if path.is_dir() else str(path)
+            raise BagError(f'{what}: {"; ".join(errors)}')
         for error in errors:
-            self._note(error)
+            self.damage.note(error)
+        found = sum(sum(storage.counts.values()) for storage in storages)
+        if found < self._expected:
+            self.damage.note(
+                f'metadata.yaml does not fit: it tells of {self._expected} messages, and {found} '
+                f'are there'
+            )
         return storages
 
-    def _open_file(self, path: Path) -> Storage:
+    def _files(self) -> list[Path]:
+        """The files of a folder in the order of their numbers."""
+        found = {file.name: file for file in self.path.iterdir() if _is_of_a_bag(file)}
+        if not found:
+            names = sorted(file.name for file in self.path.iterdir())
+            raise BagError(
+                f'{self.path} is no bag: it has no .mcap or .db3 file '
+                f'(found {", ".join(names[:5]) or "nothing"})'
+            )
+        names = self._read_metadata()
+        missing = [name for name in names if name not in found]
+        if missing:
+            self.damage.note(f'metadata.yaml does not fit: there is no {", ".join(missing)}')
+        if missing or not names:
+            # All that are there; the unpacked one where a file is there twice.
+            names = {n.removesuffix(PACKED): n for n in sorted(found, reverse=True)}.values()
+        return sorted((found[name] for name in names), key=_number)
+
+    def _read_metadata(self) -> list[str]:
+        """The names of a folder's files, as far as they are known."""
+        file = self.path / 'metadata.yaml'
+        if not file.exists():
+            self.damage.note('metadata.yaml is missing: the recording was not ended')
+            return []
         try:
-            return _Whole(path)
-        except PermissionError:
-            raise BagError(f'{path} cannot be opened: permission denied') from None
-        except Exception as error:
-            reason = ' '.join(str(error).split()) or type(error).__name__
-        damaged = DamagedMcap(path) if path.suffix == '.mcap' else DamagedSqlite(path)
-        if damaged.end >= damaged.start:
-            self._note(f'{path.name} has no intact end ({reason}); read as far as it goes')
-            return damaged
-        raise BagError(f'{path} cannot be read: {reason}')
+            about = yaml.safe_load(file.read_text(encoding='utf-8'))['rosbag2_bagfile_information']
+            self._packed = str(about.get('compression_mode')).lower() == 'message'
+            self._expected = int(about['message_count'])
+            return [PurePath(name).name for name in about['relative_file_paths']]
+        except Exception as error:  # of many kinds: it may hold anything
+            self.damage.note(f'metadata.yaml cannot be read: {reason(error)}')
+            return []
 
+    def _open_file(self, path: Path) -> Storage:
+        """Open a file of the bag.
 
-class _Whole:
-    """An intact bag or file, by its index."""
-
-    def __init__(self, path: Path) -> None:
-        self._reader = Reader(path)
-        self._reader.open()
-        connections = self._reader.connections
-        self.topics = {c.topic: _full(c.msgtype) for c in connections}
-        self.counts = {}
-        for connection in connections:
-            self.counts.setdefault(connection.topic, 0)
-            self.counts[connection.topic] += connection.msgcount
-        self.start, self.end = self._reader.start_time, self._reader.end_time - 1
-        if not self._reader.message_count:
-            self.start, self.end = 0, -1
-
-    def raw(
-        self, topics: set[str], start: int | None, stop: int | None
-    ) -> Iterator[tuple[str, int, bytes]]:
-        wanted = [c for c in self._reader.connections if c.topic in topics]
-        if wanted:  # none would mean all
-            for connection, receipt, data in self._reader.messages(wanted, start, stop):
-                yield connection.topic, receipt, data
+        :raises BagError: there is no message that can be read.
+        """
+        try:
+            if path.suffix != PACKED:
+                path.open('rb').close()  # sqlite would not say why it cannot
+                kind = McapFile if path.suffix == '.mcap' else SqliteFile
+                return kind(path, self.damage)
+            with TemporaryDirectory() as folder:
+                copy = Path(folder, path.stem)
+                with path.open('rb') as packed, copy.open('wb') as file:
+                    ZstdDecompressor().copy_stream(packed, file)
+                # Once it is open it needs no name: nothing stays, whatever ends the process.
+                return self._open_file(copy)
+        except OSError as error:
+            raise BagError(f'cannot be opened: {error.strerror or error}') from None
+        except (sqlite3.Error, ZstdError) as error:
+            raise BagError(f'cannot be read: {reason(error)}') from None
 
 
 def write_bag(path: Path, messages: Iterable[tuple[str, int, Any]]) -> Path:
@@ -258,7 +313,11 @@ def _full(name: str) -> str:
     return name if name.count('/') == 2 else name.replace('/', '/msg/')
 
 
+def _is_of_a_bag(path: Path) -> bool:
+    return path.name.removesuffix(PACKED).endswith(SUFFIXES)
+
+
 def _number(path: Path) -> tuple[int, str]:
     """Files of one bag end in _0, _1, ... _10."""
-    match = re.search(r'_(\d+)$', path.stem)
+    match = re.search(r'_(\d+)\.', path.name)
     return (int(match[1]) if match else -1, path.name)

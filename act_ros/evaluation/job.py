@@ -1,7 +1,7 @@
 """One episode and checkpoint as a piece of work that any process can do."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from act_ros.evaluation.bag import Bag, check_topics
 from act_ros.evaluation.episode import EpisodeResult, EpisodeRun, Options
 from act_ros.evaluation.episodes import NS, Window
 from act_ros.evaluation.recorded import MESSAGE_TYPES, RecordedCommands
-from act_ros.evaluation.ticks import ticks
+from act_ros.evaluation.ticks import Tick, ticks
 from act_ros.interfaces import camera_inputs, parse_output, state_inputs
 from act_ros.observation import ObservationStore
 from act_ros.policy.interface import BatchPredictor, check_task, load_options
@@ -114,38 +114,45 @@ def run_job(
     :param progress: told how many ticks are done; returns whether to go on.
     :raises ActError: the bag does not fit.
     """
-    bag, task = Bag(job.bag), policy.task
-    topics = Topics(job.settings, task, bag, job.namespace)
-    by_header = job.settings['stamp_source'] == 'header'
-    commands = RecordedCommands(topics.outputs, task, by_header=by_header)
-    window, period = job.window, round(NS / task.rate)
-    begin = window.start - before(job.settings) if window.exact else window.start
-    messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
-    found = ticks(
-        messages, topics.inputs, make_store(job.settings, task), commands, window, period,
-        job.options.stride,
-    )  # fmt: skip
-    about = {
-        'bag': str(job.bag),
-        'episode': window.name,
-        'checkpoint': job.label,
-        'start': window.start,
-        'stop': window.stop,
-        'bag_start': bag.start,
-        'damage': bag.damage,
-        'not_recorded': topics.missing,
-    }
-    result = EpisodeRun(policy, job.settings, job.options).run(found, commands, about, progress)
-    result.about['damage'] = bag.damage
-    if not result.about['looked'] and not result.about['interrupted']:
-        result.about['empty'] = why_empty(job, task)
+    task = policy.task
+    with Bag(job.bag) as bag:
+        topics = Topics(job.settings, task, bag, job.namespace)
+        about = {
+            'bag': str(job.bag),
+            'episode': job.window.name,
+            'checkpoint': job.label,
+            'start': job.window.start,
+            'stop': job.window.stop,
+            'bag_start': bag.start,
+            'not_recorded': topics.missing,
+        }
+        commands = RecordedCommands(
+            topics.outputs, task, by_header=job.settings['stamp_source'] == 'header'
+        )
+        found = _ticks(job, task, bag, topics, commands)
+        run = EpisodeRun(policy, job.settings, job.options)
+        result = run.run(found, commands, about, progress)
+        if not result.about['looked'] and not result.about['interrupted']:
+            result.about['empty'] = why_empty(job, task, bag, topics)
+        result.about['damage'] = list(bag.damage)  # which grows while it is read
     return result
 
 
-def why_empty(job: Job, task: Task) -> str:
+def _ticks(
+    job: Job, task: Task, bag: Bag, topics: Topics, commands: RecordedCommands
+) -> Iterator[Tick]:
+    window = job.window
+    begin = window.start - before(job.settings) if window.exact else window.start
+    messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
+    return ticks(
+        messages, topics.inputs, make_store(job.settings, task), commands, window,
+        round(NS / task.rate), job.options.stride,
+    )  # fmt: skip
+
+
+def why_empty(job: Job, task: Task, bag: Bag, topics: Topics) -> str:
     """Why an episode had no complete observation."""
-    bag, store = Bag(job.bag), make_store(job.settings, task)
-    topics = Topics(job.settings, task, bag, job.namespace)
+    store = make_store(job.settings, task)
     faults: dict[str, str] = {name: f'{name} has not arrived' for name in store.received}
     for topic, receipt, message in bag.messages(topics.inputs, job.window.start, job.window.stop):
         for name in topics.inputs[topic]:

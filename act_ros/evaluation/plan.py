@@ -102,10 +102,10 @@ def make_plan(
     task = Task.from_parameters(settings)
     windows = {}
     for path in (Path(path).resolve() for path in bags):
-        bag = Bag(path)
-        topics = Topics(settings, task, bag, rest.get('namespace', ''))
-        _check_frames(bag, topics, task)
-        windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
+        with Bag(path) as bag:
+            topics = Topics(settings, task, bag, rest.get('namespace', ''))
+            _check_frames(bag, topics, task)
+            windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
     return Plan(windows, checkpoints, **rest)
 
 

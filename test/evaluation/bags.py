@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from act_ros.config import load_task, task_file
@@ -112,4 +113,25 @@ def write(
                 ends[topic] = writer.add_connection(topic, kind, typestore=types())
             raw = types().serialize_cdr(message.content, kind)
             writer.write(ends[topic], START + message.time, raw)
+    return path
+
+
+def write_mcap(path: Path, messages, **options) -> Path:
+    """Write messages as an MCAP file alone.
+
+    :param options: of the writer: chunks, compression, index.
+    """
+    with path.open('wb') as file:
+        writer = McapWriter(file, **options)
+        writer.start('ros2', 'test')
+        ends = {}
+        for message in messages:
+            kind = message.content.__msgtype__
+            topic = TOPICS.get(message.what, message.what)
+            if topic not in ends:
+                schema = writer.register_schema(kind, 'ros2msg', b'')
+                ends[topic] = writer.register_channel(topic, 'cdr', schema)
+            raw, time = types().serialize_cdr(message.content, kind), START + message.time
+            writer.add_message(ends[topic], time, bytes(raw), time)
+        writer.finish()
     return path

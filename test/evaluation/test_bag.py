@@ -48,8 +48,7 @@ def test_a_file_cut_at_any_byte_is_read_as_far_as_it_goes(
     bag = Bag(broken)
     found, expected = content(bag), content(Bag(whole))
     assert found == expected[: len(found)]
-    # All but the chunk that was cut: one MiB of data.
-    assert len(found) >= (share - 1.3e6 * 6 / len(data) / 6 - 0.07) * len(expected)
+    assert len(found) >= (share - 0.05) * len(expected)
     assert any('no intact end' in text for text in bag.damage)
     assert any('metadata' in text for text in bag.damage)
 
@@ -66,13 +65,16 @@ def test_every_single_cut_is_either_read_or_refused_by_name(tmp_path):
             assert 'cut.mcap' in str(error)
 
 
-def test_damage_in_the_middle_ends_it_there(whole, tmp_path):
+def test_damage_in_the_middle_costs_only_what_it_hit(whole, tmp_path):
     data = bytearray((whole / 'run.mcap').read_bytes())
     half = len(data) // 2
     data[half : half + 4_000_000] = bytes(min(4_000_000, len(data) - half))
     (tmp_path / 'run.mcap').write_bytes(bytes(data))
     bag = Bag(tmp_path / 'run.mcap')
-    assert 0 < len(content(bag)) < len(content(Bag(whole)))
+    expected = content(Bag(whole))
+    found = content(bag)
+    assert set(found) < set(expected)
+    assert found[-1] == expected[-1]
     assert bag.damage
 
 
