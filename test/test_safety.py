@@ -312,7 +312,7 @@ def test_limits_that_are_refused_never_hold_not_even_for_a_moment():
     made = limiter((0.0, 1.0))
     wide, narrow = limits(), limits(max_step=[0.01, 0.01])
     refused = limits(position_min=[0.5, 0.0], max_step=[1e-9, 1e-9])
-    problems, done = [], threading.Event()
+    problems, rounds, done = [], [], threading.Event()
 
     def change():
         while not done.is_set():
@@ -322,6 +322,7 @@ def test_limits_that_are_refused_never_hold_not_even_for_a_moment():
                 problems.append('taken')
             except LimitError:
                 made.set_limits(wide)
+            rounds.append(None)
 
     thread = threading.Thread(target=change)
     thread.start()
@@ -336,6 +337,7 @@ def test_limits_that_are_refused_never_hold_not_even_for_a_moment():
     finally:
         done.set()
         thread.join(10)
+    assert rounds
     assert not problems
 
 

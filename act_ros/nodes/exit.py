@@ -1,4 +1,4 @@
-"""End a process of ROS nodes cleanly on SIGINT and SIGTERM, whatever it is doing.
+"""End a process of ROS nodes cleanly on SIGINT, SIGTERM and SIGHUP, whatever it is doing.
 
 rclpy's own handlers invalidate publishers first, so that no last message could leave, and
 `sys.exit` waits for operations that cannot be interrupted. So the handlers here do nothing
@@ -42,9 +42,12 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     """
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+    # First: a signal between a handler that does nothing and this would be lost.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Who started it with nohup wants it to outlive the terminal.
+        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
+            signal.signal(number, lambda *_: None)
 
     try:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -106,7 +106,7 @@ def test_a_server_that_does_not_start_is_named():
 
 
 def test_a_server_that_stops_answering_is_named(monkeypatch):
-    monkeypatch.setattr(bridge, 'PATIENCE', 0.2)
+    monkeypatch.setattr(bridge, 'PATIENCE', 2.0)
     times = bridge._times
 
     def kill_first(ask, count):
@@ -115,7 +115,7 @@ def test_a_server_that_stops_answering_is_named(monkeypatch):
         return times(ask, count)
 
     monkeypatch.setattr(bridge, '_times', kill_first)
-    with pytest.raises(ActError, match=r'no answer within 0\.2 s'):
+    with pytest.raises(ActError, match='no answer within 2 s'):
         bridge.measure(rounds=1, block=1, warm_up=1)
     assert not servers(os.getpid())
 

@@ -183,7 +183,7 @@ def test_a_signal_ends_a_server_that_still_loads_its_libraries(ckpt):
     with closing(Process(*MODULE, '--ckpt-dir', ckpt, '--endpoint', ANY_PORT)) as process:
         wait_until(lambda: handles(process.pid, signal.SIGTERM), PATIENCE, 'a handler for SIGTERM')
         assert process.stop(signal.SIGTERM, LIMIT) == 0
-        assert process.stderr == ''
+        assert 'Traceback' not in process.stderr
 
 
 def test_a_second_signal_changes_nothing():

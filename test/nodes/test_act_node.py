@@ -1,14 +1,14 @@
 """The node over DDS: lifecycle, inputs by name, faults, commands."""
 
+import re
 import time
 
 import numpy as np
-import zmq
 
 from act_ros.bridge.client import PolicyClient
 from act_ros.observation import stamp_ns
 from act_ros.policy import Rollout, load_policy
-from test.nodes.graph import JOINTS, TASK, run_node
+from test.nodes.graph import JOINTS, MARGIN, TASK, TICK, run_node
 from test.policy.test_aggregation import naive
 from test.rule import small_config, vector, write_random
 from test.waiting import wait_until
@@ -42,9 +42,14 @@ def test_commands_are_positions_and_velocities_of_the_named_joints(graph, ckpt, 
         assert len(command.position) == len(command.velocity) == 8
         tick = next(t for t in reversed(graph.ticks) if len(t.action))
         assert tick.action.shape == (16,)
-        sent = {(tuple(c.position), tuple(c.velocity)) for c in graph.commands}
-        wanted = [(tuple(t.action[:8]), tuple(t.action[8:])) for t in graph.ticks if len(t.action)]
-        assert sum(each in sent for each in wanted) >= len(wanted) - 2
+        wanted = [tuple(t.action) for t in list(graph.ticks) if len(t.action)]
+
+        def sent() -> bool:
+            commands = {(*c.position, *c.velocity) for c in list(graph.commands)}
+            # Depth 1 may lose one to the next on its way.
+            return sum(each in commands for each in wanted) >= len(wanted) - 2
+
+        wait_until(sent, 5, 'the command of every tick')
         assert abs(stamp_ns(command) - graph.now()) < 2e9
         assert node.stop() < 2
         assert node.process.returncode == 0
@@ -52,8 +57,7 @@ def test_commands_are_positions_and_velocities_of_the_named_joints(graph, ckpt, 
 
 def test_activation_never_waits_and_names_every_input_that_is_missing(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
-        node.wait_for('ready: unconfigured')
-        assert graph.change('configure')
+        graph.configure(node)
         graph.stream(cameras=TASK.cameras[1:])
         wait_until(graph.matched, 10, 'the node to hear the inputs')
         assert not graph.change('activate')
@@ -64,7 +68,8 @@ def test_activation_never_waits_and_names_every_input_that_is_missing(graph, ckp
 
 
 def test_autostart_tries_again_and_says_why_once(graph, ckpt, tmp_path):
-    with run_node(tmp_path, ckpt, autostart=True) as node:
+    # Whatever else is late on a busy machine would be another reason.
+    with run_node(tmp_path, ckpt, autostart=True, max_age=2.0) as node:
         graph.stream(cameras=TASK.cameras[1:])
         node.wait_for('not activated: rgb_main has not arrived')
         # Some more tries, counted by the diagnostics that each second brings.
@@ -88,13 +93,13 @@ def test_deactivation_ends_the_commands_and_activation_begins_a_new_episode(
         wait_until(lambda: silent(graph), 5, 'silence')
         assert max(graph.command_stamps()) <= inactive
         graph.ticks.clear()
-        assert graph.change('activate')
+        wait_until(lambda: graph.change('activate'), 20, lambda: f'activation: {node.log}')
         flowing(graph)
         assert graph.ticks[0].step == 0
         assert graph.change('deactivate')
         assert graph.change('cleanup')
         assert graph.state() == 'unconfigured'
-        assert graph.change('configure')
+        graph.configure(node)
         wait_until(lambda: graph.change('activate'), 20, 'activation')
         flowing(graph)
 
@@ -123,7 +128,7 @@ def test_reset_begins_a_new_episode(graph, ckpt, tmp_path):
         assert not reply.success
         assert 'not active' in reply.message
         graph.activate(node)
-        flowing(graph)
+        wait_until(lambda: graph.ticks and graph.ticks[-1].step >= 200, 20, 'a late step')
         before = graph.ticks[-1]
         assert graph.reset().success
         wait_until(lambda: graph.ticks[-1].episode == before.episode + 1, 5, 'the next episode')
@@ -136,7 +141,7 @@ def test_reset_begins_a_new_episode(graph, ckpt, tmp_path):
         asked = {t.step for t in this if t.stamps}
         assert all(asked.issuperset(t.chunk_steps) for t in this)
         # The first plan of the episode is from its beginning, not from where the last one was.
-        assert next(t for t in this if t.chunk_steps).chunk_steps[0] <= 5
+        assert next(t for t in this if t.chunk_steps).chunk_steps[0] < 100
 
 
 def silenced(graph, since, timeout):
@@ -157,7 +162,8 @@ def test_a_joint_that_is_not_a_number_silences_and_recovery_is_a_new_episode(
         graph.robot = np.full(17, np.nan)
         silenced(graph, graph.now(), timeout=1.0)
         assert 'position is nan, expected a number' in node.log
-        assert 'no commands: the newest observation behind the commands is 1.0' in node.log
+        said = r'no commands: the newest observation behind the commands is ([\d.]+) s old'
+        assert 1.0 <= float(re.search(said, node.log)[1]) < 1.0 + TICK + MARGIN
         wait_until(lambda: 'is nan' in graph.reports[-1]['message'], 5, 'a report')
         graph.robot = np.zeros(17)
         flowing(graph)
@@ -179,12 +185,10 @@ def test_a_camera_that_stops_silences(graph, ckpt, tmp_path):
 def test_the_zmq_endpoint_has_an_episode_of_its_own(graph, ckpt, tmp_path):
     reference = vector('small')
     rollout = Rollout(load_policy(ckpt, device='cpu'))
-    with zmq.Context() as context, context.socket(zmq.REP) as probe:
-        port = probe.bind_to_random_port('tcp://127.0.0.1')
-    endpoint = f'tcp://127.0.0.1:{port}'
-    with run_node(tmp_path, ckpt, zmq_endpoint=endpoint) as node:
+    with run_node(tmp_path, ckpt, zmq_endpoint='tcp://127.0.0.1:*') as node:
         graph.activate(node)
         flowing(graph)
+        endpoint = re.search(r'serving ZMQ on (\S+)', node.log)[1]
         with PolicyClient(endpoint, timeout=10) as client:
             for i in range(5):
                 action = client.act(*reference.observation(i))
@@ -227,8 +231,7 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
     with run_node(
         tmp_path, folder, module='test.nodes.slow_node', env=environment
     ) as node:
-        node.wait_for('ready: unconfigured')
-        assert graph.change('configure'), node.log
+        graph.configure(node)
         graph.stream(qpos=qpos)
         wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
         flowing(graph, 100)
@@ -236,7 +239,7 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
     ticks = [t for t in graph.ticks if t.episode == 1]
     by_step = {t.step: t for t in ticks}
     first = next(i for i, t in enumerate(ticks) if len(t.action))
-    assert first >= 8
+    assert ticks[first].step >= 8
     assert all(len(t.action) for t in ticks[first:])
     assert [t.step for t in ticks] == sorted({t.step for t in ticks})
 
@@ -255,8 +258,9 @@ def test_a_slow_model_leaves_one_command_a_tick_each_the_formula_of_what_had_arr
         arrived = {step: chunks[step] for step in tick.chunk_steps}
         expected = naive(arrived, k, tick.step, 0.01)
         np.testing.assert_allclose(tick.action, expected, rtol=0, atol=1e-5)
-    # Every command that came is that of a tick.
+    # Every command that came is that of a tick; the deactivation may come between the last one
+    # and what its tick says.
     actions = {tuple(t.action) for t in ticks}
-    assert all((*c.position, *c.velocity) in actions for c in graph.commands)
+    assert all((*c.position, *c.velocity) in actions for c in graph.commands[:-1])
     # Depth 1 may lose one to the next on its way; the node has sent one a tick.
-    assert len(ticks[first:]) * 0.95 <= len(graph.commands) <= len(ticks[first:])
+    assert len(ticks[first:]) * 0.95 <= len(graph.commands) <= len(ticks[first:]) + 1

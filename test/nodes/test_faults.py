@@ -15,16 +15,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from act_ros.observation import stamp_ns
-from test.nodes.graph import COMMANDS, SETTINGS, run_node
+from test.nodes.graph import COMMANDS, MARGIN, SETTINGS, TICK, run_node
 from test.waiting import wait_until
 
 T = 1.0  # command_timeout [s]
-TICK = 0.02
-# Between the fault and what shows it: messages on their way, and a busy machine.
-MARGIN = 0.2
+# Without that of the tracking: the arm follows through this process, which may be held up.
 LIMITS = {
-    name: SETTINGS[name]
-    for name in ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
+    name: SETTINGS[name] for name in ('position_min', 'position_max', 'max_step', 'max_velocity')
 }
 SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
 
@@ -70,7 +67,7 @@ def flowing(graph, more=20):
 
 
 def stops(graph, since, within, more=20):
-    """The first message of the stop policy comes in time; nothing else comes after it.
+    """The policy's commands end in time; the stop policy follows, and nothing else does.
 
     :param since: when the fault was made [ns].
     :param within: seconds that are allowed.
@@ -81,19 +78,37 @@ def stops(graph, since, within, more=20):
         return stamp_ns(newest[0]) > since and all(map(is_stop, newest))
 
     wait_until(held, 20, 'the stop policy')
-    after = [c for c in list(graph.commands) if stamp_ns(c) > since]
-    first = next(i for i, command in enumerate(after) if is_stop(command))
-    assert all(map(is_stop, after[first:]))
-    assert (stamp_ns(after[first]) - since) / 1e9 < within + MARGIN
-    return after[first:]
+    commands = list(graph.commands)
+    begin = next(i for i, c in enumerate(commands) if stamp_ns(c) > since and is_stop(c))
+    assert all(map(is_stop, commands[begin:]))
+    last, first = stamp_ns(commands[begin - 1]), stamp_ns(commands[begin])
+    assert (last - since) / 1e9 <= within + TICK
+    # A busy machine may keep the node from its ticks for a while: those that it had count.
+    ticks = sum(last < tick.stamp < first for tick in list(graph.ticks))
+    assert ticks * TICK < MARGIN
+    assert (first - since) / 1e9 < within + 0.5
+    return commands[begin:]
 
 
-def told(graph, *words, seconds=6):
-    """Wait until the diagnostics say each of the words at once."""
+def stays_stopped(graph, more=20):
+    """So many further messages come, all of the stop policy."""
+    before = len(graph.commands)
+    wait_until(lambda: len(graph.commands) >= before + more, 20, f'{more} further messages')
+    assert all(map(is_stop, graph.commands[before:]))
+
+
+def told(graph, *words, **values):
+    """Wait until a report says each of the words, and of each key what it is to say."""
     seen = len(graph.reports)
+
+    def says(report) -> bool:
+        return all(word in report['message'] for word in words) and all(
+            text in report.get(key, '') for key, text in values.items()
+        )
+
     wait_until(
-        lambda: any(all(w in str(r) for w in words) for r in graph.reports[seen:]), seconds,
-        lambda: f'{words} in {graph.reports[seen:]}',
+        lambda: any(map(says, graph.reports[seen:])), 10,
+        lambda: f'{words} and {values} in {graph.reports[seen:]}',
     )  # fmt: skip
 
 
@@ -106,8 +121,7 @@ def lose_joint(graph):
 
 
 def break_joint(graph):
-    graph.robot[11] = np.nan
-    graph.follows = False
+    graph.jam(2, np.nan)
 
 
 def repeat_stamp(graph):
@@ -131,8 +145,8 @@ def mend(graph):
 @pytest.mark.parametrize(
     ('fault', 'words'),
     [
-        (repeat_stamp, ('rgb_left', 'frozen')),
-        (silence_arm, ('arm', 'stale')),
+        (repeat_stamp, ('rgb_left is frozen',)),
+        (silence_arm, ('arm is stale',)),
         (lose_joint, ("joint 'left_joint_3' of 'arm' is missing",)),
         (break_joint, ('arm/left_joint_3/position is nan',)),
         (change_size, ('60x80 pixels, expected 120x160',)),
@@ -161,19 +175,26 @@ def test_after_the_recovery_window_only_reset_starts_again(robot, ckpt, tmp_path
         stops(robot, robot.now(), T + TICK)
         node.wait_for('no commands until ~/reset')
         mend(robot)
-        told(robot, 'only ~/reset starts again', "'control': 'stopped until reset'")
-        assert all(map(is_stop, robot.commands[-20:]))
+        told(robot, 'only ~/reset starts again', control='stopped until reset')
+        stays_stopped(robot)
         assert robot.reset().success
         flowing(robot)
 
 
+# It only publishes: one that is killed while it uses the shared memory of others may hold up
+# their messages for seconds, and this is seldom in there.
 CAMERA = """
-import sys, time
-import numpy as np, rclpy
-from test.nodes.graph import Graph
-graph = Graph()
+import time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('camera', start_parameter_services=False, enable_rosout=False)
+publisher = node.create_publisher(Image, 'rgb_under/image_raw', qos_profile_sensor_data)
+frame = Image(height=120, width=160, encoding='rgb8', step=480, data=bytes([80]) * 57600)
 while True:
-    graph.publish_image('rgb_under', np.full((120, 160, 3), 80, np.uint8), graph.now())
+    frame.header.stamp = node.get_clock().now().to_msg()
+    publisher.publish(frame)
     time.sleep(0.02)
 """
 
@@ -182,7 +203,7 @@ def test_a_camera_process_is_killed_and_started_again(robot, ckpt, tmp_path):
     cameras = []
 
     def start_camera():
-        cameras.append(subprocess.Popen([sys.executable, '-c', CAMERA], env=dict(os.environ)))
+        cameras.append(subprocess.Popen([sys.executable, '-c', CAMERA]))
 
     try:
         start_camera()
@@ -192,7 +213,7 @@ def test_a_camera_process_is_killed_and_started_again(robot, ckpt, tmp_path):
             cameras[-1].kill()
             killed = robot.now()
             stops(robot, killed, T + TICK)
-            told(robot, 'rgb_under is stale', 'age/rgb_under')
+            told(robot, 'rgb_under is stale', 'not fresh: rgb_under')
             start_camera()
             flowing(robot)
     finally:
@@ -202,20 +223,24 @@ def test_a_camera_process_is_killed_and_started_again(robot, ckpt, tmp_path):
 
 
 def test_a_blocked_arm_is_held_where_it_is_until_reset(robot, ckpt, tmp_path):
-    tolerance = {'max_tracking_error': [0.1] * 8}
-    with run_node(tmp_path, ckpt, **{**SAFE, **tolerance}) as node:
+    with run_node(tmp_path, ckpt, **SAFE) as node:
         start(robot, node)
-        robot.follows = False
-        here = robot.robot[9:].copy()
+
+        def at_its_goal() -> bool:
+            return np.ptp([c.position for c in list(robot.commands)[-20:]], axis=0).max() < 0.01
+
+        # There, it is near its command however late it follows.
+        wait_until(at_its_goal, 20, 'an arm at its goal')
+        assert robot.set_parameter('max_tracking_error', [0.1] * 8) == ''
         # Somewhere else, so that the plan goes on and the joint does not.
-        robot.robot[9] += 0.3
-        here[0] += 0.3
-        held = stops(robot, robot.now(), 0.2 + TICK, more=60)
-        assert np.abs(held[-1].position[0] - here[0]) < 1e-6
-        told(robot, 'arm/left_joint_1/position', 'commanded', 'only ~/reset')
+        there = robot.robot[9] + 0.3
+        robot.jam(0, there)
+        held = stops(robot, robot.now(), 0.2 + MARGIN, more=60)
+        assert np.abs(held[-1].position[0] - there) < 1e-6
+        told(robot, 'arm/left_joint_1/position is at', 'commanded', 'only ~/reset')
         assert robot.reports[-1]['levels']['control'] == b'\x02'
         robot.follows = True
-        assert all(map(is_stop, robot.commands[-20:]))
+        stays_stopped(robot)
         assert robot.reset().success
         flowing(robot)
 
@@ -240,7 +265,11 @@ def test_a_pass_of_three_seconds_stops_and_is_named(robot, ckpt, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('kind', 'words'), [('raise', 'out of memory'), ('nan', 'arm/left_joint_1/position')]
+    ('kind', 'words'),
+    [
+        ('raise', 'inference: out of memory'),
+        ('nan', 'not finite at action entry arm/left_joint_1/position'),
+    ],
 )
 def test_inference_that_fails_stops_and_says_why(robot, ckpt, tmp_path, kind, words):
     bad = tmp_path / 'bad'
@@ -249,7 +278,22 @@ def test_inference_that_fails_stops_and_says_why(robot, ckpt, tmp_path, kind, wo
         bad.touch()
         node.wait_for('failing')
         stops(robot, robot.now(), T + TICK)
-        told(robot, 'inference', words)
+        told(robot, words)
+        bad.unlink()
+        flowing(robot)
+
+
+def test_a_synchronous_pass_that_hangs_stops_as_any_other(robot, ckpt, tmp_path):
+    # Ten ticks a second: half of one leaves room for a busy machine.
+    tick, bad = 0.1, tmp_path / 'bad'
+    environment = {'PASS_SECONDS': '3', 'BAD_WHILE': str(bad), 'QUICK': '1'}
+    parameters = {'inference': 'synchronous', 'control_rate': 1 / tick}
+    with slow(tmp_path, ckpt, environment, **parameters) as node:
+        start(robot, node)
+        bad.touch()
+        node.wait_for('passing slowly')
+        stops(robot, robot.now(), T + 2 * tick)
+        told(robot, 'inference has been running for')
         bad.unlink()
         flowing(robot)
 
@@ -261,8 +305,10 @@ def test_a_killed_inference_process_stops_and_is_named(robot, ckpt, tmp_path):
         os.kill(child, signal.SIGKILL)
         stops(robot, robot.now(), T + TICK)
         told(robot, 'the inference process was ended by SIGKILL', 'configure again')
-        for transition in ('deactivate', 'cleanup', 'configure', 'activate'):
+        for transition in ('deactivate', 'cleanup'):
             assert robot.change(transition), f'{transition}: {node.log}'
+        robot.configure(node)
+        wait_until(lambda: robot.change('activate'), 20, lambda: f'activation: {node.log}')
         flowing(robot)
 
 
@@ -275,7 +321,8 @@ def children(pid):
 
 
 def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, tmp_path):
-    with run_node(tmp_path, ckpt, **SAFE) as node:
+    # Long, so that an input that comes late is no reason to stop.
+    with run_node(tmp_path, ckpt, **{**SAFE, 'command_timeout': 5.0}) as node:
         start(robot, node)
         robot.commands.clear()
         assert 'is -1' in robot.set_parameter('ramp_time', -1.0) or 'range' in robot.set_parameter(
@@ -312,14 +359,13 @@ def test_a_second_publisher_is_a_warning(robot, ckpt, tmp_path):
         rival = robot.node.create_publisher(JointState, COMMANDS, 1)
         told(robot, '1 other publisher(s) on /arm/joint_commands')
         robot.node.destroy_publisher(rival)
-        told(robot, "'message': 'active; all inputs are fresh")
+        told(robot, 'active; all inputs are fresh')
         flowing(robot)
 
 
 def test_the_deadman(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **SAFE, enable_topic='enable') as node:
-        node.wait_for('ready: unconfigured')
-        assert robot.change('configure'), node.log
+        robot.configure(node)
         robot.stream()
         deadman = robot.node.create_publisher(Bool, 'enable', 1)
         wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
@@ -334,11 +380,11 @@ def test_the_deadman(robot, ckpt, tmp_path):
         timer = robot.node.create_timer(0.05, press)
         flowing(robot)
         pressed[0] = False
-        stops(robot, robot.now(), 0.05 + TICK)
+        stops(robot, robot.now(), 0.05 + MARGIN)
         pressed[0] = True
         flowing(robot)
         held[0] = False
-        stops(robot, robot.now(), 0.2 + TICK)
+        stops(robot, robot.now(), 0.2 + MARGIN)
         held[0] = True
         flowing(robot)
         robot.node.destroy_timer(timer)
@@ -376,7 +422,7 @@ def test_sigint_ends_with_the_stop_policys_message(robot, ckpt, tmp_path):
         assert node.stop(signal.SIGINT) < 2
         assert node.process.returncode == 0
         wait_until(lambda: is_stop(robot.commands[-1]), 5, 'the last message')
-        assert (stamp_ns(robot.commands[-1]) - sent) / 1e9 < 0.1 + TICK
+        assert (stamp_ns(robot.commands[-1]) - sent) / 1e9 < 0.1 + TICK + MARGIN
 
 
 def test_a_command_timeout_that_the_model_cannot_keep_is_refused(graph, ckpt, tmp_path):
@@ -414,8 +460,7 @@ def test_a_task_without_limits_is_refused_by_name(graph, ckpt, tmp_path):
 def test_a_joint_outside_its_range_refuses_activation_by_name(graph, ckpt, tmp_path):
     graph.robot[10] = 1.5  # left_joint_2 ends at 1.2
     with run_node(tmp_path, ckpt, **SAFE) as node:
-        node.wait_for('ready: unconfigured')
-        assert graph.change('configure')
+        graph.configure(node)
         graph.stream()
 
         def refused() -> bool:
@@ -436,8 +481,7 @@ def usage(pid):
 
 
 def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
-    still = {'publish_tick': False, 'max_tracking_error': [1e3] * 8}
-    with run_node(tmp_path, ckpt, **{**SAFE, **still}) as node:
+    with run_node(tmp_path, ckpt, **SAFE, publish_tick=False) as node:
         start(graph, node)
         for cycle in range(1000):
             assert graph.change('deactivate')
@@ -446,16 +490,21 @@ def test_a_thousand_cycles_leave_nothing_behind(graph, ckpt, tmp_path):
             graph.commands.clear()
             if cycle == 10:
                 threads, files, memory = usage(node.process.pid)
-        now = usage(node.process.pid)
-        assert now[0] <= threads + 1
-        assert now[1] <= files
-        assert now[2] < memory + 20
+
+        def as_before() -> bool:
+            now = usage(node.process.pid)
+            return now[0] <= threads + 1 and now[1] <= files and now[2] < memory + 20
+
+        # What the last cycle had may still be on its way out.
+        wait_until(
+            as_before, 10,
+            lambda: f'{usage(node.process.pid)} to be as {threads, files, memory}',
+        )  # fmt: skip
 
 
 def test_a_clock_that_jumps_back_drops_the_plan_and_begins_a_new_episode(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **SAFE, use_sim_time=True) as node:
-        node.wait_for('ready: unconfigured')
-        assert robot.change('configure'), node.log
+        robot.configure(node)
         timer = robot.node.create_timer(0.01, lambda: robot.publish_clock(robot.now()))
         robot.stream()
         wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
@@ -464,7 +513,7 @@ def test_a_clock_that_jumps_back_drops_the_plan_and_begins_a_new_episode(robot, 
         wait_until(lambda: stamp_ns(robot.commands[-1]) < robot.now() + 10**9, 10, 'a command')
         # None after the jump is from a chunk of before it.
         jumped = robot.now() - 10**9
-        told(robot, 'the clock jumped by -')
+        told(robot, last_stop='the clock jumped by -')
         flowing(robot)
         last = max(t.episode for t in robot.ticks)
         ticks = [t for t in robot.ticks if t.episode == last and len(t.action)]
@@ -476,8 +525,7 @@ def test_a_clock_that_jumps_back_drops_the_plan_and_begins_a_new_episode(robot, 
 
 def test_a_clock_that_stands_still_stops_in_steady_time(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **{**SAFE, 'recovery_window': 10.0}, use_sim_time=True) as node:
-        node.wait_for('ready: unconfigured')
-        assert robot.change('configure'), node.log
+        robot.configure(node)
         running = [True]
 
         def tick() -> None:
@@ -489,13 +537,13 @@ def test_a_clock_that_stands_still_stops_in_steady_time(robot, ckpt, tmp_path):
         wait_until(lambda: robot.change('activate'), 20, f'activation: {node.log}')
         flowing(robot)
         running[0] = False
-        stopped = time.monotonic()
-
-        def held() -> bool:
-            return all(map(is_stop, robot.commands[-20:]))
-
-        wait_until(held, T + 20 * TICK + 1.0, 'the stop policy')
-        assert time.monotonic() - stopped > 20 * TICK
+        wait_until(lambda: is_stop(robot.commands[-1]), 20, 'the stop policy')
+        now = robot.now()
+        # As soon as the observation behind the newest chunk was too old, and not before.
+        newest = max(robot.ticks[-1].chunk_steps)
+        asked = next(tick for tick in reversed(robot.ticks) if tick.step == newest)
+        assert T <= (now - min(asked.stamps.values())) / 1e9 < T + TICK + MARGIN
+        stays_stopped(robot)
         told(robot, 'the clock stands still')
         running[0] = True
         flowing(robot)

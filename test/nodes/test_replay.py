@@ -1,6 +1,7 @@
 """A bag through the live node over DDS, and through the evaluator: the same actions."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -27,7 +28,10 @@ from test.rule import small_config, write_random
 from test.waiting import wait_until
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-SMALL = {'task': {'image_size': list(bags.SIZE)}, 'torch_threads': 1}
+# A pass that takes long on a busy machine is no mistake.
+SMALL = {
+    'task': {'image_size': list(bags.SIZE)}, 'torch_threads': 1, 'command_timeout': 5.0
+}  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +56,20 @@ def replay(folder, out, *options):
     command = [sys.executable, '-m', 'act_ros.replay', str(folder / 'run'),
                '--ckpt-dir', str(folder / 'ckpt'), '--params-file', str(folder / 'robot.yaml'),
                '--out', str(out), *options]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        output, errors = process.communicate(timeout=180)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # killed at once it would leave its node behind
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def test_lock_step_gives_the_actions_of_the_evaluator(folder, tmp_path):
@@ -96,11 +113,14 @@ def test_a_comparison_ends_at_the_first_tick_with_other_inputs(folder, tmp_path)
 
 
 def test_free_running_says_what_was_other(folder, tmp_path):
-    run = replay(folder, tmp_path / 'out', '--free-running')
+    # Slowly: a busy machine still keeps up.
+    run = replay(folder, tmp_path / 'out', '--free-running', '--rate', '0.25')
     assert run.returncode == 0, run.stderr
+    ticks = read_ticks(tmp_path / 'out' / 'recording', '/act/tick')
+    assert len(ticks) > 20
+    assert f'{len(ticks)} ticks; ' in run.stdout
     comparison = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
-    assert comparison['ticks'] > 20
-    assert f'{comparison["ticks"]} ticks' in run.stdout
+    assert comparison['ticks'] == len(ticks)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +167,7 @@ def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, fold
         graph.close()  # before the writer: what still comes would find it closed
         writer.close()
         robot.close()
-    settings = {**settings_of(folder), 'max_skew': 0.3, 'max_age': 0.3}
+    settings = {**settings_of(folder), 'max_skew': 1.0, 'max_age': 1.0}
     plan = make_plan([tmp_path / 'run'], {'ckpt': settings}, options=Options())
     evaluation = carry_out(plan, tmp_path / 'out')
     (result,) = evaluation.results.values()

@@ -12,8 +12,8 @@ from sensor_msgs.msg import JointState
 from act_ros.config import task_file
 from act_ros.interfaces import state_inputs
 from act_ros.observation import stamp_ns
-from test.nodes.graph import JOINTS, SETTINGS, TASK, NodeProcess, run_node
-from test.nodes.test_faults import MARGIN, SAFE, TICK, check_trace, flowing, stops, told
+from test.nodes.graph import JOINTS, MARGIN, SETTINGS, TASK, NodeProcess, run_node
+from test.nodes.test_faults import SAFE, check_trace, flowing, stops, told
 from test.waiting import wait_until
 
 COMMAND_TIMEOUT = 0.2  # of the simulated robot [s]
@@ -33,7 +33,6 @@ class Robot:
             '--ros-args', '--params-file', str(task_file('astrobench_dual_arm')),
             '-p', 'task.image_size:=[120, 160]',
         ])  # fmt: skip
-        wait_until(lambda: self.states, 30, lambda: f'joint states: {self.process.log}')
 
     def pose(self, state=None) -> np.ndarray:
         state = state or self.states[-1]
@@ -58,14 +57,16 @@ class Robot:
 @pytest.fixture
 def robot(graph, tmp_path):
     robot = Robot(graph, tmp_path / 'robot.log')
-    yield robot
-    robot.process.close()
+    try:
+        wait_until(lambda: robot.states, 30, lambda: f'joint states: {robot.process.log}')
+        yield robot
+    finally:
+        robot.process.close()
     check_trace(graph.commands)
 
 
 def activate(graph, node):
-    node.wait_for('ready: unconfigured')
-    assert graph.change('configure'), node.log
+    graph.configure(node)
     wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
     flowing(graph)
 
@@ -101,20 +102,23 @@ def test_a_blocked_joint_stops_the_arm_until_reset(robot, graph, ckpt, tmp_path)
     with run_node(tmp_path, ckpt, **settings) as node:
         activate(graph, node)
         wait_until(lambda: robot.speed() > 0.02, 10, 'an arm on its way')
-        joint = int(np.argmax(np.abs(graph.commands[-1].velocity[:7])))
+        velocity = np.array(graph.commands[-1].velocity[:7])
+        joint = int(np.argmax(np.abs(velocity)))
+        way = np.sign(velocity[joint])
         robot.block(JOINTS[joint])
+        blocked = graph.now()
+        wait_until(lambda: stamp_ns(robot.states[-1]) > blocked, 10, 'a state since then')
         where = robot.pose()[joint]
 
-        def off() -> bool:
-            return abs(graph.commands[-1].position[joint] - where) > bound
+        def left() -> int | None:
+            """Since when the commands are too far ahead of where it is [ns]."""
+            far = (c for c in list(graph.commands) if way * (c.position[joint] - where) > bound)
+            return next(map(stamp_ns, far), None)
 
-        wait_until(off, 20, 'a command that the joint does not follow')
-        left = next(
-            stamp_ns(c) for c in graph.commands if abs(c.position[joint] - where) > bound
-        )
-        stops(graph, left, 0.2 + TICK, more=60)
-        assert abs(graph.commands[-1].position[joint] - where) < 5e-3
-        told(graph, f'arm/{JOINTS[joint]}/position', 'commanded', 'only ~/reset')
+        since = wait_until(left, 20, 'a command that the joint does not follow')
+        stops(graph, since, 0.2 + MARGIN, more=60)
+        assert abs(graph.commands[-1].position[joint] - where) < 1e-6
+        told(graph, f'arm/{JOINTS[joint]}/position is at', 'commanded', 'only ~/reset')
         robot.block()
         assert graph.reset().success
         flowing(graph)

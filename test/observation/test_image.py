@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from act_ros.errors import ObservationError
@@ -41,6 +41,7 @@ def test_colours_come_out_as_rgb_whatever_the_layout_and_padding(encoding, pad):
     np.testing.assert_array_equal(decode_image(message), RGB)
 
 
+@settings(deadline=None)
 @given(
     encoding=st.sampled_from([*LAYOUTS, 'mono8']),
     height=st.integers(1, 9),
@@ -246,6 +247,7 @@ WHOLE = {
 }
 
 
+@settings(deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True), kind=st.sampled_from(sorted(WHOLE)))
 def test_a_frame_cut_at_any_byte_is_refused(share, kind):
     whole = WHOLE[kind]
@@ -267,6 +269,7 @@ def test_a_jpeg_cut_off_is_told_from_its_missing_end():
         decode_image(cut)
 
 
+@settings(deadline=None)
 @given(share=st.floats(0.2, 0.9), flip=st.integers(1, 255))
 def test_a_png_with_a_wrong_byte_is_refused(share, flip):
     data = bytearray(WHOLE['png'].data)

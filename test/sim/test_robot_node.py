@@ -79,8 +79,14 @@ def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node):
         assert changed > 0.01, f'{name} does not show that the arm has moved'
 
     # A far goal, told once: the arm sets out, and stops when no more commands come.
-    far = HOME - 0.5
+    far, there = HOME - 0.5, positions()
     commands.publish(JointState(name=JOINTS, position=far, velocity=[0.0] * 8))
+
+    def sets_out() -> bool:
+        rclpy.spin_once(node, timeout_sec=0.1)
+        return bool(np.abs(positions() - there).max() > 0.05)
+
+    wait_until(sets_out, 10, 'the arm on its way')
 
     def rests() -> bool:
         rclpy.spin_once(node, timeout_sec=0.1)
