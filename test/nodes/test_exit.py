@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,44 @@ def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
 
         wait_until(slow, 60, f'a slow pass: {node.log}')
         ended(node)
+
+
+# What an executor does whose parts are gone, which happens by chance only.
+BROKEN = """
+import sys, threading
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from act_ros.nodes.exit import run_node
+
+ending = threading.Event()
+
+def spin(executor):
+    print('spinning', flush=True)
+    if sys.argv[1] == 'ending':
+        ending.wait(20)
+    raise rclpy_implementation.InvalidHandle('cannot use Destroyable')
+
+SingleThreadedExecutor.spin = spin
+run_node(lambda: Node('broken'), lambda node: ending.set())
+"""
+
+
+@pytest.mark.parametrize(('when', 'code'), [('ending', 0), ('running', 1)])
+def test_an_executor_that_breaks_is_no_fault_at_the_end_alone(tmp_path, when, code):
+    with (tmp_path / 'log').open('w') as log:
+        command = [sys.executable, '-c', BROKEN, when]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            text = (tmp_path / 'log').read_text
+            wait_until(lambda: 'spinning' in text(), 20, text)
+            if when == 'ending':
+                process.send_signal(signal.SIGINT)
+            assert process.wait(10) == code, text()
+        finally:
+            process.kill()
+            process.wait()
+    assert ('InvalidHandle' in text()) == bool(code)
 
 
 @pytest.mark.parametrize(
