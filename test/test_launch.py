@@ -151,6 +151,18 @@ def test_act_params_file_counts_over_the_task_and_arguments_over_both(start, tmp
     assert values == {'task.name': 'mine', 'decay': 0.25, 'ckpt_dir': 'c'}
 
 
+def test_a_params_file_with_a_task_of_its_own_takes_no_other_robots_limits(start, tmp_path):
+    shipped = yaml.safe_load((PACKAGE / 'config/astrobench_dual_arm.yaml').read_text())
+    own = {'task': shipped['/**']['ros__parameters']['task'], 'decay': 0.25}
+    params = tmp_path / 'robot.yaml'
+    params.write_text(yaml.safe_dump({'/**': {'ros__parameters': own}}))
+    code, output, records = start('act.launch.py', f'params_file:={params}')
+    assert code == 0, output
+    values = records['act_node']['values']
+    assert values['decay'] == 0.25
+    assert 'position_max' in shipped['/**']['ros__parameters'] and 'position_max' not in values
+
+
 def test_users_own_dds_profile_stays(start):
     code, output, records = start('act.launch.py', **{PROFILE: '/mine.xml'})
     assert code == 0, output
