@@ -18,6 +18,7 @@ from act_ros.evaluation.evaluate import carry_out, write_results
 from act_ros.evaluation.plan import make_plan
 from test.evaluation import bags
 from test.evaluation.bags import JOINTS, MS, SETTINGS, START, TICK, write
+from test.processes import alive, children
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
@@ -424,18 +425,3 @@ def test_workers_end_with_a_parent_that_is_killed(several, tmp_path):
         process.kill()
     assert len(workers) >= 2
     wait_until(lambda: not any(map(alive, workers)), 10, 'the end of the workers')
-
-
-def children(pid):
-    return [
-        int(child)
-        for path in Path(f'/proc/{pid}/task').glob('*/children')
-        for child in path.read_text().split()
-    ]
-
-
-def alive(pid):
-    try:
-        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
-    except OSError:
-        return False

@@ -16,6 +16,7 @@ from std_msgs.msg import Bool
 
 from act_ros.observation import stamp_ns
 from test.nodes.graph import COMMANDS, MARGIN, SETTINGS, TICK, run_node
+from test.processes import children
 from test.waiting import wait_until
 
 T = 1.0  # command_timeout [s]
@@ -310,14 +311,6 @@ def test_a_killed_inference_process_stops_and_is_named(robot, ckpt, tmp_path):
         robot.configure(node)
         wait_until(lambda: robot.change('activate'), 20, lambda: f'activation: {node.log}')
         flowing(robot)
-
-
-def children(pid):
-    return [
-        int(child)
-        for path in Path(f'/proc/{pid}/task').glob('*/children')
-        for child in path.read_text().split()
-    ]
 
 
 def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, tmp_path):

@@ -1,7 +1,6 @@
 """The node's other interfaces over DDS: types, QoS, the plan, priority."""
 
 import os
-import time
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from test.nodes.graph import JOINTS, run_node
+from test.processes import children
 from test.waiting import wait_until
 
 
@@ -130,13 +130,10 @@ def test_the_priority_lasts_as_long_as_the_activation(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, realtime_priority=10) as node:
         graph.activate(node)
         node.wait_for('real-time priority 10')
-        children = f'/proc/{node.process.pid}/task/{node.process.pid}/children'
         assert priorities(node.process.pid) == {os.SCHED_FIFO}
-        with open(children) as file:  # noqa: PTH123
-            for child in file.read().split():
-                assert priorities(child) == {os.SCHED_OTHER}
+        for child in children(node.process.pid):
+            assert priorities(child) == {os.SCHED_OTHER}
         assert graph.change('deactivate')
-        end = time.monotonic() + 5
-        while priorities(node.process.pid) != {os.SCHED_OTHER} and time.monotonic() < end:
-            time.sleep(0.05)
-        assert priorities(node.process.pid) == {os.SCHED_OTHER}
+        wait_until(
+            lambda: priorities(node.process.pid) == {os.SCHED_OTHER}, 5, 'the usual priority'
+        )

@@ -20,6 +20,7 @@ from act_ros.errors import CheckpointError, ObservationError, PolicyError
 from act_ros.policy import PolicyProcess, load_policy
 from act_ros.policy.interface import check_finite
 from act_ros.policy.process import LOAD
+from test.processes import alive
 from test.rule import vector, write_checkpoint
 from test.waiting import wait_until
 
@@ -297,12 +298,12 @@ def test_a_child_ends_with_its_parent_and_leaves_no_memory(ckpt):
     )  # fmt: skip
     try:
         child = int(parent.stdout.readline())
-        assert is_running(child)
+        assert alive(child)
         used = used_by(parent.pid) | used_by(child)
     finally:
         parent.kill()
         parent.communicate()
-    wait_until(lambda: not is_running(child), 10, 'the child to end')
+    wait_until(lambda: not alive(child), 10, 'the child to end')
     assert not (shared_memory() - before) & used
 
 
@@ -314,10 +315,3 @@ def used_by(pid):
     """Names of the shared memory that a process has mapped."""
     return set(re.findall(r'/dev/shm/(\S+)', Path(f'/proc/{pid}/maps').read_text()))
 
-
-def is_running(pid):
-    try:
-        state = Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != 'Z'

@@ -13,6 +13,7 @@ import pytest
 from act_ros.config import load_task, task_file
 from act_ros.policy import load_policy
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from test.processes import children
 from test.waiting import wait_until
 
 pytest.importorskip('rclpy', reason='rclpy is not importable')
@@ -39,15 +40,10 @@ def demo(tmp_path):
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
-                for pid in children(process):
+                for pid in children(process.pid):
                     os.kill(pid, signal.SIGKILL)
                 process.kill()
                 process.wait()
-
-
-def children(process):
-    path = Path(f'/proc/{process.pid}/task/{process.pid}/children')
-    return [int(pid) for pid in path.read_text().split()]
 
 
 def test_it_ends_with_a_summary_and_a_picture(demo, tmp_path):
@@ -74,7 +70,7 @@ def test_ctrl_c_ends_all_of_it(demo, tmp_path):
     process = demo()
     log = tmp_path / 'act_node.log'
     wait_until(lambda: log.exists() and 'ready: unconfigured' in log.read_text(), 60, 'the node')
-    started = children(process)
+    started = children(process.pid)
     assert len(started) == 2
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
