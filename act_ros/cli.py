@@ -40,10 +40,7 @@ def run(program: str, main: Callable[[], None]) -> int:
     )
     try:
         main()
-    except ActError as error:
-        print(f'{program}: error: {error}', file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:  # a full disk, a missing permission: not ours to mend
+    except (ActError, OSError) as error:  # of the system: a full disk, a missing permission
         print(f'{program}: error: {error}', file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ pytest.importorskip(
 )
 
 PACKAGE = Path(__file__).parents[1] / 'act_ros'
+SHIPPED = PACKAGE / 'config/astrobench_dual_arm.yaml'
 PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 # Writes its own name, parameters (later files over earlier) and profile to $RECORDS/NAME.json.
@@ -174,11 +175,12 @@ def test_users_own_dds_profile_stays(start):
     [
         ('task:=elsewhere', "unknown task 'elsewhere'"),
         ('params_file:=/no/such.yaml', "no parameter file '/no/such.yaml'"),
+        (f'task:=astrobench_dual_arm params_file:={SHIPPED}', 'describes a task itself'),
         ('autostart:=perhaps', "'perhaps'"),
     ],
 )
 def test_wrong_argument_is_named_and_nothing_starts(start, argument, text):
-    code, output, records = start('act.launch.py', argument)
+    code, output, records = start('act.launch.py', *argument.split())
     assert code == 1
     assert text in output
     assert 'Traceback' not in output

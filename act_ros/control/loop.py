@@ -6,9 +6,10 @@ the request is handed on; synchronously the request is answered and accepted fir
 (the node, the evaluator, a test) decides where time and inference come from.
 
 Commands end when the newest observation behind them is too old, when there has been no plan
-for as long, when the caller forbids them, or when a joint does not follow. A stop ends with a
-new episode: by itself if good inputs are back within the recovery window, else, and always
-where a joint did not follow, by `new_episode` only.
+for as long, when the caller forbids them, when a joint does not follow, or when it stands
+outside its limits. A stop ends with a new episode: when whoever forbade it allows it, or by
+itself if good inputs are back within the recovery window. Else, and always for the sake of a
+joint, by `new_episode` only.
 """
 
 import logging
@@ -132,9 +133,9 @@ class ControlLoop:
             self._end(veto.reason)
             if veto.attended:
                 # Whoever forbids and allows commands is there: a long veto needs no reset.
-                self.stop.attend(now)
+                self.stop.wait_anew(now)
         if self.stop.lasts_too_long(now) and not self.stop.latched:
-            self._latch('no good observation came within recovery_window')
+            self._latch('there were no commands for longer than recovery_window')
         self.step = self._clock.step(now)
         return self.step
 
@@ -339,7 +340,7 @@ class ControlLoop:
             self.stop.lift()
         else:
             self._end(wishes[-1])
-            self.stop.rebase(self._now)
+            self.stop.wait_anew(self._now)
         self._begin_episode()
         self._forget_tracking()
 

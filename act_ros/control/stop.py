@@ -25,9 +25,9 @@ class Stop:
         self.latched = False
         self.last = ''
         self.count = 0
+        self._cause = ''  # of the waiting
         self._since: int | None = None  # there have been no commands
-        # Until when an observation must be made to end the stop; None where a person asked
-        # for commands.
+        # Until when an observation must be made for commands to begin by themselves.
         self._return_by: int | None = None
 
     def end(self, reason: str, now: int, *, moving: bool, heard: bool = True) -> None:
@@ -46,19 +46,23 @@ class Stop:
 
     def latch(self, reason: str, now: int, *, moving: bool) -> None:
         """Commands end until a person asks for a new episode."""
-        reason = f'{self.reason}; {reason}' if self.reason else reason
+        before = self.reason or self._cause
         self._count(reason, now, moving)
-        self.latched, self.reason = True, reason
-        log.error('no commands until ~/reset: %s', reason)
+        self.latched = True
+        self.reason = self.last = f'{before}; {reason}' if before else reason
+        log.error('no commands until ~/reset: %s', self.reason)
 
     def wait(self, now: int) -> None:
         """There is no command yet."""
         if self._since is None:
-            self._since = now
+            self.wait_anew(now)
 
-    def attend(self, now: int) -> None:
-        """Somebody is there, and will say when to go on: the waiting begins anew."""
-        self._since, self._return_by = now, None
+    def wait_anew(self, now: int) -> None:
+        """Somebody is there, or the clock means something else: nothing waited before now.
+
+        Whatever the window, there is time for a plan.
+        """
+        self._since, self._return_by = now, now + max(self._window, self._patience)
 
     def resume(self) -> None:
         """A new episode is on; until its first command the waiting goes on."""
@@ -67,16 +71,13 @@ class Stop:
     def lift(self) -> None:
         """A person has asked for a new episode."""
         self.latched, self.reason = False, ''
-        self._since = self._return_by = None
-
-    def rebase(self, now: int) -> None:
-        """The clock means something else: what is counted on it begins anew."""
-        self._since, self._return_by = now, now + self._window
+        self.over()
 
     def over(self) -> bool:
         """There is a command; whether it ends a waiting."""
         waited = self._since is not None
         self._since = self._return_by = None
+        self._cause = ''
         return waited
 
     def lasts_too_long(self, now: int) -> bool:
@@ -85,7 +86,7 @@ class Stop:
         return waited > self._window + self._patience
 
     def may_end_with(self, made: int) -> bool:
-        """Whether an observation made then is in time to end the stop."""
+        """Whether an observation made then is in time for commands to begin."""
         return self._return_by is None or made <= self._return_by
 
     def _count(self, reason: str, now: int, moving: bool) -> None:
@@ -93,3 +94,4 @@ class Stop:
         self.count += moving
         if self._since is None:
             self._since, self._return_by = now, now + self._window
+            self._cause = reason

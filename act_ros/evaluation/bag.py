@@ -319,5 +319,5 @@ def _is_of_a_bag(path: Path) -> bool:
 
 def _number(path: Path) -> tuple[int, str]:
     """Files of one bag end in _0, _1, ... _10."""
-    match = re.search(r'_(\d+)\.', path.name)
+    match = re.search(r'_(\d+)\.(?:mcap|db3)', path.name)
     return (int(match[1]) if match else -1, path.name)

@@ -63,9 +63,12 @@ class EpisodeResult:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
-                about = json.loads(str(content['about']))
+            return cls._from(content)
         except Exception:  # whatever an archive's damage may raise: then it is done again
             return None
+
+    @classmethod
+    def _from(cls, content: dict[str, np.ndarray]) -> 'EpisodeResult':
         sums = HorizonSums(content['offsets'].tolist(), *content['count'].shape[1:])
         sums.absolute, sums.square = content['absolute'], content['square']
         sums.count = content['count']
@@ -74,6 +77,7 @@ class EpisodeResult:
             for name, values in content.items()
             if name.startswith('tick/')
         }
+        about = json.loads(str(content['about']))
         return cls(about, ticks, content['recorded'], sums, content['durations'])
 
 
@@ -193,6 +197,7 @@ class EpisodeRun:
 
     def _look(self, tick: Tick, chunk: object) -> None:
         self._times.append(tick.time)
+        self._paused += tick.pause
         if not tick.looked:
             return
         loop = self._loop
@@ -215,7 +220,6 @@ class EpisodeRun:
             if request is not None:
                 self._delay.submit(request, tick.time)
         action = command.action if command is not None else None
-        self._paused += tick.pause
         # Without a joint's position no command begins: that is why there is none.
         self._count_faults(tick.faults if action is not None else tick.unmeasured | tick.faults)
         predicted = np.full(self._task.action_dim, np.nan)

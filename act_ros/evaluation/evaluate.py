@@ -42,7 +42,7 @@ def carry_out(
     known = _known(out) if resume else {}
     statistics, task, checkpoints = {}, None, {}
     for label, settings in plan.checkpoints.items():
-        settings = _settled(settings, known.get('settings', {}).get(label, {}))
+        settings = _settled(settings, label, known)
         policy = runner.loaded(settings, plan.load)
         EpisodeRun(policy, settings, plan.options)
         make_store(settings, policy.task)
@@ -106,11 +106,15 @@ def _known(out: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _settled(settings: Mapping[str, Any], before: Mapping[str, Any]) -> Mapping[str, Any]:
+def _settled(
+    settings: Mapping[str, Any], label: str, known: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """The engine that was chosen before stays chosen: another's actions differ a little."""
-    if settings['engine'] == 'auto' and 'engine' in before:
-        return settings | {'engine': before['engine']}
-    return settings
+    try:
+        engine = known['settings'][label]['engine']
+    except (KeyError, TypeError):
+        return settings
+    return settings | {'engine': engine} if settings['engine'] == 'auto' else settings
 
 
 def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> None:

@@ -182,6 +182,8 @@ def _summary(file: BinaryIO) -> Index | None:
                 frozenset(chunk.message_index_offsets),
             )
             for chunk in summary.chunk_indexes
+            # One without a message has no times either.
+            if chunk.message_index_offsets or chunk.message_end_time
         ]
     index.parts.sort(key=_by_time)
     return index

@@ -23,7 +23,7 @@ SHARE = get_package_share_path('act_ros')
 
 ARGUMENTS = {
     'ckpt_dir': 'folder of the checkpoint (default: as the parameter files say)',
-    'params_file': "parameter file; counts over the task's own, unless it describes a task itself",
+    'params_file': "parameter file; counts over the task's, or stands alone if it describes one",
     'task': f'name of a shipped task, or the path of its YAML (default: {DEFAULT_TASK})',
     'autostart': 'true: configure and activate without being told',
     'zmq_endpoint': "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'",
@@ -70,12 +70,14 @@ def dds_profile() -> list[Action]:
 def make_node(context: LaunchContext) -> list[Action]:
     """The ACT node with the parameter files and what the arguments say over them."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    own = given['params_file'] or None
+    files = parameter_files(given['params_file'] or None)
     if given['task']:
-        files = [task_file(given['task']), *([own] if own else [])]
-        read_parameter_file(*files)  # says what is wrong with them before a process starts
-    else:
-        files = parameter_files(own)
+        if given['params_file'] and len(files) == 1:
+            raise RuntimeError(
+                f'{files[0]} describes a task itself: leave out task, or task.cameras in the file'
+            )
+        files[0] = task_file(given['task'])
+    read_parameter_file(*files)  # says what is wrong with them before a process starts
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in OVERRIDES.items()
@@ -92,4 +94,3 @@ def make_node(context: LaunchContext) -> list[Action]:
             emulate_tty=True,
         )
     ]
-

@@ -215,6 +215,8 @@ class ActNode(LifecycleNode):
             wiring=self._wiring,
         )
         controller.loop.limiter.check_measured(measured)
+        if self._wiring.deadman is not None:
+            self._wiring.deadman.forget()
         warn_of_pose(self._task, snapshot.qpos, self._policy.policy.statistics)
         with self._switching:
             if self._ending.is_set():
@@ -282,13 +284,15 @@ class ActNode(LifecycleNode):
     def _start_by_itself(self) -> None:
         if self._ending.is_set():
             return
-        self._by_itself = True
         label = self._state_machine.current_state[1]
-        if label == 'unconfigured':
-            self.trigger_configure()
-        elif label == 'inactive':  # a second later: the first inputs have come
-            self.trigger_activate()
-        self._by_itself = False
+        self._by_itself = True
+        try:
+            if label == 'unconfigured':
+                self.trigger_configure()
+            elif label == 'inactive':  # a second later: the first inputs have come
+                self.trigger_activate()
+        finally:
+            self._by_itself = False
 
     def _on_reset(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
         controller = self._controller

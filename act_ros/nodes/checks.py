@@ -35,10 +35,11 @@ def check_latency(
             f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
         )
     # When a chunk arrives, the one before is of an observation two passes ago, and three where
-    # a ZMQ client had a turn between. Simulated time stands still during a synchronous pass.
+    # a ZMQ client had a turn between. A synchronous one is of this tick, and simulated time
+    # stands still meanwhile.
     passes = 3 if settings['zmq_endpoint'] else 2
     if synchronous:
-        passes = 0 if simulated else 1
+        passes = 0 if simulated else passes - 1
     behind = passes * latency + tick
     needed = behind + settings['max_age']
     if settings['command_timeout'] < needed:

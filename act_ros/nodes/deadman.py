@@ -19,6 +19,10 @@ class Deadman:
         self._topic = topic
         self._heard: tuple[bool, float] | None = None
 
+    def forget(self) -> None:
+        """An activation waits for whoever speaks first."""
+        self._heard = None
+
     def hear(self, message: Bool) -> None:
         """Take in a message."""
         self._heard = (message.data, time.monotonic())

@@ -74,7 +74,7 @@ class Policy:
             chunks = self.engine.decide(
                 (states - statistics.qpos_mean) / statistics.qpos_std, tokens
             )
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:  # its name in every version
             raise PolicyError(
                 f'the device has too little memory for a pass of {len(observations)} observations'
             ) from None

@@ -275,6 +275,34 @@ def test_a_deadman_that_nobody_holds_ends_by_itself_only_within_the_recovery_win
     assert 'says false' not in loop.stop.reason  # what ended them for good stays the reason
 
 
+@pytest.mark.parametrize(('silent', 'recovers'), [(0.9, True), (1.2, False)])
+def test_a_deadman_that_falls_silent_after_it_was_let_go_is_waited_for_no_longer(
+    silent, recovers
+):
+    loop = make_loop(recovery_window=1.0)
+    dict(run(loop, range(10), latency=1))
+    for tick in range(10, 20):
+        loop.begin_tick(tick * TICK, veto=Veto('enable_topic says false', attended=True))
+        loop.command(HERE)
+    end = 20 + round(silent * 50)
+    for tick in range(20, end):
+        loop.begin_tick(tick * TICK, veto=Veto('enable_topic has said nothing', attended=False))
+        loop.command(HERE)
+    commands = dict(run(loop, range(end, end + 200), latency=1))
+    assert bool(steps_of(commands, stops=False)) == recovers
+
+
+@pytest.mark.parametrize(('missing', 'starts'), [(0.9, True), (1.2, False)])
+def test_a_reset_waits_for_inputs_as_long_as_the_recovery_window(missing, starts):
+    loop = make_loop(recovery_window=1.0)
+    dict(run(loop, range(10), latency=1))
+    loop.new_episode()
+    back = 10 + round(missing * 50)
+    commands = dict(run(loop, range(10, 300), latency=1, seen=lambda tick: tick >= back))
+    assert bool(steps_of(commands, stops=False)) == starts
+    assert (loop.state == 'stopped until reset') != starts
+
+
 def test_a_veto_may_be_lifted_and_a_person_may_reset_without_any_recovery_window():
     loop = make_loop(recovery_window=0.0)
     dict(run(loop, range(10), latency=4))
@@ -294,7 +322,7 @@ def test_without_a_plan_for_as_long_as_the_time_out_it_stops(aggregation):
     commands = dict(run(loop, range(20, 200), latency=K + 2))
     last = max(steps_of(commands, stops=False))
     assert 20 <= last < 20 + 2 * K
-    assert 'no plan for 0.5' in loop.stop.last or 'observation' in loop.stop.last
+    assert 'no plan for 0.5' in loop.stop.reason or 'observation' in loop.stop.reason
     assert loop.state == 'stopped until reset'
     assert loop.stop.count == 1
     assert all(commands[tick].action is None for tick in range(last + 1, 200))
@@ -381,8 +409,9 @@ def test_a_measured_pose_outside_its_range_starts_nothing():
     assert loop.state == 'stopped until reset'
 
 
-def test_a_jump_of_the_clock_stops_and_begins_anew():
-    loop = make_loop()
+@pytest.mark.parametrize('window', [0.0, 5.0])
+def test_a_jump_of_the_clock_stops_and_begins_anew(window):
+    loop = make_loop(recovery_window=window)
     dict(run(loop, range(10), latency=1))
     loop.clock_jumped('the clock jumped by -1.000 s')
     commands = dict(run(loop, range(5), latency=1))

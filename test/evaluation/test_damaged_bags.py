@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mcap.reader import SeekingReader
 from mcap.writer import CompressionType, IndexType
+from mcap.writer import Writer as McapWriter
 
 from act_ros.errors import BagError
 from act_ros.evaluation import mcap_file
@@ -110,6 +111,29 @@ def test_an_intact_file_without_index_is_not_damaged(tmp_path, options):
     assert bag.damage == []
     some = content(bag, START + 10**9, START + 11 * 10**8)
     assert some == [m for m in in_order(2) if START + 10**9 <= m[1] < START + 11 * 10**8]
+
+
+def test_a_chunk_without_a_message_has_no_time(tmp_path):
+    path = tmp_path / 'run.mcap'
+    with path.open('wb') as file:
+        writer = McapWriter(file)
+        writer.start()
+        schema = writer.register_schema('std_msgs/msg/Empty', 'ros2msg', b'')
+        channel = writer.register_channel('/topic', 'cdr', schema)
+        writer.flush()  # a chunk with nothing else in it
+        writer.add_message(channel, START, bytes(4), START)
+        writer.finish()
+    assert (Bag(path).start, Bag(path).end) == (START, START)
+
+
+def test_files_of_a_name_with_numbers_are_in_order(tmp_path):
+    for number in range(12):
+        second = [bags.Message(m.time + number * 10**9, m.what, m.content)
+                  for m in bags.run(0.1, (1, 1))]  # fmt: skip
+        write_mcap(tmp_path / f'lab_1.5_{number}.mcap', second)
+    times = [time for _, time in content(Bag(tmp_path))]
+    assert times == sorted(times)
+    assert times[-1] - times[0] > 11 * 10**9
 
 
 def test_messages_without_a_name_of_their_topic_are_told(tmp_path):

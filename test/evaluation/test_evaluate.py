@@ -165,6 +165,8 @@ def test_where_nothing_is_recorded_for_long_no_ticks_are_made(tmp_path):
     year = 365 * 24 * 3600 * 1_000_000_000
     late = [bags.Message(m.time + year, m.what, restamped(m, year)) for m in bags.run(2)]
     path = write(tmp_path / 'run', [*bags.run(2), *late])
+    strided = carry_out(plan(path, options=Options(stride=7)), tmp_path / 'strided')
+    assert total(strided)['ticks']['paused_s'] == pytest.approx(year / 1e9 - 60, abs=3)
     evaluation = written(plan(path, load='load'), tmp_path / 'out')
     ticks = total(evaluation)['ticks']
     assert ticks['looked'] == pytest.approx(2 * 100 + 60 * 50, abs=20)

@@ -122,7 +122,7 @@ def test_a_pass_for_which_memory_is_short_is_one_line(tmp_path, monkeypatch):
     policy = load_policy(write_checkpoint(tmp_path), device='cpu')
 
     def decide(*_):
-        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
 
     monkeypatch.setattr(policy.engine, 'decide', decide)
     with pytest.raises(ActError, match='too little memory for a pass of 1 observations'):
