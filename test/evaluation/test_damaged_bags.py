@@ -120,7 +120,9 @@ def test_a_chunk_without_a_message_has_no_time(tmp_path):
         writer.start()
         schema = writer.register_schema('std_msgs/msg/Empty', 'ros2msg', b'')
         channel = writer.register_channel('/topic', 'cdr', schema)
-        writer.flush()  # a chunk with nothing else in it
+        # A chunk with nothing else in it, which others write, and this writer would not.
+        writer._Writer__chunk_builder.num_messages = 1
+        writer.flush()
         writer.add_message(channel, START, bytes(4), START)
         writer.finish()
     assert (Bag(path).start, Bag(path).end) == (START, START)
