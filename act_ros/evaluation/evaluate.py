@@ -39,22 +39,12 @@ def carry_out(
     :raises ActError: one line for what does not fit.
     """
     # Whatever does not fit is said before anything is written.
-    known = _known(out) if resume else {}
-    statistics, task, checkpoints = {}, None, {}
-    for label, settings in plan.checkpoints.items():
-        settings = _settled(settings, label, known)
-        policy = runner.loaded(settings, plan.load)
-        EpisodeRun(policy, settings, plan.options)
-        make_store(settings, policy.task)
-        statistics[label], task = policy.statistics, policy.task
-        # Every process, and a resumption, shall run the engine that was found best here.
-        checkpoints[label] = settings | {'engine': policy.engine_name}
-    plan = replace(plan, checkpoints=checkpoints)
-    jobs = plan.jobs()
+    known = _known(out) if resume else None
+    evaluation = _begin(plan, known or {})
     if ray is not None:
         runner.reach(ray)
-    evaluation = Evaluation(plan, task, statistics)
-    _claim(out, plan, known if resume else None)
+    _claim(out, evaluation.plan, known)
+    jobs = evaluation.plan.jobs()
     for number in jobs:
         result = EpisodeResult.load(_file(out, number))
         if result is not None:
@@ -95,6 +85,23 @@ def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     write_predictions(evaluation, out / 'predictions.mcap')
     write_report(evaluation, metrics, out / 'report.html')
     return metrics
+
+
+def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
+    """An evaluation without results, of a plan whose checkpoints all fit.
+
+    :param known: what is gone on with.
+    """
+    statistics, task, checkpoints = {}, None, {}
+    for label, settings in plan.checkpoints.items():
+        settings = _settled(settings, label, known)
+        policy = runner.loaded(settings, plan.load)
+        EpisodeRun(policy, settings, plan.options)
+        make_store(settings, policy.task)
+        statistics[label], task = policy.statistics, policy.task
+        # Every process, and a resumption, shall run the engine that was found best here.
+        checkpoints[label] = settings | {'engine': policy.engine_name}
+    return Evaluation(replace(plan, checkpoints=checkpoints), task, statistics)
 
 
 def _known(out: Path) -> dict[str, Any]:
