@@ -266,6 +266,14 @@ class Bag:
             raise BagError(f'cannot be read: {reason(error)}') from None
 
 
+def files_of(path: Path) -> list[Path]:
+    """Every file that is read of a bag, what a crash left beside them included."""
+    found = path.iterdir() if path.is_dir() else [path]
+    data = [file for file in found if _is_of_a_bag(file)]
+    beside = [path / 'metadata.yaml', *(Path(f'{file}-wal') for file in data)]
+    return sorted(file for file in data + beside if file.is_file())
+
+
 def write_bag(path: Path, messages: Iterable[tuple[str, int, Any]]) -> Path:
     """Write messages of the standard types as a new MCAP bag.
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from act_ros.errors import BagError, ObservationError
-from act_ros.evaluation.bag import Bag
+from act_ros.evaluation.bag import Bag, files_of
 from act_ros.evaluation.episode import Options
 from act_ros.evaluation.episodes import Window, split
 from act_ros.evaluation.job import LOAD, Job, Topics
 from act_ros.observation import check_image
+from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
 
 FRAMES = 10  # of a camera; where none of the first can be taken, none can
@@ -68,12 +69,9 @@ class Plan:
 
     def _files(self) -> list[Path]:
         """Everything that is read: with another content it is another evaluation."""
-        files = []
-        for bag in self.bags:
-            inside = [bag / 'metadata.yaml', *bag.glob('*.mcap*'), *bag.glob('*.db3*')]
-            files += sorted(inside) if bag.is_dir() else [bag]
+        files = [file for bag in self.bags for file in files_of(bag)]
         for settings in self.checkpoints.values():
-            names = (settings['ckpt_name'], 'dataset_stats.pkl', 'config.yaml')
+            names = (settings['ckpt_name'], STATS_NAME, CONFIG_NAME)
             files += [Path(settings['ckpt_dir']) / name for name in names]
         return [path for path in files if path.exists()]
 

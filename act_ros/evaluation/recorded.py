@@ -58,9 +58,10 @@ class RecordedCommands:
         stamps, values = self._stamps[topic], self._values[topic]
         place = bisect_right(stamps, stamp)
         stamps.insert(place, stamp)
-        values.insert(place, _read(spec, message, self._size))
+        action = _read(spec, message, self._size)
+        values.insert(place, action)
         said = self._said[topic]
-        said[~np.isnan(values[place])] = np.maximum(said, stamp)[~np.isnan(values[place])]
+        np.maximum(said, stamp, out=said, where=~np.isnan(action))
 
     def at(self, time: int) -> np.ndarray:
         """The action that was commanded at a time; times asked for must not go back.

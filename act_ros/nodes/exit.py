@@ -44,10 +44,11 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     os.set_blocking(wake_write, False)
     # First: a signal between a handler that does nothing and this would be lost.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # Who started it with nohup wants it to outlive the terminal.
-        if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP:
-            signal.signal(number, lambda *_: None)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it shall outlive the terminal
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        signal.signal(number, lambda *_: None)
 
     try:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
