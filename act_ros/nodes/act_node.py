@@ -26,10 +26,9 @@ from act_ros.nodes.checks import (
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.declare import check_changes, declare_parameters, read_parameters
 from act_ros.nodes.diagnostics import Report
-from act_ros.nodes.inference import SharedPolicy
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import PARAMETERS
-from act_ros.policy import PolicyProcess, Rollout, query_interval
+from act_ros.policy import PolicyProcess, Rollout, SharedPolicy, query_interval
 from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits

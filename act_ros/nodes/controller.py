@@ -11,11 +11,12 @@ from rclpy.clock import Clock
 
 from act_ros.control import Arrival, ClockWatch, Command, ControlLoop
 from act_ros.nodes.faults import FaultLog
-from act_ros.nodes.inference import InferenceThread, SharedPolicy
+from act_ros.nodes.inference import InferenceThread
 from act_ros.nodes.messages import chunk_message, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
 from act_ros.nodes.wiring import Wiring
 from act_ros.observation import Snapshot
+from act_ros.policy import SharedPolicy
 from act_ros.safety import Limits
 
 log = logging.getLogger(__name__)

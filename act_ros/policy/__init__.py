@@ -6,6 +6,7 @@ from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggreg
 from act_ros.policy.interface import Statistics, check_observation
 from act_ros.policy.process import PolicyProcess
 from act_ros.policy.rollout import Rollout, make_action_source, query_interval
+from act_ros.policy.turns import GuestPolicy, SharedPolicy
 
 if TYPE_CHECKING:
     from act_ros.policy.policy import Policy, load_policy, set_torch_threads
@@ -26,9 +27,11 @@ def __getattr__(name: str) -> object:
 __all__ = [
     'ActionSource',
     'ChunkPlayer',
+    'GuestPolicy',
     'Policy',
     'PolicyProcess',
     'Rollout',
+    'SharedPolicy',
     'Statistics',
     'TemporalAggregator',
     'check_observation',
