@@ -61,7 +61,7 @@ setup(
             'evaluate_bag = act_ros.evaluate_bag:main',
             'inference_server = act_ros.inference_server:main',
             'replay = act_ros.replay:main',
-            'sim_robot = act_ros.sim.sim_robot:main',
+            'sim_robot = act_ros.demo.sim_robot:main',
         ],
     },
 )

@@ -19,11 +19,11 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 
 from act_ros.config import DEFAULT_TASK, load_task, task_file
+from act_ros.demo.robot_node import BASE_AXES, FRAMES_QOS
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
 from act_ros.parameters import read_parameter_file
 from act_ros.sim.robot import HOME
-from act_ros.sim.robot_node import BASE_AXES, FRAMES_QOS
 from act_ros.task import Task
 
 CAMERA_RATE, STATE_RATE = 30.0, 200.0  # [Hz]

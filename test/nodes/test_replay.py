@@ -141,7 +141,7 @@ def test_a_mistake_is_one_line(folder, tmp_path, capsys, change, text):
 
 
 def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, folder, tmp_path):
-    robot = NodeProcess(tmp_path / 'robot.log', 'act_ros.sim.sim_robot', [
+    robot = NodeProcess(tmp_path / 'robot.log', 'act_ros.demo.sim_robot', [
         '--ros-args', '--params-file', str(task_file('astrobench_dual_arm')),
         '-p', f'task.image_size:={list(bags.SIZE)}',
     ])  # fmt: skip

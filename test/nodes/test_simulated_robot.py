@@ -29,7 +29,7 @@ class Robot:
         self.states: list[JointState] = []
         topic, _ = state_inputs(SETTINGS, TASK)[TASK.action[0].source]
         graph.node.create_subscription(JointState, topic, self.states.append, 10)
-        self.process = NodeProcess(log, 'act_ros.sim.sim_robot', [
+        self.process = NodeProcess(log, 'act_ros.demo.sim_robot', [
             '--ros-args', '--params-file', str(task_file('astrobench_dual_arm')),
             '-p', 'task.image_size:=[120, 160]',
         ])  # fmt: skip

@@ -27,7 +27,7 @@ def node():
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
     use_profile()
-    command = [sys.executable, '-m', 'act_ros.sim.sim_robot', '--ros-args']
+    command = [sys.executable, '-m', 'act_ros.demo.sim_robot', '--ros-args']
     robot = subprocess.Popen([*command, '--params-file', str(task_file(TASK.name))])
     rclpy.init()
     node = rclpy.create_node('watcher')

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> None:
-        from act_ros.sim.demonstration import run
+        from act_ros.demo.demonstration import run
 
         run(arguments.task, arguments.seconds, arguments.out)
 

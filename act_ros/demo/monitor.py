@@ -10,9 +10,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
+from act_ros.demo.robot_node import command_topic
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.observation import decode_image, stamp_ns
-from act_ros.sim.robot_node import command_topic
 from act_ros.task import Task
 
 

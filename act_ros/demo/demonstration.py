@@ -19,12 +19,12 @@ from rich.live import Live
 
 from act_ros.child import child
 from act_ros.config import CONFIG_DIR, load_task, task_file
+from act_ros.demo import report
+from act_ros.demo.monitor import Monitor
 from act_ros.errors import ActError
 from act_ros.nodes.dds import use_profile
 from act_ros.parameters import read_parameter_file
-from act_ros.sim import demo_report
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
-from act_ros.sim.demo_monitor import Monitor
 from act_ros.task import Task
 
 START_TIMEOUT = 90.0  # loading and warming up may take as long on a busy machine [s]
@@ -55,7 +55,7 @@ def run(task_name: str, seconds: float, out: Path) -> None:
     parameters = ['--params-file', str(task_file(task_name))]
     parameters += ['--params-file', str(CONFIG_DIR / 'demo.yaml')]
     programs = {
-        'sim_robot': ['act_ros.sim.sim_robot', '--ros-args', *parameters],
+        'sim_robot': ['act_ros.demo.sim_robot', '--ros-args', *parameters],
         'act_node': [
             'act_ros.nodes.main', '--ros-args', *parameters, '-p', f'ckpt_dir:={checkpoint}',
         ],
@@ -68,10 +68,10 @@ def run(task_name: str, seconds: float, out: Path) -> None:
         monitor = stack.enter_context(_monitoring(task, task_file(task_name)))
         _watch(console, monitor, processes, seconds, out)
         monitor.finish(timeout=5.0)
-    summary = demo_report.summary(monitor)
+    summary = report.summary(monitor)
     (out / 'summary.json').write_text(json.dumps(summary, indent=2))
-    demo_report.picture(monitor, task, out / 'demo.png')
-    console.print(demo_report.summary_table(summary))
+    report.picture(monitor, task, out / 'demo.png')
+    console.print(report.summary_table(summary))
     console.print(f'[bold]picture[/] {out / "demo.png"}   [bold]logs[/] {out}/*.log')
 
 
@@ -99,9 +99,9 @@ def _watch(
                 )
             if console.is_terminal and time.monotonic() - shown > 0.5:
                 shown = time.monotonic()
-                live.update(demo_report.live_table(monitor, seconds), refresh=True)
+                live.update(report.live_table(monitor, seconds), refresh=True)
     if not console.is_terminal:
-        console.print(demo_report.live_table(monitor, seconds))
+        console.print(report.live_table(monitor, seconds))
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from act_ros.sim.demo_monitor import Monitor
+from act_ros.demo.monitor import Monitor
 from act_ros.task import Task
 
 WINDOW = 2.0  # over which the live rate of commands is taken [s]

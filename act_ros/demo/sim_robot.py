@@ -12,7 +12,7 @@ def main() -> int:
     """Run the simulated robot until a signal and return the exit code."""
     cli.exit_at_once()
     cli.require_ros('sim_robot')
-    from act_ros.sim.robot_node import run
+    from act_ros.demo.robot_node import run
 
     return run()
 

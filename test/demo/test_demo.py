@@ -26,7 +26,7 @@ def demo(tmp_path):
 
     def start(*arguments):
         process = subprocess.Popen(
-            [sys.executable, '-m', 'act_ros.sim.demo', '--out', str(tmp_path), *arguments],
+            [sys.executable, '-m', 'act_ros.demo', '--out', str(tmp_path), *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env={**os.environ, 'PYTHONPATH': str(Path.cwd())},
         )  # fmt: skip
