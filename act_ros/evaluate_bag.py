@@ -164,9 +164,9 @@ class ProgressBar:
 def run(arguments: argparse.Namespace) -> bool:
     """Evaluate, and print the summary; whether all of it was done."""
     settings, offset = read_settings(arguments), read_offset(arguments.action_offset)
-    from act_ros.evaluation.episode import Options
-    from act_ros.evaluation.evaluate import carry_out, write_results
-    from act_ros.evaluation.plan import make_plan
+    from act_ros.evaluation.report.results import write_results
+    from act_ros.evaluation.run.evaluate import carry_out
+    from act_ros.evaluation.run.plan import Options, make_plan
 
     offsets = sorted({-2, -1, 0, 1, 2, offset or 0})
     plan = make_plan(

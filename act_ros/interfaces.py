@@ -9,7 +9,18 @@ import numpy as np
 from act_ros.errors import ParameterError, TaskError, shorten
 from act_ros.task import QUANTITIES, Task
 
-OUTPUT_KINDS = ('JointState', 'JointTrajectory', 'JointTrajectoryHorizon', 'Float64MultiArray')
+INPUT_TYPES = {
+    'Image': 'sensor_msgs/msg/Image',
+    'CompressedImage': 'sensor_msgs/msg/CompressedImage',
+    'JointState': 'sensor_msgs/msg/JointState',
+    'Odometry': 'nav_msgs/msg/Odometry',
+}
+OUTPUT_TYPES = {
+    'JointState': 'sensor_msgs/msg/JointState',
+    'JointTrajectory': 'trajectory_msgs/msg/JointTrajectory',
+    'JointTrajectoryHorizon': 'trajectory_msgs/msg/JointTrajectory',
+    'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
+}
 
 
 def camera_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[str, str]]:
@@ -32,6 +43,14 @@ def state_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[
     return {name: (topics[name], kinds[name]) for name in task.sources}
 
 
+def absolute(topic: str, namespace: str = '') -> str:
+    """A topic as a bag names it, of a node `act` in a namespace."""
+    root = '/' + namespace.strip('/') + '/' if namespace.strip('/') else '/'
+    if topic.startswith('~'):
+        return f'{root}act/{topic[1:].lstrip("/")}'
+    return topic if topic.startswith('/') else root + topic
+
+
 def _one_each(
     settings: Mapping[str, object], parameter: str, names: tuple[str, ...], default: str
 ) -> dict[str, str]:
@@ -50,7 +69,7 @@ class OutputSpec:
 
     :param text: as the parameter has it, for errors.
     :param topic: where it goes.
-    :param kind: one of OUTPUT_KINDS.
+    :param kind: one of OUTPUT_TYPES.
     :param columns: places in the action, in the message's order.
     :param task: the action's entries.
     :ivar joints: joint names, each once; empty for a Float64MultiArray.
@@ -118,10 +137,10 @@ def parse_output(text: str, task: Task) -> OutputSpec:
             f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
         )
     topic, kind, *patterns = words
-    if kind not in OUTPUT_KINDS:
+    if kind not in OUTPUT_TYPES:
         raise ParameterError(
             f'output {shorten(text)} has the type {kind!r}; expected one of '
-            f'{", ".join(OUTPUT_KINDS)} (nearest: {_nearest(kind, OUTPUT_KINDS)})'
+            f'{", ".join(OUTPUT_TYPES)} (nearest: {_nearest(kind, OUTPUT_TYPES)})'
         )
     names = [str(entry) for entry in task.action]
     columns: dict[int, None] = {}

@@ -41,13 +41,19 @@ def run(arguments: argparse.Namespace) -> None:
 
     :raises ActError: one line for what does not fit.
     """
+    from act_ros.bags.bag import Bag
+    from act_ros.bags.topics import Topics
     from act_ros.child import child
     from act_ros.config import parameter_files
     from act_ros.errors import ActError, ParameterError
-    from act_ros.evaluation.bag import Bag
-    from act_ros.evaluation.job import INPUT_TYPES, Topics, absolute
-    from act_ros.evaluation.recorded import MESSAGE_TYPES
-    from act_ros.interfaces import camera_inputs, parse_output, state_inputs
+    from act_ros.interfaces import (
+        INPUT_TYPES,
+        OUTPUT_TYPES,
+        absolute,
+        camera_inputs,
+        parse_output,
+        state_inputs,
+    )  # fmt: skip
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.outputs import dry_run_topic
     from act_ros.nodes.replay_node import Replay
@@ -70,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
     specs = [parse_output(text, task) for text in settings['outputs']]
     outputs = {
-        dry_run_topic(spec.topic).replace('~', '/act'): MESSAGE_TYPES[spec.kind] for spec in specs
+        dry_run_topic(spec.topic).replace('~', '/act'): OUTPUT_TYPES[spec.kind] for spec in specs
     }
     # A robot on the same network shall not take the recording for its own state.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
@@ -127,7 +133,7 @@ def last_line(log: Path) -> str:
 def report(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
     """Compare the recording with the same policy offline; print and keep what came of it."""
     from act_ros.evaluation.compare import compare, read_ticks
-    from act_ros.evaluation.job import load
+    from act_ros.evaluation.run.policies import load
     from act_ros.policy import set_torch_threads
 
     set_torch_threads(settings['torch_threads'])

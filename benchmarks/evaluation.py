@@ -57,17 +57,17 @@ def load_null(ckpt_dir: str, *, task: Any, **_: object) -> NullPolicy:
 
 def make_bag(path: Path, seconds: float, size: tuple[int, int]) -> Path:
     """Write what a robot that stands still would record."""
-    from act_ros.evaluation.bag import write_bag
+    from act_ros.bags.writing import write_bag
 
     return write_bag(path, ((t, START + receipt, m) for receipt, t, m in _messages(seconds, size)))
 
 
 def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
+    from act_ros.bags.typestore import typestore
     from act_ros.config import load_task
-    from act_ros.evaluation.bag import types
     from act_ros.sim.robot import HOME
 
-    task, kinds = load_task(), types().types
+    task, kinds = load_task(), typestore().types
     noise = np.random.default_rng(0).integers(0, 256, (8, *size, 3), dtype=np.uint8)
     axes, none = ['x', 'y', 'z', 'roll', 'pitch', 'yaw'], np.empty(0)
 
@@ -106,9 +106,9 @@ def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str,
 def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
     """Evaluate a bag in this process."""
     from act_ros.config import task_file
-    from act_ros.evaluation.episode import Options
-    from act_ros.evaluation.evaluate import carry_out, write_results
-    from act_ros.evaluation.plan import make_plan
+    from act_ros.evaluation.report.results import write_results
+    from act_ros.evaluation.run.evaluate import carry_out
+    from act_ros.evaluation.run.plan import Options, make_plan
     from act_ros.parameters import read_parameter_file
 
     settings = read_parameter_file(task_file('astrobench_dual_arm'))

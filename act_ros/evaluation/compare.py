@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from act_ros.bags.bag import Bag
+from act_ros.bags.topics import Topics
 from act_ros.errors import BagError
-from act_ros.evaluation.bag import Bag
-from act_ros.evaluation.episode import Decoder
-from act_ros.evaluation.job import Topics, before, make_store
+from act_ros.evaluation.run.episode import Decoder
+from act_ros.evaluation.run.ticks import before, make_store
 from act_ros.observation import Snapshot
 from act_ros.policy.interface import Predictor
 from act_ros.task import Task

@@ -15,11 +15,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
-from rosbags.rosbag2 import StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 
+from act_ros.bags.writing import BagWriter
 from act_ros.errors import ActError
-from act_ros.evaluation.bag import types
 from act_ros.observation import stamp_ns
 
 ANSWER = 120.0  # a transition may load a model meanwhile [s]
@@ -52,8 +51,7 @@ class Replay:
         self._now = 0
         self.ticked = 0  # time of the newest tick [ns]
         self.ticks = 0
-        self._writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
+        self._writer = BagWriter(folder)
         self._writing = threading.Lock()
         rclpy.init()
         self._node = node = Node('replay', start_parameter_services=False)
@@ -64,12 +62,12 @@ class Replay:
         self._clock = node.create_publisher(Clock, '/clock', 10)
         kinds = {**outputs, tick_topic: 'diagnostic_msgs/msg/DiagnosticArray'}
         for topic, kind in kinds.items():
-            end = self._writer.add_connection(topic, kind, typestore=types())
+            self._writer.add_topic(topic, kind)
 
-            def record(raw: bytes, end: object = end, is_tick: bool = topic == tick_topic) -> None:
+            def record(raw: bytes, topic: str = topic) -> None:
                 with self._writing:
-                    self._writer.write(end, self._now, bytes(raw))
-                if is_tick:
+                    self._writer.write_raw(topic, self._now, bytes(raw))
+                if topic == tick_topic:
                     self.ticked = stamp_ns(deserialize_message(raw, DiagnosticArray))
                     self.ticks += 1
 

@@ -35,8 +35,8 @@ def led(seconds: float) -> tuple[np.ndarray, np.ndarray]:
 
 def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int, str, Any]]:
     """What the robot records: receipt [ns since the start], topic, message."""
+    from act_ros.bags.typestore import typestore
     from act_ros.config import DEFAULT_TASK, load_task, task_file
-    from act_ros.evaluation.bag import types
     from act_ros.interfaces import camera_inputs, parse_output, state_inputs
     from act_ros.parameters import read_parameter_file
     from act_ros.sim.renderer import Renderer
@@ -44,7 +44,7 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
     from act_ros.sim.scene import default_cameras
 
     task, settings = load_task(), read_parameter_file(task_file(DEFAULT_TASK))
-    kinds, none = types().types, np.empty(0)
+    kinds, none = typestore().types, np.empty(0)
     robot = SimulatedRobot(task.joints)
     topics = camera_inputs(settings, task)
     views = {
@@ -98,7 +98,7 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
 
 def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (480, 640)) -> Path:
     """Write the recording as an MCAP bag, in place of one that is there."""
-    from act_ros.evaluation.bag import write_bag
+    from act_ros.bags.writing import write_bag
 
     shutil.rmtree(path, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from act_ros.policy.interface import Statistics
-from test.evaluation.bags import commanded
+from test.bags.bags import commanded
 
 CHUNK = 20
 

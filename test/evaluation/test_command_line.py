@@ -13,8 +13,8 @@ import yaml
 
 from act_ros.config import task_file
 from act_ros.evaluate_bag import main
-from test.evaluation import bags
-from test.evaluation.bags import Message, write
+from test.bags import bags
+from test.bags.bags import Message, write
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
+from act_ros.bags.typestore import typestore
 from act_ros.errors import ActError
-from act_ros.evaluation.bag import types
-from act_ros.evaluation.episode import EpisodeResult, Options
-from act_ros.evaluation.evaluate import carry_out, write_results
-from act_ros.evaluation.plan import make_plan
-from test.evaluation import bags
-from test.evaluation.bags import JOINTS, MS, SETTINGS, START, TICK, write
+from act_ros.evaluation.report.metrics import metrics
+from act_ros.evaluation.report.results import write_results
+from act_ros.evaluation.run.evaluate import carry_out
+from act_ros.evaluation.run.plan import Options, make_plan
+from act_ros.evaluation.run.result import EpisodeResult
+from test.bags import bags
+from test.bags.bags import JOINTS, MS, SETTINGS, START, TICK, write
 from test.processes import alive, children
 from test.rule import small_config, write_random
 from test.waiting import wait_until
@@ -39,7 +41,7 @@ def written(made, out, **how):
 
 
 def total(evaluation):
-    return evaluation.metrics()['checkpoints']['ckpt']['total']
+    return metrics(evaluation)['checkpoints']['ckpt']['total']
 
 
 def worst_error(figures):
@@ -73,7 +75,7 @@ def test_a_policy_that_repeats_the_recording_has_no_error_at_the_right_offset(
         scan = figures['offset_scan']
         assert min(scan, key=scan.get) == str(right)
     evaluation = carry_out(plan(bag, load=load), tmp_path / 'out')
-    assert evaluation.metrics()['checkpoints']['ckpt']['offset'] == right
+    assert metrics(evaluation)['checkpoints']['ckpt']['offset'] == right
 
 
 def test_the_baselines_are_those_of_holding_and_of_the_mean(bag, tmp_path):
@@ -245,7 +247,8 @@ def test_predictions_are_a_bag_with_the_recordings_stamps(bag, tmp_path):
             '/predicted/arm/joint_commands': 'sensor_msgs/msg/JointState'
         }
         messages = [
-            (time, types().deserialize_cdr(raw, c.msgtype)) for c, time, raw in reader.messages()
+            (time, typestore().deserialize_cdr(raw, c.msgtype))
+            for c, time, raw in reader.messages()
         ]
     assert [time for time, _ in messages] == result.ticks['time'].tolist()
     stamp = messages[5][1].header.stamp
@@ -260,8 +263,8 @@ def test_two_checkpoints_stand_side_by_side(bag, tmp_path):
         [bag], {'a': SMALL, 'b': {**SMALL, 'decay': 0.5}}, options=Options(),
         load='test.evaluation.stub:load',
     )  # fmt: skip
-    metrics = written(made, tmp_path / 'out').metrics()
-    assert list(metrics['checkpoints']) == ['a', 'b']
+    figures = metrics(written(made, tmp_path / 'out'))
+    assert list(figures['checkpoints']) == ['a', 'b']
     with Reader(tmp_path / 'out' / 'predictions.mcap') as reader:
         assert {c.topic for c in reader.connections} == {
             '/predicted/a/arm/joint_commands', '/predicted/b/arm/joint_commands',
@@ -289,9 +292,9 @@ def real(paths, checkpoint, **options):
 def test_workers_and_ray_give_the_same_as_one_process(several, checkpoint, tmp_path):
     pytest.importorskip('ray')
     made = real(several, checkpoint)
-    one = carry_out(made, tmp_path / 'one').metrics()
+    one = metrics(carry_out(made, tmp_path / 'one'))
     for name, how in {'four': {'workers': 4}, 'ray': {'ray': 'local'}}.items():
-        found = carry_out(made, tmp_path / name, **how).metrics()
+        found = metrics(carry_out(made, tmp_path / name, **how))
         assert without_timings(found) == without_timings(one)
 
 
@@ -310,10 +313,10 @@ def test_a_lost_worker_costs_a_retry_and_not_the_run(several, tmp_path, monkeypa
         return True
 
     killed = False
-    found = carry_out(made, tmp_path / 'out', workers=2, progress=progress).metrics()
+    found = metrics(carry_out(made, tmp_path / 'out', workers=2, progress=progress))
     assert (folder / 'died').exists()
     monkeypatch.delenv('MAY_DIE')
-    assert without_timings(found) == without_timings(carry_out(made, tmp_path / 'one').metrics())
+    assert without_timings(found) == without_timings(metrics(carry_out(made, tmp_path / 'one')))
 
 
 def test_batches_give_the_same_as_one_by_one(several, checkpoint, tmp_path):
@@ -377,7 +380,7 @@ def test_results_in_the_bags_own_folder_are_no_part_of_it(tmp_path):
     bag = write(tmp_path / 'run', bags.run(1.5))
     first = carry_out(plan(bag), bag / 'evaluation')
     again = carry_out(plan(bag), bag / 'evaluation', resume=True)
-    assert without_timings(again.metrics()) == without_timings(first.metrics())
+    assert without_timings(metrics(again)) == without_timings(metrics(first))
 
 
 def test_a_damaged_result_is_done_again(several, tmp_path):
@@ -391,7 +394,7 @@ def test_a_damaged_result_is_done_again(several, tmp_path):
         EpisodeResult.load(kept)  # perhaps still readable, and never a traceback
     kept.write_bytes(content[:-100])
     again = carry_out(plan(several[0]), out, resume=True)
-    assert without_timings(again.metrics()) == without_timings(first.metrics())
+    assert without_timings(metrics(again)) == without_timings(metrics(first))
 
 
 def test_the_engine_that_was_chosen_stays_chosen(several, tmp_path):
@@ -408,7 +411,8 @@ def test_the_engine_that_was_chosen_stays_chosen(several, tmp_path):
 ORPHANS = """
 import sys
 from pathlib import Path
-from act_ros.evaluation.evaluate import carry_out
+from act_ros.evaluation.report.metrics import metrics
+from act_ros.evaluation.run.evaluate import carry_out
 from test.evaluation.test_evaluate import plan
 *bags, out = map(Path, sys.argv[1:])
 if __name__ == '__main__':

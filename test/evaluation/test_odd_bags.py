@@ -6,14 +6,16 @@ import sqlite3
 import numpy as np
 import pytest
 
+from act_ros.bags.bag import Bag
 from act_ros.errors import ActError
-from act_ros.evaluation.bag import Bag
-from act_ros.evaluation.episode import EpisodeResult, Options
-from act_ros.evaluation.episodes import split
-from act_ros.evaluation.evaluate import carry_out, write_results
-from act_ros.evaluation.plan import make_plan
-from test.evaluation import bags
-from test.evaluation.bags import KINDS, Message, write
+from act_ros.evaluation.report.metrics import metrics
+from act_ros.evaluation.report.results import write_results
+from act_ros.evaluation.run.episodes import split
+from act_ros.evaluation.run.evaluate import carry_out
+from act_ros.evaluation.run.plan import Options, make_plan
+from act_ros.evaluation.run.result import EpisodeResult
+from test.bags import bags
+from test.bags.bags import KINDS, Message, write
 from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written
 
 
@@ -33,7 +35,7 @@ def test_a_recording_without_commands_has_no_errors_and_says_so(tmp_path):
     figures = total(evaluation)
     assert figures['ticks']['scored'] == 0
     assert figures['groups']['joint positions']['mae'] is None
-    assert evaluation.metrics()['topics_not_recorded'] == ['/arm/joint_commands']
+    assert metrics(evaluation)['topics_not_recorded'] == ['/arm/joint_commands']
     assert 'was not recorded' in (tmp_path / 'out' / 'report.html').read_text()
 
 

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import yaml
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import Image, JointState
 
+from act_ros.bags.bag import Bag
+from act_ros.bags.writing import BagWriter
 from act_ros.config import task_file
-from act_ros.evaluation.bag import Bag
 from act_ros.evaluation.compare import compare, read_ticks
-from act_ros.evaluation.episode import Options
-from act_ros.evaluation.episodes import Window
-from act_ros.evaluation.evaluate import carry_out
-from act_ros.evaluation.job import load
-from act_ros.evaluation.plan import Plan, make_plan
+from act_ros.evaluation.report.metrics import metrics
+from act_ros.evaluation.run.episodes import Window
+from act_ros.evaluation.run.evaluate import carry_out
+from act_ros.evaluation.run.plan import Options, Plan, make_plan
+from act_ros.evaluation.run.policies import load
 from act_ros.parameters import read_parameter_file
 from act_ros.replay import main
-from test.evaluation import bags
+from test.bags import bags
 from test.nodes.graph import NodeProcess
 from test.rule import small_config, write_random
 from test.waiting import wait_until
@@ -145,18 +145,17 @@ def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, fold
         '--ros-args', '--params-file', str(task_file('astrobench_dual_arm')),
         '-p', f'task.image_size:={list(bags.SIZE)}',
     ])  # fmt: skip
-    writer = Writer(tmp_path / 'run', version=9, storage_plugin=StoragePlugin.MCAP)
-    writer.open()
+    writer = BagWriter(tmp_path / 'run')
     counts = {}
     try:
         for what, topic in bags.TOPICS.items():
             kind = Image if what.startswith('rgb') else JointState
             name = f'sensor_msgs/msg/{kind.__name__}'
-            end = writer.add_connection(topic, name, typestore=bags.types())
+            writer.add_topic(topic, name)
 
-            def record(raw, end=end, topic=topic):
+            def record(raw, topic=topic):
                 counts[topic] = counts.get(topic, 0) + 1
-                writer.write(end, graph.now(), bytes(raw))
+                writer.write_raw(topic, graph.now(), bytes(raw))
 
             graph.node.create_subscription(kind, topic, record, BEST_EFFORT, raw=True)
         wait_until(
@@ -173,5 +172,5 @@ def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, fold
     (result,) = evaluation.results.values()
     assert result.ticks['complete'].mean() > 0.9
     assert np.isfinite(result.ticks['predicted'][result.ticks['complete']]).all()
-    total = evaluation.metrics()['checkpoints']['ckpt']['total']
+    total = metrics(evaluation)['checkpoints']['ckpt']['total']
     assert total['groups']['joint positions']['count'] == 0  # nobody commanded the arm

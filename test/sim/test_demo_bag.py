@@ -2,8 +2,8 @@
 
 import pytest
 
+from act_ros.bags.bag import Bag
 from act_ros.config import load_task
-from act_ros.evaluation.bag import Bag
 from act_ros.policy import load_policy
 from act_ros.sim.demo_bag import main
 

@@ -14,10 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from act_ros.errors import ActError, PolicyError
-from act_ros.evaluation.episode import EpisodeResult
-from act_ros.evaluation.job import Job, load, run_job
-from act_ros.policy import set_torch_threads
-from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor
+from act_ros.evaluation.run.episode import run_episode
+from act_ros.evaluation.run.plan import Job
+from act_ros.evaluation.run.policies import loaded
+from act_ros.evaluation.run.result import EpisodeResult
 
 # How often workers may be lost before it is taken for the work's own fault.
 RETRIES = 3
@@ -36,7 +36,7 @@ def run_here(jobs: Mapping[int, Job], done: Done, progress: Progress) -> None:
         if not progress(number, 0):
             return
         policy = loaded(job.settings, job.load)
-        result = run_job(job, policy, lambda ticks, number=number: progress(number, ticks))
+        result = run_episode(job, policy, lambda ticks, number=number: progress(number, ticks))
         done(number, result)
         if result.about['interrupted']:
             return
@@ -142,35 +142,7 @@ def reach(address: str) -> None:
 # --- in a worker ---------------------------------------------------------------------------
 
 
-_policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
 _news: Any = None
-
-
-def loaded(settings: Mapping[str, Any], function: str) -> BatchPredictor:
-    """The policy that parameters ask for; the one that was used last is kept.
-
-    :param function: 'module:function' that loads it.
-    :raises ActError: as `load`.
-    """
-    names = ['ckpt_dir', *LOAD_OPTIONS, 'torch_threads']
-    names += sorted(name for name in settings if name.startswith('task.'))
-
-    def key(engine: str) -> tuple:
-        return (function, *(str((settings | {'engine': engine})[name]) for name in names))
-
-    asked = key(settings['engine'])
-    if asked not in _policies:
-        _policies.clear()
-        set_torch_threads(settings['torch_threads'])
-        policy = load(settings, function)
-        # Also by the engine that was chosen for it.
-        _policies[asked] = _policies[key(policy.engine_name)] = policy
-    return _policies[asked]
-
-
-def forget() -> None:
-    """Free the policy that is kept."""
-    _policies.clear()
 
 
 def _begin(news: Any) -> None:
@@ -190,11 +162,11 @@ def _work(number: int, job: Job) -> EpisodeResult:
         _news.put((number, ticks))
         return True
 
-    return run_job(job, loaded(job.settings, job.load), tell)
+    return run_episode(job, loaded(job.settings, job.load), tell)
 
 
 def _work_alone(job: Job) -> EpisodeResult:
-    return run_job(job, loaded(job.settings, job.load))
+    return run_episode(job, loaded(job.settings, job.load))
 
 
 def _listen(news: Any, progress: Progress, ended: threading.Event) -> None:

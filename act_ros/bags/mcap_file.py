@@ -22,8 +22,8 @@ from mcap.stream_reader import MAGIC_SIZE, get_chunk_data_stream
 from mcap.writer import MCAP0_MAGIC
 from zstandard import ZstdDecompressor
 
+from act_ros.bags.damage import Damage, reason
 from act_ros.errors import BagError
-from act_ros.evaluation.damage import Damage, reason
 
 HEADER = struct.Struct('<BQ')  # of a record: opcode and length
 MESSAGE = struct.Struct('<H4xQ8x')  # before its data: channel, a number, receipt, sent

@@ -54,11 +54,15 @@ class HorizonSums:
             self.square[i] += error * error
             self.count[i] += known
 
-    def merge(self, other: 'HorizonSums') -> None:
-        """Add another's sums to these."""
-        self.absolute += other.absolute
-        self.square += other.square
-        self.count += other.count
+    @classmethod
+    def total(cls, sums: Sequence['HorizonSums']) -> 'HorizonSums':
+        """Sums of several together, of at least one."""
+        total = cls(sums[0].offsets, *sums[0].count.shape[1:])
+        for each in sums:
+            total.absolute += each.absolute
+            total.square += each.square
+            total.count += each.count
+        return total
 
     def scan(self, std: np.ndarray) -> dict[int, float]:
         """Root mean square error of the chunks' first entries by offset, in units of `std`.

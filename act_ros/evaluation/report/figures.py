@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from act_ros.evaluation.episode import EpisodeResult
-from act_ros.evaluation.scores import aligned
+from act_ros.evaluation.report.scores import aligned
+from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.task import Task
 
 COLOURS = ('#1668a8', '#c44e17', '#2c8a4b', '#8a3fa0', '#9a7d0a', '#5a6b7b')

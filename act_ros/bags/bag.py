@@ -4,28 +4,19 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
 
 import yaml
+from zstandard import ZstdDecompressor, ZstdError
 
-from act_ros.errors import BagError, shorten
-from act_ros.evaluation.damage import Damage, reason
-
-try:
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_typestore
-    from zstandard import ZstdDecompressor, ZstdError
-
-    from act_ros.evaluation.mcap_file import McapFile
-    from act_ros.evaluation.sqlite_file import SqliteFile
-except ImportError as error:
-    raise BagError(
-        f"reading bags needs {error.name}, which is not installed: pip install 'act_ros[bags]'"
-    ) from None
+from act_ros.bags.damage import Damage, reason
+from act_ros.bags.mcap_file import McapFile
+from act_ros.bags.sqlite_file import SqliteFile
+from act_ros.bags.typestore import typestore
+from act_ros.errors import BagError
 
 SUFFIXES = ('.mcap', '.db3')
 PACKED = '.zstd'  # after these: the whole file is compressed
@@ -161,7 +152,7 @@ class Bag:
     def _decode(self, topic: str, raw: bytes) -> Any:
         kind = self.topics[topic]
         try:
-            return types().deserialize_cdr(raw, kind)
+            return typestore().deserialize_cdr(raw, kind)
         except Exception as error:  # of the generated code
             raise BagError(
                 f'{self.path}: a message of {topic} is no {kind}: {reason(error)}'
@@ -272,48 +263,6 @@ def files_of(path: Path) -> list[Path]:
     data = [file for file in found if _is_of_a_bag(file)]
     beside = [path / 'metadata.yaml', *(Path(f'{file}-wal') for file in data)]
     return sorted(file for file in data + beside if file.is_file())
-
-
-def write_bag(path: Path, messages: Iterable[tuple[str, int, Any]]) -> Path:
-    """Write messages of the standard types as a new MCAP bag.
-
-    :param messages: topic, receipt [ns] and message, in the order of the receipts.
-    """
-    ends: dict[str, Any] = {}
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        for topic, receipt, message in messages:
-            kind = message.__msgtype__
-            if topic not in ends:
-                ends[topic] = writer.add_connection(topic, kind, typestore=types())
-            writer.write(ends[topic], receipt, types().serialize_cdr(message, kind))
-    return path
-
-
-@cache
-def types() -> Any:
-    """The standard message types; those that are read here are alike in every distribution."""
-    return get_typestore(Stores.ROS2_HUMBLE)
-
-
-def check_topics(bag: Bag, wanted: dict[str, str]) -> None:
-    """Refuse a bag that lacks a topic, or has it with another type.
-
-    :param wanted: topic to type.
-    :raises BagError: with what the bag has beside what was asked for.
-    """
-    lacking = [topic for topic in wanted if topic not in bag.topics]
-    if lacking:
-        found = ', '.join(f'{name} ({kind})' for name, kind in sorted(bag.topics.items()))
-        raise BagError(
-            f'{bag.path} has no {", ".join(lacking)}; it has {found or "no topic at all"} '
-            f'(set camera_topics, state_topics and outputs in --params-file)'
-        )
-    for topic, kind in wanted.items():
-        if bag.topics[topic] != kind:
-            raise BagError(
-                f'{bag.path}: {topic} is a {shorten(bag.topics[topic])}, expected {kind} '
-                f'(set camera_types, state_types or outputs in --params-file)'
-            )
 
 
 def _full(name: str) -> str:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from act_ros.bags.bag import Bag
 from act_ros.errors import ActError
-from act_ros.evaluation.bag import Bag
-from act_ros.evaluation.episodes import split
-from test.evaluation import bags
-from test.evaluation.bags import KINDS, START, Message, write
+from act_ros.evaluation.run.episodes import split
+from test.bags import bags
+from test.bags.bags import KINDS, START, Message, write
 
 INPUTS = [topic for what, topic in bags.TOPICS.items() if what != 'command']
 

@@ -2,20 +2,60 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from act_ros.bags.bag import Bag, files_of
+from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
-from act_ros.evaluation.bag import Bag, files_of
-from act_ros.evaluation.episode import Options
-from act_ros.evaluation.episodes import Window, split
-from act_ros.evaluation.job import LOAD, Job, Topics
+from act_ros.evaluation.run.episodes import Window, split
+from act_ros.evaluation.run.policies import LOAD
 from act_ros.observation import check_image
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
 
 FRAMES = 10  # of a camera; where none of the first can be taken, none can
+
+
+@dataclass(frozen=True)
+class Options:
+    """How ticks are run.
+
+    :ivar latency: a chunk arrives that much later than it was asked for [s]; 0 = at once.
+    :ivar batch: most observations in one forward pass.
+    :ivar stride: every so many ticks are looked at.
+    :ivar offsets: between chunk and recording, see `HorizonSums`.
+    """
+
+    latency: float = 0.0
+    batch: int = 8
+    stride: int = 1
+    offsets: Sequence[int] = (-2, -1, 0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode and checkpoint: what one worker does at a time.
+
+    :ivar label: of the checkpoint.
+    :ivar settings: the node's parameters, with the checkpoint's `ckpt_dir`.
+    :ivar load: 'module:function' that loads the policy.
+    :ivar namespace: that relative topics are under.
+    """
+
+    bag: Path
+    window: Window
+    label: str
+    settings: Mapping[str, Any]
+    load: str
+    options: Options = field(default_factory=Options)
+    namespace: str = ''
+
+    @property
+    def name(self) -> str:
+        """For people, and for the file of the result."""
+        return f'{self.label}, {self.bag.name}, {self.window.name}'
 
 
 @dataclass(frozen=True)

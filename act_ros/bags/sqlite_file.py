@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+from act_ros.bags.damage import Damage, reason
 from act_ros.errors import BagError
-from act_ros.evaluation.damage import Damage, reason
 
 # A column of sqlite holds anything, whatever its type.
 VALID = "(typeof(timestamp) = 'integer' AND typeof(data) = 'blob')"

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.evaluation.episode import EpisodeResult
-from act_ros.evaluation.horizon import HorizonSums
+from act_ros.evaluation.run.horizon import HorizonSums
+from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.task import Task
 
 GRIPPER = ('gripper', 'finger', 'hand')
@@ -50,7 +50,7 @@ def scores(
     predicted = np.where(complete[:, None], predicted, np.nan)
     known = np.where(np.isfinite(predicted), recorded, np.nan)
     error = predicted - known
-    sums = _summed([result.sums for result in results])
+    sums = HorizonSums.total([result.sums for result in results])
     named = groups(task)
     hold = _hold(task, measured)
     return {
@@ -223,18 +223,6 @@ def _faults(results: Sequence[EpisodeResult]) -> dict[str, Any]:
             known = faults.setdefault(name, {'ticks': 0, 'first': fault['first']})
             known['ticks'] += fault['ticks']
     return faults
-
-
-def _summed(sums: Sequence[HorizonSums]) -> HorizonSums:
-    total = HorizonSums(sums[0].offsets, *sums[0].count.shape[1:])
-    for each in sums:
-        total.merge(each)
-    return total
-
-
-def best_offset(results: Sequence[EpisodeResult], std: np.ndarray) -> int:
-    """The offset that fits all of the recording best."""
-    return _summed([result.sums for result in results]).best(std)
 
 
 def _number(value: float) -> float | None:

@@ -12,11 +12,11 @@ from mcap.reader import SeekingReader
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 
+from act_ros.bags import mcap_file
+from act_ros.bags.bag import Bag
 from act_ros.errors import BagError
-from act_ros.evaluation import mcap_file
-from act_ros.evaluation.bag import Bag
-from test.evaluation import bags
-from test.evaluation.bags import START, write, write_mcap
+from test.bags import bags
+from test.bags.bags import START, write, write_mcap
 
 SIZE = (24, 32)
 SMALL_CHUNKS = {'chunk_size': 100_000, 'compression': CompressionType.ZSTD}

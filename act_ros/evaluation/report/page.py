@@ -9,14 +9,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from act_ros.bags.bag import Bag
+from act_ros.bags.topics import Topics
 from act_ros.errors import ActError
-from act_ros.evaluation import figures
-from act_ros.evaluation.bag import Bag
-from act_ros.evaluation.episode import EpisodeResult
 from act_ros.evaluation.files import whole
-from act_ros.evaluation.job import Topics, before, make_store
-from act_ros.evaluation.outcome import Evaluation
-from act_ros.evaluation.scores import worst
+from act_ros.evaluation.report import figures
+from act_ros.evaluation.report.scores import worst
+from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.evaluation.run.ticks import before, make_store
 
 # Pictures of so many episodes; those with the largest error where there are more.
 EPISODES = 6

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
 
-from act_ros.evaluation.bag import types
-from act_ros.evaluation.outcome import Evaluation
-from act_ros.evaluation.recorded import FIELDS, MESSAGE_TYPES
-from act_ros.interfaces import OutputSpec, parse_output
+from act_ros.bags.typestore import typestore
+from act_ros.bags.writing import BagWriter
+from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.evaluation.run.recorded import FIELDS
+from act_ros.interfaces import OUTPUT_TYPES, OutputSpec, parse_output
 
 ROOT = '/predicted'
 
@@ -26,17 +26,14 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     labels = evaluation.labels()
     rows = []
-    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with BagWriter(folder) as writer:
         for number, label in enumerate(labels):
             root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(labels, number)}'
             settings = evaluation.plan.checkpoints[label]
             specs = [parse_output(text, evaluation.task) for text in settings['outputs']]
-            ends = [
-                (spec, writer.add_connection(
-                    f'{root}/{spec.topic.removeprefix("~").lstrip("/")}',
-                    MESSAGE_TYPES[spec.kind], typestore=types()))
-                for spec in specs
-            ]  # fmt: skip
+            ends = [(spec, f'{root}/{spec.topic.removeprefix("~").lstrip("/")}') for spec in specs]
+            for spec, topic in ends:
+                writer.add_topic(topic, OUTPUT_TYPES[spec.kind])
             for result in evaluation.of(label):
                 ticks = result.ticks
                 known = np.isfinite(ticks['predicted']).all(axis=1) & ticks['complete']
@@ -44,9 +41,8 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
                     rows.append((int(ticks['time'][i]), ends, ticks['predicted'][i]))
         rows.sort(key=lambda row: row[0])
         for time, ends, action in rows:
-            for spec, end in ends:
-                message = _message(spec, action, time, evaluation.task.rate)
-                writer.write(end, time, types().serialize_cdr(message, MESSAGE_TYPES[spec.kind]))
+            for spec, topic in ends:
+                writer.write(topic, time, _message(spec, action, time, evaluation.task.rate))
     (folder / f'{folder.name}.mcap').replace(path)
     shutil.rmtree(folder)
 
@@ -64,7 +60,7 @@ def _name(labels: Sequence[str], number: int) -> str:
 
 
 def _message(spec: OutputSpec, action: np.ndarray, stamp: int, rate: float) -> Any:
-    kinds = types().types
+    kinds = typestore().types
     time = kinds['builtin_interfaces/msg/Time'](*divmod(stamp, 1_000_000_000))
     header = kinds['std_msgs/msg/Header'](time, '')
     none = np.empty(0)
@@ -73,10 +69,10 @@ def _message(spec: OutputSpec, action: np.ndarray, stamp: int, rate: float) -> A
         size = len(spec.columns)
         dimension = kinds['std_msgs/msg/MultiArrayDimension'](label, size, size)
         layout = kinds['std_msgs/msg/MultiArrayLayout']([dimension], 0)
-        return kinds[MESSAGE_TYPES[spec.kind]](layout, action[spec.columns])
+        return kinds[OUTPUT_TYPES[spec.kind]](layout, action[spec.columns])
     values = {quantity: action[places] for quantity, places in spec.places.items()}
     if spec.kind == 'JointState':
-        return kinds[MESSAGE_TYPES[spec.kind]](
+        return kinds[OUTPUT_TYPES[spec.kind]](
             header, spec.joints, values.get('position', none), values.get('velocity', none), none
         )
     after = kinds['builtin_interfaces/msg/Duration'](*divmod(round(1e9 / rate), 1_000_000_000))
@@ -85,4 +81,4 @@ def _message(spec: OutputSpec, action: np.ndarray, stamp: int, rate: float) -> A
         **{'positions': none, 'velocities': none, **fields}, accelerations=none, effort=none,
         time_from_start=after,
     )  # fmt: skip
-    return kinds[MESSAGE_TYPES[spec.kind]](header, spec.joints, [point])
+    return kinds[OUTPUT_TYPES[spec.kind]](header, spec.joints, [point])

@@ -8,8 +8,8 @@ import numpy as np
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from act_ros.bags.typestore import typestore
 from act_ros.config import load_task, task_file
-from act_ros.evaluation.bag import types
 from act_ros.parameters import read_parameter_file
 
 TASK = load_task()
@@ -28,7 +28,7 @@ TOPICS = {
     'arm': '/arm/joint_states',
     'command': '/arm/joint_commands',
 }
-KINDS = types().types
+KINDS = typestore().types
 
 
 def commanded(n: np.ndarray | int) -> np.ndarray:
@@ -110,8 +110,8 @@ def write(
             kind = message.content.__msgtype__
             topic = TOPICS.get(message.what, message.what)
             if topic not in ends:
-                ends[topic] = writer.add_connection(topic, kind, typestore=types())
-            raw = types().serialize_cdr(message.content, kind)
+                ends[topic] = writer.add_connection(topic, kind, typestore=typestore())
+            raw = typestore().serialize_cdr(message.content, kind)
             writer.write(ends[topic], START + message.time, raw)
     return path
 
@@ -131,7 +131,7 @@ def write_mcap(path: Path, messages, **options) -> Path:
             if topic not in ends:
                 schema = writer.register_schema(kind, 'ros2msg', b'')
                 ends[topic] = writer.register_channel(topic, 'cdr', schema)
-            raw, time = types().serialize_cdr(message.content, kind), START + message.time
+            raw, time = typestore().serialize_cdr(message.content, kind), START + message.time
             writer.add_message(ends[topic], time, bytes(raw), time)
         writer.finish()
     return path

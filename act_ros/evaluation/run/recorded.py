@@ -10,12 +10,6 @@ from act_ros.interfaces import OutputSpec
 from act_ros.observation import stamp_ns
 from act_ros.task import Task
 
-MESSAGE_TYPES = {
-    'JointState': 'sensor_msgs/msg/JointState',
-    'JointTrajectory': 'trajectory_msgs/msg/JointTrajectory',
-    'JointTrajectoryHorizon': 'trajectory_msgs/msg/JointTrajectory',
-    'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
-}
 FIELDS = {'position': 'positions', 'velocity': 'velocities'}
 # A recorded command says for so long what the robot was told; then nobody commanded it [ns].
 LIFETIME = 1_000_000_000

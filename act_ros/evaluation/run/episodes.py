@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from act_ros.bags.bag import Bag
 from act_ros.errors import BagError, ParameterError
-from act_ros.evaluation.bag import Bag
 
 NS = 1_000_000_000
 

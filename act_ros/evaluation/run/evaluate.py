@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from act_ros.errors import BagError, ParameterError
-from act_ros.evaluation import runner
-from act_ros.evaluation.episode import EpisodeResult, EpisodeRun
-from act_ros.evaluation.job import make_store
-from act_ros.evaluation.outcome import Evaluation
-from act_ros.evaluation.plan import Plan
-from act_ros.evaluation.predictions import write_predictions
-from act_ros.evaluation.report import write_report
-from act_ros.evaluation.tables import write_metrics, write_ticks
+from act_ros.evaluation.run import runner
+from act_ros.evaluation.run.episode import EpisodeRun
+from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.evaluation.run.plan import Plan
+from act_ros.evaluation.run.policies import forget, loaded
+from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.evaluation.run.ticks import make_store
 
 RUN, EPISODES = 'run.json', 'episodes'
 
@@ -58,10 +57,10 @@ def carry_out(
             result.save(_file(out, number))
 
     if ray is not None:
-        runner.forget()
+        forget()
         runner.run_on_ray(left, ray, done, progress)
     elif workers > 1 and len(left) > 1:
-        runner.forget()
+        forget()
         runner.run_in_processes(left, min(workers, len(left)), done, progress)
     else:
         runner.run_here(left, done, progress)
@@ -72,21 +71,6 @@ def carry_out(
     return evaluation
 
 
-def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
-    """Write metrics, table, bag and report; each is whole or is not there.
-
-    :returns: the metrics.
-    """
-    metrics = evaluation.metrics()
-    if not evaluation.labels():  # it was interrupted before the first tick
-        return metrics
-    write_metrics(metrics, out / 'metrics.json')
-    write_ticks(evaluation, out / 'ticks.csv')
-    write_predictions(evaluation, out / 'predictions.mcap')
-    write_report(evaluation, metrics, out / 'report.html')
-    return metrics
-
-
 def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
     """An evaluation without results, of a plan whose checkpoints all fit.
 
@@ -95,7 +79,7 @@ def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
     statistics, task, checkpoints = {}, None, {}
     for label, settings in plan.checkpoints.items():
         settings = _settled(settings, label, known)
-        policy = runner.loaded(settings, plan.load)
+        policy = loaded(settings, plan.load)
         EpisodeRun(policy, settings, plan.options)
         make_store(settings, policy.task)
         statistics[label], task = policy.statistics, policy.task

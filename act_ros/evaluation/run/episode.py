@@ -1,100 +1,33 @@
 """One episode of a bag through the robot's control loop, and what came of it."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from act_ros.bags.bag import Bag
+from act_ros.bags.topics import Topics
 from act_ros.control import Arrival, ControlLoop, Request
 from act_ros.errors import ActError
-from act_ros.evaluation.files import whole
-from act_ros.evaluation.horizon import HorizonSums
-from act_ros.evaluation.limits import LimitsObserver, unlimited
-from act_ros.evaluation.recorded import RecordedCommands
-from act_ros.evaluation.ticks import Tick
+from act_ros.evaluation.run.episodes import NS
+from act_ros.evaluation.run.horizon import HorizonSums
+from act_ros.evaluation.run.limits import LimitsObserver, unlimited
+from act_ros.evaluation.run.plan import Job, Options
+from act_ros.evaluation.run.recorded import RecordedCommands
+from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.evaluation.run.ticks import Tick, before, make_store, ticks
 from act_ros.observation import Snapshot
-from act_ros.policy.interface import BatchPredictor, Statistics
+from act_ros.policy.interface import BatchPredictor
 from act_ros.safety import Limits
 from act_ros.task import Task
 
 # A command counts from its stamp, and may have been recorded as much later [s].
 RECORDING_DELAY = 1.0
 NOT_ASKED = object()
-
-
-@dataclass
-class EpisodeResult:
-    """What came of one episode and checkpoint; all numbers in the robot's units.
-
-    :ivar about: names, counts and texts, as JSON holds them.
-    :ivar ticks: by name, one row a tick that was looked at: `index` on the grid, `time` [ns],
-        `complete`, `qpos`, `stamps` [ns], `predicted` (NaN where there was no action) and
-        `measured`.
-    :ivar recorded: (grid, action_dim) the recorded action of every tick of the grid.
-    :ivar sums: errors of the raw chunks.
-    :ivar durations: of the forward passes, a observation each [s].
-    """
-
-    about: dict[str, Any]
-    ticks: dict[str, np.ndarray]
-    recorded: np.ndarray
-    sums: HorizonSums
-    durations: np.ndarray
-
-    def save(self, path: Path) -> None:
-        """Write to a file, whole or not at all."""
-        with whole(path) as part, part.open('wb') as file:
-            np.savez_compressed(
-                file, about=np.array(json.dumps(self.about)), recorded=self.recorded,
-                offsets=np.array(self.sums.offsets), absolute=self.sums.absolute,
-                square=self.sums.square, count=self.sums.count, durations=self.durations,
-                **{f'tick/{name}': values for name, values in self.ticks.items()},
-            )  # fmt: skip
-
-    @classmethod
-    def load(cls, path: Path) -> 'EpisodeResult | None':
-        """Read a file that `save` has written; None where there is none, or it is damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
-            return cls._from(content)
-        except Exception:  # whatever an archive's damage may raise: then it is done again
-            return None
-
-    @classmethod
-    def _from(cls, content: dict[str, np.ndarray]) -> 'EpisodeResult':
-        sums = HorizonSums(content['offsets'].tolist(), *content['count'].shape[1:])
-        sums.absolute, sums.square = content['absolute'], content['square']
-        sums.count = content['count']
-        ticks = {
-            name.removeprefix('tick/'): values
-            for name, values in content.items()
-            if name.startswith('tick/')
-        }
-        about = json.loads(str(content['about']))
-        return cls(about, ticks, content['recorded'], sums, content['durations'])
-
-
-@dataclass(frozen=True)
-class Options:
-    """How ticks are run.
-
-    :ivar latency: a chunk arrives that much later than it was asked for [s]; 0 = at once.
-    :ivar batch: most observations in one forward pass.
-    :ivar stride: every so many ticks are looked at.
-    :ivar offsets: between chunk and recording, see `HorizonSums`.
-    """
-
-    latency: float = 0.0
-    batch: int = 8
-    stride: int = 1
-    offsets: Sequence[int] = (-2, -1, 0, 1, 2)
 
 
 @dataclass
@@ -118,6 +51,62 @@ class _Delay:
             if self.mail is not None:
                 self.running, self.mail = (self.mail, done + self.latency), None
             yield request
+
+
+def run_episode(
+    job: Job, policy: BatchPredictor, progress: Callable[[int], bool] = lambda count: True
+) -> EpisodeResult:
+    """One episode of a bag by one checkpoint.
+
+    :param policy: the job's, loaded.
+    :param progress: told how many ticks are done; returns whether to go on.
+    :raises ActError: the bag does not fit.
+    """
+    task = policy.task
+    with Bag(job.bag) as bag:
+        topics = Topics(job.settings, task, bag, job.namespace)
+        about = {
+            'bag': str(job.bag),
+            'episode': job.window.name,
+            'checkpoint': job.label,
+            'start': job.window.start,
+            'stop': job.window.stop,
+            'bag_start': bag.start,
+            'not_recorded': topics.missing,
+        }
+        commands = RecordedCommands(
+            topics.outputs, task, by_header=job.settings['stamp_source'] == 'header'
+        )
+        found = _ticks(job, task, bag, topics, commands)
+        run = EpisodeRun(policy, job.settings, job.options)
+        result = run.run(found, commands, about, progress)
+        if not result.about['looked'] and not result.about['interrupted']:
+            result.about['empty'] = why_empty(job, task, bag, topics)
+        result.about['damage'] = list(bag.damage)  # which grows while it is read
+    return result
+
+
+def _ticks(
+    job: Job, task: Task, bag: Bag, topics: Topics, commands: RecordedCommands
+) -> Iterator[Tick]:
+    window = job.window
+    begin = window.start - before(job.settings) if window.exact else window.start
+    messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
+    return ticks(
+        messages, topics.inputs, make_store(job.settings, task), commands, window,
+        round(NS / task.rate), job.options.stride,
+    )  # fmt: skip
+
+
+def why_empty(job: Job, task: Task, bag: Bag, topics: Topics) -> str:
+    """Why an episode had no complete observation."""
+    store = make_store(job.settings, task)
+    faults: dict[str, str] = {name: f'{name} has not arrived' for name in store.received}
+    for topic, receipt, message in bag.messages(topics.inputs, job.window.start, job.window.stop):
+        for name in topics.inputs[topic]:
+            store.put(name, message, receipt)
+        faults = store.snapshot(receipt)[1] or faults
+    return '; '.join(faults.values())
 
 
 class EpisodeRun:
@@ -348,8 +337,3 @@ class Decoder:
             if name not in self._last or self._last[name][0] is not message:
                 self._last[name] = message, snapshot.image(name)
         return {name: self._last[name][1] for name in snapshot.frames}
-
-
-def robot_std(task: Task, statistics: Statistics) -> np.ndarray:
-    """The action's deviation in training, (action_dim,) in the robot's units."""
-    return statistics.action_std / np.abs(task.action_units[0])

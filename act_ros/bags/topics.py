@@ -1,0 +1,67 @@
+"""The topics of a robot in a bag."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from act_ros.bags.bag import Bag
+from act_ros.errors import BagError, shorten
+from act_ros.interfaces import (
+    INPUT_TYPES,
+    OUTPUT_TYPES,
+    absolute,
+    camera_inputs,
+    parse_output,
+    state_inputs,
+)
+from act_ros.task import Task
+
+
+class Topics:
+    """The topics of a robot in a bag.
+
+    :param settings: the node's parameters.
+    :param bag: names in it are absolute; those of the parameters may be relative.
+    :param namespace: that relative ones are under.
+    :ivar inputs: topic to the inputs that it feeds.
+    :ivar outputs: topic to what commands were sent there.
+    :ivar missing: topics of outputs that were not recorded.
+    :raises ActError: a topic is not in the bag, or of another type.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], task: Task, bag: Bag, namespace: str = ''
+    ) -> None:
+        given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
+        self.inputs: dict[str, list[str]] = {}
+        wanted: dict[str, str] = {}
+        for name, (topic, kind) in given.items():
+            topic = absolute(topic, namespace)
+            self.inputs.setdefault(topic, []).append(name)
+            wanted[topic] = INPUT_TYPES[kind]
+        check_topics(bag, wanted)
+        outputs = [parse_output(text, task) for text in settings['outputs']]
+        named = {absolute(spec.topic, namespace): spec for spec in outputs}
+        self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
+        self.missing = [topic for topic in named if topic not in bag.topics]
+        check_topics(bag, {t: OUTPUT_TYPES[spec.kind] for t, spec in self.outputs.items()})
+
+
+def check_topics(bag: Bag, wanted: dict[str, str]) -> None:
+    """Refuse a bag that lacks a topic, or has it with another type.
+
+    :param wanted: topic to type.
+    :raises BagError: with what the bag has beside what was asked for.
+    """
+    lacking = [topic for topic in wanted if topic not in bag.topics]
+    if lacking:
+        found = ', '.join(f'{name} ({kind})' for name, kind in sorted(bag.topics.items()))
+        raise BagError(
+            f'{bag.path} has no {", ".join(lacking)}; it has {found or "no topic at all"} '
+            f'(set camera_topics, state_topics and outputs in --params-file)'
+        )
+    for topic, kind in wanted.items():
+        if bag.topics[topic] != kind:
+            raise BagError(
+                f'{bag.path}: {topic} is a {shorten(bag.topics[topic])}, expected {kind} '
+                f'(set camera_types, state_types or outputs in --params-file)'
+            )
