@@ -213,9 +213,9 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
     engine = TorchEngine(read_checkpoint(folder).network(), task, torch.device('cpu'))
     frame = np.zeros((*task.image_size, 3), np.uint8)
     with FlopCounterMode(display=False) as looking:
-        tokens = engine.look([frame] * len(task.cameras), range(len(task.cameras)))
+        tokens = engine.encode([frame] * len(task.cameras), range(len(task.cameras)))
     with FlopCounterMode(display=False) as deciding:
-        engine.decide(np.zeros((1, 17), np.float32), [tokens])
+        engine.decode(np.zeros((1, 17), np.float32), [tokens])
     return looking.get_total_flops() / len(task.cameras), deciding.get_total_flops()
 
 
@@ -223,7 +223,7 @@ def stages(folder: Path, task: Task) -> dict[str, float]:
     """Medians of what a pass of torch in float32 consists of, on the CPU [ms]."""
     engine = make_engine(read_checkpoint(folder).network(), task, device=torch.device('cpu'))
     images = list(observations(task, 1)[0][1].values())
-    actions, tokens = engine.actions, engine.look(images, range(len(images)))
+    actions, tokens = engine.actions, engine.encode(images, range(len(images)))
     state = torch.zeros(1, 17)
     with torch.inference_mode():
         x = torch.cat((torch.zeros(1, 2, CONFIG.hidden_dim), torch.cat(tokens)[None]), dim=1)
@@ -234,7 +234,7 @@ def stages(folder: Path, task: Task) -> dict[str, float]:
                 y = layer(y)
 
         works = {
-            'three backbones': lambda: engine.look(images, range(len(images))),
+            'three backbones': lambda: engine.encode(images, range(len(images))),
             'encoder': encode,
             'decoder and head': lambda: actions.head(actions.decoder_norm(actions.decoder(x))),
             'state': lambda: actions.state(state),

@@ -32,7 +32,7 @@ class _Graph:
 class CudaEngine(TorchEngine):
     """Runs `Vision` and `Actions` as captured graphs; larger batches as they are written.
 
-    Everything is queued on one stream; `decide` waits for it.
+    Everything is queued on one stream; `decode` waits for it.
     """
 
     parameter = 'torch'
@@ -65,15 +65,15 @@ class CudaEngine(TorchEngine):
             state = torch.zeros((1, network.config.state_dim), device=device)
             self._acting = self._capture(self.actions, state, tokens)
 
-    def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Tensor]:
+    def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Tensor]:
         """Tokens of each frame, (h * w, hidden), on the device."""
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             if len(self.vision) > 1:
-                return [self._see(camera, [frame])[0]
+                return [self._encode(camera, [frame])[0]
                         for frame, camera in zip(frames, cameras, strict=True)]  # fmt: skip
-            return self._see(0, frames)
+            return self._encode(0, frames)
 
-    def _see(self, index: int, frames: Sequence[np.ndarray]) -> list[Tensor]:
+    def _encode(self, index: int, frames: Sequence[np.ndarray]) -> list[Tensor]:
         graph = self._views.get((index, len(frames)))
         if graph is None:
             block = torch.from_numpy(np.stack(frames)).pin_memory()
@@ -88,7 +88,7 @@ class CudaEngine(TorchEngine):
             tokens = graph.output.clone()  # the next replay writes there again
         return list(tokens)
 
-    def decide(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
+    def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
         """Chunks of normalised actions."""
         with torch.inference_mode(), torch.cuda.stream(self._stream):
             if len(tokens) > 1:

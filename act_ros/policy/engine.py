@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from act_ros.errors import ActError, CheckpointError, PolicyError
+from act_ros.errors import ActError, ParameterError, PolicyError
 from act_ros.policy.torch_engine import TorchEngine
 from act_ros.task import Task
 from detr import DETRVAE
@@ -26,22 +26,22 @@ class Engine(Protocol):
 
     :ivar name: of the engine and its precision, for logs.
     :ivar parameter: the engine, as the parameter `engine` has it.
-    :ivar frames_at_once: most frames that `look` is best given.
+    :ivar frames_at_once: most frames that `encode` is best given.
     """
 
     name: str
     parameter: str
     frames_at_once: int
 
-    def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Any]:
-        """Each frame's tokens, in whatever form `decide` takes them.
+    def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Any]:
+        """Each frame's tokens, in whatever form `decode` takes them.
 
         :param frames: (H, W, 3) uint8 RGB each, contiguous.
         :param cameras: the place in the task of the camera of each.
         """
         ...
 
-    def decide(self, qpos: np.ndarray, tokens: Sequence[Sequence[Any]]) -> np.ndarray:
+    def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[Any]]) -> np.ndarray:
         """Chunks of normalised actions, (B, chunk_size, action_dim) float32.
 
         :param qpos: (B, state_dim) float32, normalised.
@@ -71,15 +71,15 @@ def make_engine(
     :raises ActError: there is no such engine here, or it deviates by more.
     """
     if engine not in ENGINES:
-        raise CheckpointError(f'engine is {engine!r}, expected one of {", ".join(ENGINES)}')
+        raise ParameterError(f'engine is {engine!r}, expected one of {", ".join(ENGINES)}')
     if precision not in PRECISIONS:
-        raise CheckpointError(
+        raise ParameterError(
             f'precision is {precision!r}, expected one of {", ".join(PRECISIONS)}'
         )
     if precision == 'float16' and device.type != 'cuda':
-        raise CheckpointError('precision is float16, which needs a CUDA device; use bfloat16')
+        raise ParameterError('precision is float16, which needs a CUDA device; use bfloat16')
     if engine == 'openvino' and device.type != 'cpu':
-        raise CheckpointError(f'engine is openvino, which runs on the CPU, not on {device}')
+        raise ParameterError(f'engine is openvino, which runs on the CPU, not on {device}')
 
     def torch_engine(precision: str) -> Engine:
         if device.type == 'cuda':
@@ -97,7 +97,7 @@ def make_engine(
         try:
             return OpenVinoEngine(network, task, precision, bgr)
         except RuntimeError as error:
-            raise CheckpointError(f'openvino: {" ".join(str(error).split())[:200]}') from None
+            raise PolicyError(f'openvino: {" ".join(str(error).split())[:200]}') from None
 
     makers: list[Callable[[str], Engine]] = []
     if engine != 'openvino':
@@ -136,8 +136,8 @@ def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:
     frames = coarse.astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     frames = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
     qpos = rng.normal(size=(1, network.config.state_dim)).astype(np.float32)
-    tokens = engine.look(frames, range(len(frames)))
-    return engine.decide(qpos, [tokens])[0]
+    tokens = engine.encode(frames, range(len(frames)))
+    return engine.decode(qpos, [tokens])[0]
 
 
 def _check(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from act_ros.errors import CheckpointError
+from act_ros.errors import ParameterError
 from act_ros.policy.torch_engine import make_actions
 from act_ros.task import Task
 from detr import DETRVAE
@@ -26,7 +26,7 @@ class OpenVinoEngine:
     :param task: its cameras and image size.
     :param precision: 'float32' or 'bfloat16'.
     :param bgr: the network was trained on frames of that channel order.
-    :raises CheckpointError: OpenVINO is not installed, or the CPU lacks the precision.
+    :raises ParameterError: OpenVINO is not installed, or the CPU lacks the precision.
     """
 
     parameter = 'openvino'
@@ -38,7 +38,7 @@ class OpenVinoEngine:
         try:
             import openvino
         except ImportError:
-            raise CheckpointError(
+            raise ParameterError(
                 "engine is openvino, which is not installed: pip install 'act_ros[openvino]'"
             ) from None
         self.name = f'openvino {precision}'
@@ -46,7 +46,7 @@ class OpenVinoEngine:
         known = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
         if precision == 'bfloat16' and 'BF16' not in known:
             # It would compute in float32 and not say so.
-            raise CheckpointError(
+            raise ParameterError(
                 'precision is bfloat16, for which this CPU has no instructions; use float32'
             )
         self._config = {
@@ -66,7 +66,7 @@ class OpenVinoEngine:
             openvino, actions, state, tokens.repeat(1, len(task.cameras), 1), open_batch=True
         )
 
-    def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[np.ndarray]:
+    def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[np.ndarray]:
         """Tokens of each frame, (h * w, hidden)."""
         shared = len(self._vision) == 1
         return [
@@ -74,7 +74,7 @@ class OpenVinoEngine:
             for frame, camera in zip(frames, cameras, strict=True)
         ]
 
-    def decide(self, qpos: np.ndarray, tokens: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
         """Chunks of normalised actions."""
         joined = np.stack([np.concatenate(list(each)) for each in tokens])
         return self._run(self._actions, qpos, joined)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from act_ros.config import DEFAULT_TASK, load_task
-from act_ros.errors import ActError, CheckpointError, PolicyError
+from act_ros.errors import CheckpointError, ParameterError, PolicyError
 from act_ros.policy.checkpoint import SideConfig, read_checkpoint
 from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
@@ -18,13 +18,14 @@ from act_ros.policy.interface import (
     check_finite,
     check_observation,
 )
-from act_ros.policy.sight import Sight
+from act_ros.policy.token_cache import TokenCache
 from act_ros.task import Task
 from detr import ACTConfig
 
 log = logging.getLogger(__name__)
 
 _TORCH_THREADS = torch.get_num_threads()
+
 
 class Policy:
     """A trained network with its normalisation.
@@ -42,7 +43,7 @@ class Policy:
         self.task, self.statistics, self.engine = task, statistics, engine
         self.chunk_size, self.engine_name = config.chunk_size, engine.parameter
         self.state_dim, self.action_dim = config.state_dim, config.action_dim
-        self._sight = Sight(engine, task.cameras)
+        self._cache = TokenCache(engine, task.cameras)
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """Predict a chunk of actions from one observation.
@@ -58,7 +59,7 @@ class Policy:
     def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
         """Predict a chunk for each of several observations in one pass, as `predict` does.
 
-        A frame that equals the same camera's frame before it is looked at once.
+        A frame that equals the same camera's frame before it is encoded once.
 
         :param observations: in the order of their time.
         :returns: (B, chunk_size, action_dim) float32.
@@ -70,8 +71,8 @@ class Policy:
         statistics = self.statistics
         states = np.array([qpos for qpos, _ in observations], dtype=np.float32)
         try:
-            tokens = self._sight.tokens([images for _, images in observations])
-            chunks = self.engine.decide(
+            tokens = self._cache.tokens([images for _, images in observations])
+            chunks = self.engine.decode(
                 (states - statistics.qpos_mean) / statistics.qpos_std, tokens
             )
         except torch.cuda.OutOfMemoryError:  # its name in every version
@@ -92,8 +93,8 @@ class Policy:
         self.forget_frames()
 
     def forget_frames(self) -> None:
-        """Look at every camera's next frame, also where it equals the last."""
-        self._sight.forget()
+        """Encode every camera's next frame, also where it equals the last."""
+        self._cache.clear()
 
 
 def load_policy(
@@ -122,7 +123,7 @@ def load_policy(
     :raises ActError: one line that names the file, key or size at fault.
     """
     if colour_order not in ('rgb', 'bgr'):
-        raise CheckpointError(f'colour_order is {colour_order!r}, expected rgb or bgr')
+        raise ParameterError(f'colour_order is {colour_order!r}, expected rgb or bgr')
     target = _resolve_device(device)
     checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
     task = _resolve_task(checkpoint.side, task)
@@ -167,9 +168,9 @@ def _resolve_device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ('cpu', 'cuda'):
-        raise ActError(f'device is {name!r}; expected auto, cpu, cuda or cuda:N')
+        raise ParameterError(f'device is {name!r}; expected auto, cpu, cuda or cuda:N')
     if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
-        raise ActError(
+        raise ParameterError(
             f'device is {name!r}, but this machine has {torch.cuda.device_count()} CUDA devices; '
             f'use auto or cpu'
         )

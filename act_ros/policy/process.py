@@ -44,7 +44,7 @@ ERRORS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class PolicyInfo:
     """What the child says of the policy that it has loaded."""
 
     task: Task
@@ -55,7 +55,7 @@ class Facts:
     engine: str
 
 
-class Block:
+class SharedBuffers:
     """Observation and chunk in shared memory: the same bytes at both ends.
 
     :param descriptor: of the memory.
@@ -68,21 +68,21 @@ class Block:
     qpos: np.ndarray
     chunk: np.ndarray
 
-    def __init__(self, descriptor: int, facts: Facts) -> None:
-        task = facts.task
+    def __init__(self, descriptor: int, info: PolicyInfo) -> None:
+        task = info.task
         parts = {
             'frames': ((len(task.cameras), *task.image_size, 3), np.uint8),
-            'qpos': ((facts.state_dim,), np.float32),
-            'chunk': ((facts.chunk_size, facts.action_dim), np.float32),
+            'qpos': ((info.state_dim,), np.float32),
+            'chunk': ((info.chunk_size, info.action_dim), np.float32),
         }
-        sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in parts.values()]
+        sizes = [int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in parts.values()]
         starts = [0]
         for size in sizes:
             starts.append(-(-(starts[-1] + size) // 64) * 64)
         os.ftruncate(descriptor, starts[-1])
         memory = mmap.mmap(descriptor, starts[-1])
-        for (name, (shape, kind)), start in zip(parts.items(), starts, strict=False):
-            setattr(self, name, np.ndarray(shape, kind, memory, start))
+        for (name, (shape, dtype)), start in zip(parts.items(), starts, strict=False):
+            setattr(self, name, np.ndarray(shape, dtype, memory, start))
 
 
 class PolicyProcess:
@@ -95,9 +95,9 @@ class PolicyProcess:
     """
 
     def __init__(self, load: str = LOAD, *, torch_threads: int = 0) -> None:
-        self._exchange = threading.Lock()  # whose observation is in the block, and its answer
+        self._exchange = threading.Lock()  # whose observation is in the buffers, and its answer
         self._ended = False
-        self._block: Block | None = None
+        self._buffers: SharedBuffers | None = None
         self._shade = 0  # of the frames of the last warm-up
         self._connection, theirs = Pipe()
         self._memory = os.memfd_create('act_ros')
@@ -124,13 +124,13 @@ class PolicyProcess:
         :raises ActError: as `load_policy`.
         """
         with self._exchange:
-            facts: Facts = self._ask('load', (arguments, options))
-            self._block = Block(self._memory, facts)
-        self.task = facts.task
-        self.chunk_size = facts.chunk_size
-        self.state_dim, self.action_dim = facts.state_dim, facts.action_dim
-        self.statistics = facts.statistics
-        self.engine = facts.engine
+            info: PolicyInfo = self._ask('load', (arguments, options))
+            self._buffers = SharedBuffers(self._memory, info)
+        self.task = info.task
+        self.chunk_size = info.chunk_size
+        self.state_dim, self.action_dim = info.state_dim, info.action_dim
+        self.statistics = info.statistics
+        self.engine = info.engine
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.
@@ -139,14 +139,14 @@ class PolicyProcess:
         """
         check_observation(self.task, qpos, images)
         with self._exchange:
-            block = self._block
-            if block is None:
+            buffers = self._buffers
+            if buffers is None:
                 raise PolicyError(ENDED)
-            block.qpos[:] = qpos
-            for place, name in zip(block.frames, self.task.cameras, strict=True):
+            buffers.qpos[:] = qpos
+            for place, name in zip(buffers.frames, self.task.cameras, strict=True):
                 np.copyto(place, images[name])
             self._ask('predict')
-            return block.chunk.copy()
+            return buffers.chunk.copy()
 
     def warm_up(self) -> None:
         """One pass on frames that were not there before: what a pass takes at most."""
@@ -163,7 +163,7 @@ class PolicyProcess:
             if not self._connection.closed:
                 self._connection.close()
                 os.close(self._memory)
-                self._block = None
+                self._buffers = None
 
     def _ask(self, what: str, detail: object = None) -> object:
         """Send a request and wait for what comes of it."""

@@ -35,17 +35,17 @@ class TorchEngine:
     ) -> None:
         self.name = f'torch {precision}'
         self.device = device
-        kind = getattr(torch, precision)
+        dtype = getattr(torch, precision)
         self.vision = [
-            Vision(network, i, bgr).place(device, kind) for i in range(len(network.backbones))
+            Vision(network, i, bgr).place(device, dtype) for i in range(len(network.backbones))
         ]
         actions = make_actions(network, task)
-        if (device.type, kind) != ('cpu', torch.float32):
+        if (device.type, dtype) != ('cpu', torch.float32):
             # What is moved or cast must not be the network's own.
-            actions = copy.deepcopy(actions).to(device, kind)
+            actions = copy.deepcopy(actions).to(device, dtype)
         self.actions = actions
 
-    def look(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Tensor]:
+    def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Tensor]:
         """Tokens of each frame, (h * w, hidden)."""
         with torch.inference_mode():
             return [
@@ -53,7 +53,7 @@ class TorchEngine:
                 for frame, camera in zip(frames, cameras, strict=True)
             ]
 
-    def decide(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
+    def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
         """Chunks of normalised actions."""
         with torch.inference_mode():
             joined = torch.stack([torch.cat(list(each)) for each in tokens])

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 
 from act_ros.errors import ActError
 from act_ros.policy.policy import Policy, set_torch_threads
-from act_ros.policy.process import Block, Facts
+from act_ros.policy.process import PolicyInfo, SharedBuffers
 
 
 class LogHandler(logging.Handler):
@@ -58,25 +58,25 @@ class Worker:
             except OSError:
                 return
 
-    def load(self, detail: tuple[tuple, dict]) -> Facts:
+    def load(self, detail: tuple[tuple, dict]) -> PolicyInfo:
         """Load the policy and lay out the shared memory."""
         arguments, options = detail
         module, function = self._load.split(':')
         self._policy = policy = getattr(importlib.import_module(module), function)(
             *arguments, **options
         )
-        facts = Facts(
+        info = PolicyInfo(
             policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
             policy.statistics, policy.engine.name,
         )  # fmt: skip
-        self._block = Block(self._memory, facts)
-        return facts
+        self._buffers = SharedBuffers(self._memory, info)
+        return info
 
     def predict(self, _: None) -> None:
         """Predict from the observation in the shared memory."""
-        block = self._block
-        images = dict(zip(self._policy.task.cameras, block.frames, strict=True))
-        block.chunk[:] = self._policy.predict(block.qpos, images)
+        buffers = self._buffers
+        images = dict(zip(self._policy.task.cameras, buffers.frames, strict=True))
+        buffers.chunk[:] = self._policy.predict(buffers.qpos, images)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from act_ros.errors import CheckpointError
+from act_ros.errors import ParameterError
 from act_ros.policy import load_policy
 from test.rule import vector, write_checkpoint
 
@@ -20,6 +20,6 @@ def test_a_bgr_policy_sees_rgb_frames_with_red_and_blue_exchanged(tmp_path):
 
 
 def test_another_order_is_refused(tmp_path):
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(ParameterError) as caught:
         load_policy(write_checkpoint(tmp_path), device='cpu', colour_order='grb')
     assert str(caught.value) == "colour_order is 'grb', expected rgb or bgr"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from act_ros.errors import ActError
+from act_ros.errors import ActError, ParameterError
 from act_ros.policy import load_policy
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
-from act_ros.policy.sight import Sight
+from act_ros.policy.token_cache import TokenCache
 from detr import detr_vae
 from detr.inference import Actions, Vision
 from test.rule import VECTORS, small_config, vector, write_checkpoint, write_random
@@ -121,10 +121,10 @@ def test_batches_and_known_frames_change_nothing(options, tmp_path):
 def test_a_pass_for_which_memory_is_short_is_one_line(tmp_path, monkeypatch):
     policy = load_policy(write_checkpoint(tmp_path), device='cpu')
 
-    def decide(*_):
+    def decode(*_):
         raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
 
-    monkeypatch.setattr(policy.engine, 'decide', decide)
+    monkeypatch.setattr(policy.engine, 'decode', decode)
     with pytest.raises(ActError, match='too little memory for a pass of 1 observations'):
         policy.predict(*vector('small').observation(0))
 
@@ -138,7 +138,7 @@ class Counting:
         self.shown = []
         self.fails = False
 
-    def look(self, frames, cameras):
+    def encode(self, frames, cameras):
         if self.fails:
             raise RuntimeError('out of memory')
         assert len(frames) <= self.frames_at_once
@@ -152,40 +152,40 @@ def frames(*values):
             for name, value in zip('abc', values, strict=True)}  # fmt: skip
 
 
-def test_only_frames_that_changed_are_looked_at():
+def test_only_frames_that_changed_are_encoded():
     engine = Counting()
-    sight = Sight(engine, 'abc')
-    assert sight.tokens([frames(1, 2, 3)]) == [[(0, 1), (1, 2), (2, 3)]]
-    assert sight.tokens([frames(1, 2, 4)]) == [[(0, 1), (1, 2), (2, 4)]]
+    cache = TokenCache(engine, 'abc')
+    assert cache.tokens([frames(1, 2, 3)]) == [[(0, 1), (1, 2), (2, 3)]]
+    assert cache.tokens([frames(1, 2, 4)]) == [[(0, 1), (1, 2), (2, 4)]]
     assert engine.shown == [0, 1, 2, 2]
     # One byte, in the same array: it is the content that counts.
     images = frames(1, 2, 4)
-    sight.tokens([images])
+    cache.tokens([images])
     images['b'][3, 3, 2] ^= 1
     images['b'][0, 0, 0] = 9
-    assert sight.tokens([images]) == [[(0, 1), (1, 9), (2, 4)]]
+    assert cache.tokens([images]) == [[(0, 1), (1, 9), (2, 4)]]
     assert engine.shown == [0, 1, 2, 2, 1]
 
 
-def test_a_batch_looks_at_each_new_frame_once():
+def test_a_batch_encodes_each_new_frame_once():
     engine = Counting()
-    sight = Sight(engine, 'abc')
-    rows = sight.tokens([frames(1, 2, 3), frames(1, 2, 4), frames(5, 2, 4), frames(1, 2, 3)])
+    cache = TokenCache(engine, 'abc')
+    rows = cache.tokens([frames(1, 2, 3), frames(1, 2, 4), frames(5, 2, 4), frames(1, 2, 3)])
     assert [[value for _, value in row] for row in rows] == [
         [1, 2, 3], [1, 2, 4], [5, 2, 4], [1, 2, 3],
     ]  # fmt: skip
     assert sorted(engine.shown) == [0, 0, 0, 1, 2, 2, 2]
 
 
-def test_after_a_failure_everything_is_looked_at_again():
+def test_after_a_failure_everything_is_encoded_again():
     engine = Counting()
-    sight = Sight(engine, 'abc')
-    sight.tokens([frames(1, 2, 3)])
+    cache = TokenCache(engine, 'abc')
+    cache.tokens([frames(1, 2, 3)])
     engine.fails = True
     with pytest.raises(RuntimeError):
-        sight.tokens([frames(1, 2, 4)])
+        cache.tokens([frames(1, 2, 4)])
     engine.fails = False
-    assert sight.tokens([frames(1, 2, 4)]) == [[(0, 1), (1, 2), (2, 4)]]
+    assert cache.tokens([frames(1, 2, 4)]) == [[(0, 1), (1, 2), (2, 4)]]
     assert engine.shown == [0, 1, 2, 0, 1, 2]
 
 
@@ -216,11 +216,13 @@ def test_auto_measures_and_says_what_it_chose(tmp_path, caplog):
         ({'precision': 'float16'}, 'needs a CUDA device'),
         ({'precision': 'float8'}, "precision is 'float8', expected one of float32"),
         ({'engine': 'onnx'}, "engine is 'onnx', expected one of auto, torch, openvino"),
+        ({'colour_order': 'gbr'}, "colour_order is 'gbr', expected rgb or bgr"),
+        ({'engine': 'openvino', 'device': 'cuda'}, 'device is .cuda.|runs on the CPU'),
     ],
 )
 def test_what_there_is_not_is_refused(tmp_path, options, text):
-    with pytest.raises(ActError, match=text):
-        load_policy(write_checkpoint(tmp_path), device='cpu', **options)
+    with pytest.raises(ParameterError, match=text):
+        load_policy(write_checkpoint(tmp_path), **{'device': 'cpu', **options})
 
 
 @OPENVINO
@@ -243,7 +245,7 @@ def test_no_observations_are_no_chunks(tmp_path):
 
 def test_without_openvino_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'openvino', None)
-    with pytest.raises(ActError, match=r"not installed: pip install 'act_ros\[openvino\]'"):
+    with pytest.raises(ParameterError, match=r"not installed: pip install 'act_ros\[openvino\]'"):
         load_policy(write_checkpoint(tmp_path), device='cpu', engine='openvino')
 
 

@@ -126,9 +126,9 @@ def test_it_is_the_policy_itself(start, direct):
     np.testing.assert_array_equal(there.statistics.qpos_std, direct.statistics.qpos_std)
     there.warm_up()
     # Each warm-up has frames of its own: one that is timed must not find them known.
-    before = there._block.frames.copy()
+    before = there._buffers.frames.copy()
     there.warm_up()
-    assert (there._block.frames != before).all()
+    assert (there._buffers.frames != before).all()
 
 
 def test_callers_at_the_same_time_get_each_their_own_chunk(odd, direct):

@@ -1,4 +1,4 @@
-"""What the cameras showed last: a frame that has not changed is not looked at again."""
+"""The tokens of the cameras' last frames: one that has not changed is not encoded again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class _Seen:
     tokens: Any = None
 
 
-class Sight:
+class TokenCache:
     """Turns frames into tokens, each frame of a camera once.
 
     Frames are compared byte by byte with the camera's last, never by their stamps: at 30
     frames and 50 ticks a second two of five are the same.
 
-    :param engine: looks at the frames.
+    :param engine: encodes the frames.
     :param cameras: their names, in the task's order.
     """
 
@@ -38,7 +38,7 @@ class Sight:
         """
         try:
             seen, new = self._compare(observations)
-            self._look(new)
+            self._encode(new)
         except BaseException:
             self._last.clear()  # some of these have no tokens, or those of another frame
             raise
@@ -61,20 +61,20 @@ class Sight:
             seen.append(row)
         return seen, new
 
-    def forget(self) -> None:
-        """Look at every camera's next frame."""
+    def clear(self) -> None:
+        """Encode every camera's next frame."""
         self._last.clear()
 
     def _copy(self, frame: np.ndarray, last: _Seen | None) -> _Seen:
-        # Its memory serves again, unless the frame in it still has to be looked at.
+        # Its memory serves again, unless the frame in it still has to be encoded.
         if last is not None and last.tokens is not None:
             np.copyto(last.frame, frame)
             return _Seen(last.frame)
         return _Seen(np.array(frame, order='C'))
 
-    def _look(self, new: Sequence[tuple[int, _Seen]]) -> None:
+    def _encode(self, new: Sequence[tuple[int, _Seen]]) -> None:
         for i in range(0, len(new), self._engine.frames_at_once):
             part = new[i : i + self._engine.frames_at_once]
-            tokens = self._engine.look([s.frame for _, s in part], [place for place, _ in part])
+            tokens = self._engine.encode([s.frame for _, s in part], [place for place, _ in part])
             for (_, seen), each in zip(part, tokens, strict=True):
                 seen.tokens = each
