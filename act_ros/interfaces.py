@@ -1,6 +1,7 @@
 """The topics of a robot as the parameters give them: inputs, and what commands are sent as."""
 
 import difflib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -126,12 +127,11 @@ class OutputSpec:
 def parse_output(text: str, task: Task) -> OutputSpec:
     """Read one text of the parameter `outputs`: `TOPIC TYPE [PATTERN ...]`.
 
-    A pattern is compared with `source/joint/quantity`; one of two parts matches both
-    quantities. Without a pattern the whole action is sent.
+    A pattern with a space in it stands in quotes. Without a pattern the whole action is sent.
 
     :raises ActError: one line that names the text and what is wrong with it.
     """
-    words = text.split()
+    words = _words(text)
     if len(words) < 2:
         raise ParameterError(
             f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
@@ -145,19 +145,48 @@ def parse_output(text: str, task: Task) -> OutputSpec:
     names = [str(entry) for entry in task.action]
     columns: dict[int, None] = {}
     for pattern in patterns or ['*']:
-        found = [i for i, name in enumerate(names) if _matches(name, pattern)]
+        found = _selected(names, pattern)
         if not found:
+            near = _nearest(pattern, names)
+            hint = '; a name with a space stands in quotes' if ' ' in near else ''
             raise ParameterError(
                 f'output {shorten(text)}: {pattern!r} matches no entry of the action; '
-                f'the nearest is {_nearest(pattern, names)!r}'
+                f'the nearest is {near!r}{hint}'
             )
         columns |= dict.fromkeys(found)
     return OutputSpec(text, topic, kind, list(columns), task)
 
 
-def _matches(name: str, pattern: str) -> bool:
-    joint = name.rsplit('/', 1)[0]
-    return fnmatchcase(name, pattern) or fnmatchcase(joint, pattern)
+def _words(text: str) -> list[str]:
+    """The words of a text; quotes hold one together, and a backslash is a letter."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, '', ''
+    try:
+        return list(lexer)
+    except ValueError:
+        raise ParameterError(
+            f'output {shorten(text)} has a quote without its end; a name with an apostrophe '
+            f'stands in double quotes'
+        ) from None
+
+
+def _selected(names: Sequence[str], pattern: str) -> list[int]:
+    """Places of the entries that a pattern means.
+
+    It is compared with `source/joint/quantity`, and with `source/joint`, which means both
+    quantities. An entry of that very name is meant before any that the pattern matches, and
+    where it matches none, its brackets are taken as they stand: joints are called `joint[0]`.
+    """
+    literal = pattern.replace('[', '[[]')
+    for means in (str.__eq__, fnmatchcase, lambda name, _: fnmatchcase(name, literal)):
+        found = [
+            i
+            for i, name in enumerate(names)
+            if means(name, pattern) or means(name.rpartition('/')[0], pattern)
+        ]
+        if found:
+            return found
+    return []
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

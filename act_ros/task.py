@@ -10,10 +10,10 @@ import numpy as np
 from act_ros.errors import TaskError, shorten
 
 QUANTITIES = ('position', 'velocity')
-_ENTRY = re.compile(
-    r'(?P<source>[^/\s]+)/(?P<name>[^/\s]+)/(?P<quantity>[^/\s]+)'
-    r'(?:\s+scale=(?P<scale>\S+))?(?:\s+offset=(?P<offset>\S+))?'
-)
+# A joint may be called anything that a URDF permits, with slashes and spaces: its name is what
+# stands between the first slash and the last.
+_ENTRY = re.compile(r'(?P<source>[^/\s]+)/(?P<name>.+)/(?P<quantity>[^/]+)')
+_OPTION = re.compile(r'\s(scale|offset)=(\S*)$')
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,24 @@ class Entry:
     def parse(cls, text: str) -> 'Entry':
         """Read `source/name/position|velocity [scale=S] [offset=O]`.
 
+        The source ends at the first slash, the quantity begins after the last.
+
         :raises TaskError: naming the text and what is wrong with it.
         """
-        match = _ENTRY.fullmatch(text.strip()) if isinstance(text, str) else None
-        if match is None:
+        path, options = _split_options(text) if isinstance(text, str) else ('', {})
+        match = _ENTRY.fullmatch(path)
+        if match is None or match['name'].strip() != match['name'] or not path.isprintable():
             raise TaskError(
                 f'task entry {shorten(text)} is not of the form '
                 f"'source/joint/position|velocity [scale=S] [offset=O]'"
             )
         if match['quantity'] not in QUANTITIES:
             raise TaskError(
-                f"task entry {shorten(text)} asks for {match['quantity']!r}; "
-                f'expected one of {", ".join(QUANTITIES)}'
+                f"task entry {shorten(text)} asks for {shorten(match['quantity'])}; expected one "
+                f'of {", ".join(QUANTITIES)} at its end, before scale=S and offset=O'
             )
         try:
-            scale, offset = float(match['scale'] or 1), float(match['offset'] or 0)
+            scale, offset = float(options.get('scale', 1)), float(options.get('offset', 0))
         except ValueError:
             raise TaskError(f'task entry {shorten(text)}: scale and offset are numbers') from None
         if not np.isfinite([scale, offset]).all() or scale == 0:
@@ -59,6 +62,17 @@ class Entry:
                 f'task entry {shorten(text)}: scale is finite and not 0, offset finite'
             )
         return cls(match['source'], match['name'], match['quantity'], scale, offset)
+
+
+def _split_options(text: str) -> tuple[str, dict[str, str]]:
+    """What stands before the options at a text's end, and these."""
+    path, options = text.strip(), dict[str, str]()
+    while match := _OPTION.search(path):
+        if match[1] in options:
+            raise TaskError(f'task entry {shorten(text)} gives {match[1]} twice')
+        options[match[1]] = match[2]
+        path = path[: match.start()].rstrip()
+    return path, options
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,45 @@ def test_an_entry_may_have_other_units_than_the_robot():
 
 
 @pytest.mark.parametrize(
-    'text',
-    ['arm/joint', 'arm/joint/effort', 'joint', '', 'a/b/position scale=0', 'a/b/position scale=x',
-     'a/b/position offset=nan', 'a/b/position gain=2', 3],
+    'name',
+    ['panda/joint1', 'joint 1', 'arm/joint 1', '/tf1/style', 'a  b', 'joint[0]', 'scale=2',
+     'a=b c', 'position', 'x/position', 'ends/', "o'clock", 'Gelenk_ä', 'a scale=2 b'],
 )  # fmt: skip
-def test_an_entry_that_is_none_is_named(text):
-    with pytest.raises(TaskError, match=r'task entry .*'):
+@pytest.mark.parametrize('options', ['', ' scale=2 offset=-1', '  offset=-1\tscale=2 '])
+def test_a_joint_may_be_called_what_a_urdf_permits(name, options):
+    text = f'arm/{name}/velocity'
+    scale, offset = (2, -1) if options else (1, 0)
+    entry = Entry.parse(text + options)
+    assert entry == Entry('arm', name, 'velocity', scale, offset)
+    assert str(entry) == text
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('arm/joint', 'is not of the form'),
+        ('joint', 'is not of the form'),
+        ('', 'is not of the form'),
+        (3, 'is not of the form'),
+        ('arm//position', 'is not of the form'),
+        ('/arm/joint/position', 'is not of the form'),
+        ('my arm/joint/position', 'is not of the form'),
+        ('arm/ joint/position', 'is not of the form'),
+        ('arm/a\nb/position', 'is not of the form'),
+        ('arm/joint/effort', "asks for 'effort'"),
+        ('arm/panda/joint1', "asks for 'joint1'; expected one of position, velocity at its end"),
+        ('a/b/position gain=2', "asks for 'position gain=2'"),
+        ('scale=2 a/b/position', 'is not of the form'),
+        ('a/b/position scale=0', 'not 0'),
+        ('a/b/position scale=x', 'are numbers'),
+        ('a/b/position scale=1/2', 'are numbers'),
+        ('a/b/position scale=', 'are numbers'),
+        ('a/b/position offset=nan', 'offset finite'),
+        ('a/b/position scale=2 offset=1 scale=3', 'gives scale twice'),
+    ],
+)
+def test_an_entry_that_is_none_is_named(text, message):
+    with pytest.raises(TaskError, match=f'task entry .*{message}'):
         Entry.parse(text)
 
 

@@ -49,7 +49,7 @@ def trajectories(
             seconds, 0, 1, where=~ticks['complete'], color='#d8d8d8', lw=0,
             transform=axis.get_xaxis_transform(),
         )  # fmt: skip
-        axis.set_title(str(entry), fontsize=7, loc='left', pad=2)
+        axis.set_title(_plain(str(entry)), fontsize=7, loc='left', pad=2)
         axis.tick_params(labelsize=6)
         axis.grid(alpha=0.25, lw=0.5)
     for axis in axes[task.action_dim :]:
