@@ -1,14 +1,7 @@
 """One instant of a robot's inputs: decode a frame, newest wins, freshness and skew, qpos."""
 
+from act_ros.observation.arrival import stamp_ns
 from act_ros.observation.image import check_image, decode_image
-from act_ros.observation.joints import StateReader
-from act_ros.observation.store import ObservationStore, Snapshot, stamp_ns
+from act_ros.observation.store import ObservationStore, Snapshot
 
-__all__ = [
-    'ObservationStore',
-    'Snapshot',
-    'StateReader',
-    'check_image',
-    'decode_image',
-    'stamp_ns',
-]
+__all__ = ['ObservationStore', 'Snapshot', 'check_image', 'decode_image', 'stamp_ns']

@@ -1,107 +1,115 @@
-"""Values of entries from the messages of their sources."""
+"""What a JointState says of the joints that are wanted."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
+from act_ros.task import QUANTITIES, Entry
 
-from act_ros.errors import ObservationError
-from act_ros.observation.odometry import OdometryReader
-from act_ros.task import Entry
+NAN = float('nan')
+# Drivers repeat a few layouts; one that makes ever new ones shall not fill the memory.
+LAYOUTS = 32
+LONGEST = 200  # letters of a list in an error
 
 
-class StateReader:
-    """Reads entries out of the messages of their sources.
+class Reading(NamedTuple):
+    """What one message says of the entries of its source.
 
-    :param entries: in the order in which their values are wanted.
-    :param kinds: source to 'JointState' (where it is absent) or 'Odometry'.
-    :param twist_frame: of the velocities of an Odometry, see `OdometryReader`.
-    :raises TaskError: an entry that its source's type cannot have.
+    :ivar slots: places of the entries that it speaks of; one object for one layout.
+    :ivar values: of each, robot units; NaN where it means nothing.
+    :ivar wrong: place to why it means nothing.
+    :ivar layout: what the message looks like: that of another publisher mostly differs.
+    :ivar remark: what was assumed for want of something in the message.
     """
 
-    def __init__(
-        self, entries: Sequence[Entry], kinds: Mapping[str, str] = {}, twist_frame: str = ''
-    ) -> None:
-        self._entries = tuple(entries)
-        self._parts: list[tuple[str, list[int], JointReader | OdometryReader]] = []
-        for source in dict.fromkeys(entry.source for entry in entries):
-            slots = [i for i, entry in enumerate(entries) if entry.source == source]
-            mine = [entries[i] for i in slots]
-            reader = (
-                OdometryReader(source, mine, twist_frame)
-                if kinds.get(source) == 'Odometry'
-                else JointReader(source, mine)
-            )
-            self._parts.append((source, slots, reader))
+    slots: tuple[int, ...]
+    values: Sequence[float]
+    wrong: dict[int, str]
+    layout: Hashable
+    remark: str = ''
 
-    def read(self, messages: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, str]]:
-        """The values, and what is wrong with them.
 
-        :param messages: source to message.
-        :returns: (n,) float64 in the robot's units, and by source one line for each fault,
-            with which the values mean nothing.
-        """
-        values, faults = np.empty(len(self._entries)), {}
-        for source, slots, reader in self._parts:
-            try:
-                values[slots] = reader.read(messages[source])
-            except ObservationError as error:
-                faults[source] = str(error)
-                values[slots] = np.nan
-        if not np.isfinite(values).all():
-            for i in np.flatnonzero(~np.isfinite(values)):
-                entry = self._entries[i]
-                faults.setdefault(entry.source, f'{entry} is {values[i]}, expected a number')
-        return values, faults
+class _Layout(NamedTuple):
+    """Where the entries stand in messages with the same names and arrays."""
+
+    slots: tuple[int, ...]
+    columns: tuple[tuple[str, tuple[int, ...]], ...]  # quantity, and places in its array
+    wrong: dict[int, str]
 
 
 class JointReader:
     """Reads entries out of a JointState by joint name.
 
-    Where each stands in the message is looked up once a layout: robots repeat the same names
-    in the same order.
+    A message may hold any of them: several publishers may share a topic. Where each stands is
+    looked up once a layout.
 
     :param source: for errors.
-    :param entries: whose values are wanted.
+    :param entries: whose values are wanted, each once.
     """
 
     def __init__(self, source: str, entries: Sequence[Entry]) -> None:
         self._source = source
         self._entries = entries
-        self._names: list[str] | None = None
-        self._columns: list[tuple[str, list[int], list[int]]] = []
+        self._layouts: dict[Hashable, _Layout] = {}
 
-    def read(self, message: Any) -> np.ndarray:
-        """The entries' values, (n,) float64, robot units.
-
-        :raises ObservationError: a joint is missing or listed twice, or has no value.
-        """
-        if self._names != message.name:
-            names = list(message.name)
-            self._columns, self._names = self._find(names), names
-        values = np.empty(len(self._entries))
-        for quantity, slots, places in self._columns:
+    def read(self, message: Any) -> Reading:
+        """What a message says of the entries that it holds, perhaps of none."""
+        key = tuple(message.name), len(message.position), len(message.velocity)
+        layout = self._layouts.get(key)
+        if layout is None:
+            if len(self._layouts) == LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[key] = self._arrange(*key)
+        values: list[float] = []
+        for quantity, places in layout.columns:
             data = getattr(message, quantity)
-            if len(data) != len(message.name):
-                raise ObservationError(
-                    f'{self._source}: {len(message.name)} joint names but {len(data)} values in '
-                    f'{quantity}'
-                )
-            values[slots] = np.asarray(data)[places]
-        return values
+            values += [data[i] for i in places]
+        values += [NAN] * len(layout.wrong)
+        return Reading(layout.slots, values, layout.wrong, key)
 
-    def _find(self, names: list[str]) -> list[tuple[str, list[int], list[int]]]:
-        """Where the entries stand in messages with these names: (quantity, entries, places)."""
+    def missing(self, slots: Sequence[int]) -> str:
+        """Why some entries have not arrived, in the light of the messages that have."""
+        if not self._layouts:
+            return f'{self._source} has not arrived'
+        found = list(dict.fromkeys(name for key in list(self._layouts) for name in key[0]))
+        lacking = [self._entries[slot] for slot in slots]
+        names = list(dict.fromkeys(e.name for e in lacking if e.name not in found))
+        if not names:  # the joint is there, without what is wanted of it
+            return f'{lacking[0]} has not arrived: no message with the joint holds it'
+        what = f'joint{"s" * (len(names) > 1)} {listed(map(repr, names))} of {self._source!r}'
+        are = 'are' if len(names) > 1 else 'is'
+        return f'{what} {are} missing (found: {listed(found) or "no names"})'
+
+    def _arrange(self, names: tuple[str, ...], *lengths: int) -> _Layout:
+        """Where the entries stand in messages with these names and lengths of arrays."""
         columns: dict[str, tuple[list[int], list[int]]] = {}
-        for i, entry in enumerate(self._entries):
+        wrong: dict[int, str] = {}
+        for slot, entry in enumerate(self._entries):
+            length = lengths[QUANTITIES.index(entry.quantity)]
             count = names.count(entry.name)
-            if count != 1:
-                what = 'is missing' if count == 0 else f'is listed {count} times'
-                raise ObservationError(
-                    f'joint {entry.name!r} of {self._source!r} {what} '
-                    f'(found: {", ".join(names)[:200]})'
+            if not (count and length):
+                continue
+            if count > 1:
+                wrong[slot] = (
+                    f'joint {entry.name!r} of {self._source!r} is listed {count} times '
+                    f'(found: {listed(names)})'
                 )
-            slots, places = columns.setdefault(entry.quantity, ([], []))
-            slots.append(i)
-            places.append(names.index(entry.name))
-        return [(quantity, *where) for quantity, where in columns.items()]
+            elif length != len(names):
+                wrong[slot] = (
+                    f'{self._source}: {len(names)} joint names but {length} values in '
+                    f'{entry.quantity}'
+                )
+            else:
+                slots, places = columns.setdefault(entry.quantity, ([], []))
+                slots.append(slot)
+                places.append(names.index(entry.name))
+        return _Layout(
+            (*(slot for slots, _ in columns.values() for slot in slots), *wrong),
+            tuple((quantity, tuple(places)) for quantity, (_, places) in columns.items()),
+            wrong,
+        )
+
+
+def listed(items: Iterable[str]) -> str:
+    """Items with commas between them on one line, cut where there are many."""
+    text = ', '.join(item if item.isprintable() else repr(item) for item in items)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + '...'

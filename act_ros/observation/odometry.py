@@ -1,21 +1,21 @@
 """A base's pose and velocity from nav_msgs/Odometry."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from act_ros.errors import ObservationError, TaskError
+from act_ros.observation.joints import NAN, Reading
 from act_ros.task import Entry
 
 _AXES = ('x', 'y', 'z')
 _ANGLES = ('roll', 'pitch', 'yaw')
 _QUATERNION = ('qx', 'qy', 'qz', 'qw')
-# (name, quantity) -> place in the vector that `_values` makes.
-_PLACES = {
-    **{(name, 'position'): i for i, name in enumerate((*_AXES, *_ANGLES, *_QUATERNION))},
-    **{(name, 'velocity'): 10 + i for i, name in enumerate((*_AXES, *_ANGLES))},
-}
+_POSE = (*_AXES, *_ANGLES, *_QUATERNION)
+_TWIST = (*_AXES, *_ANGLES)
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
 
 
 class OdometryReader:
@@ -32,68 +32,129 @@ class OdometryReader:
 
     def __init__(self, source: str, entries: Sequence[Entry], twist_frame: str) -> None:
         self._source = source
-        self._twist_frame = twist_frame
+        self._twist_frame = _frame(twist_frame)
         for entry in entries:
-            if (entry.name, entry.quantity) not in _PLACES:
+            if entry.name not in (_POSE if entry.quantity == 'position' else _TWIST):
                 raise TaskError(
-                    f'{entry} is not in an Odometry; expected {", ".join((*_AXES, *_ANGLES))}, '
+                    f'{entry} is not in an Odometry; expected {", ".join(_TWIST)}, '
                     f'or {", ".join(_QUATERNION)} as position'
                 )
-        self._places = [_PLACES[entry.name, entry.quantity] for entry in entries]
+        self._slots = tuple(range(len(entries)))
+        # In the pose's numbers, and after them the twist's.
+        self._places = [
+            _POSE.index(e.name) if e.quantity == 'position' else len(_POSE) + _TWIST.index(e.name)
+            for e in entries
+        ]
+        self._wants_pose = any(entry.quantity == 'position' for entry in entries)
         self._wants_twist = any(entry.quantity == 'velocity' for entry in entries)
-        if self._wants_twist and not twist_frame:
+        if self._wants_twist and not self._twist_frame:
             raise TaskError(
                 f"parameter 'twist_frame' is not set, but {source!r} is an Odometry with "
                 f"velocities: name the frame the policy wants them in, the message's frame_id "
                 f'or its child_frame_id'
             )
 
-    def read(self, message: Any) -> np.ndarray:
-        """The entries' values, (n,) float64 [m, rad, m/s, rad/s].
+    def read(self, message: Any) -> Reading:
+        """What a message says of the entries: something of all [m, rad, m/s, rad/s]."""
+        layout = message.header.frame_id, message.child_frame_id
+        try:
+            numbers = self._numbers(message)
+        except ObservationError as error:
+            wrong = dict.fromkeys(self._slots, str(error))
+            return Reading(self._slots, [NAN] * len(self._slots), wrong, layout)
+        values, remark = [numbers[i] for i in self._places], ''
+        if self._wants_twist and not all(layout):
+            remark = self._remark(*layout)
+        return Reading(self._slots, values, {}, layout, remark)
+
+    def missing(self, slots: Sequence[int]) -> str:
+        """Why some entries have not arrived: a message holds them all."""
+        return f'{self._source} has not arrived'
+
+    def _numbers(self, message: Any) -> list[float]:
+        """Those of the pose and the twist, NaN where nobody wants them.
 
         :raises ObservationError: a frame or a quaternion that means nothing.
         """
         pose, twist = message.pose.pose, message.twist.twist
-        q = np.array([getattr(pose.orientation, axis) for axis in 'xyzw'])
-        if not abs(q @ q - 1) < 2e-3:
+        turned = self._wants_twist and self._in_frame_of_pose(message)
+        numbers = [NAN] * len(_POSE)
+        # An orientation that is not used need not be one: some drivers leave it zero.
+        if self._wants_pose or turned:
+            rotation = self._rotation(pose.orientation)
+        if self._wants_pose:
+            at, q = pose.position, pose.orientation
+            numbers = [at.x, at.y, at.z, *_angles(rotation), q.x, q.y, q.z, q.w]
+        for vector in (twist.linear, twist.angular):
+            values = vector.x, vector.y, vector.z
+            numbers += _product(rotation, values) if turned else values
+        return numbers
+
+    def _rotation(self, q: Any) -> Matrix:
+        if not abs(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w - 1) < 2e-3:
             raise ObservationError(
-                f'{self._source}: the orientation {q.tolist()} is no unit quaternion'
+                f'{self._source}: the orientation {[q.x, q.y, q.z, q.w]} is no unit quaternion'
             )
-        rotation = _matrix(q)
-        linear, angular = _vector(twist.linear), _vector(twist.angular)
-        if self._wants_twist:
-            frame, child = message.header.frame_id, message.child_frame_id
-            if self._twist_frame == child:
-                pass
-            elif self._twist_frame == frame:
-                linear, angular = rotation @ linear, rotation @ angular
-            else:
-                raise ObservationError(
-                    f'{self._source} is an Odometry of {child!r} in {frame!r}, but twist_frame '
-                    f'is {self._twist_frame!r}; expected one of the two'
-                )
-        values = np.concatenate((_vector(pose.position), _angles(rotation), q, linear, angular))
-        return values[self._places]
+        return _matrix(q.x, q.y, q.z, q.w)
+
+    def _in_frame_of_pose(self, message: Any) -> bool:
+        """Whether the twist, which is in the child's frame, is wanted in that of the pose.
+
+        A frame that the message does not name is the wanted one, if the other is not.
+
+        :raises ObservationError: neither is.
+        """
+        frame, child = _frame(message.header.frame_id), _frame(message.child_frame_id)
+        wanted = self._twist_frame
+        if not (frame or child):
+            raise ObservationError(
+                f'{self._source} is an Odometry without frame_id and child_frame_id, so the frame '
+                f'of its twist is unknown; let its driver name them'
+            )
+        if wanted == child or (not child and wanted != frame):
+            return False
+        if wanted == frame or not frame:
+            return True
+        raise ObservationError(
+            f'{self._source} is an Odometry of {child!r} in {frame!r}, but twist_frame '
+            f'is {wanted!r}; expected one of the two'
+        )
+
+    def _remark(self, frame: str, child: str) -> str:
+        """What is assumed of the frame that a message does not name."""
+        wanted = self._twist_frame
+        if wanted == _frame(child):
+            return ''
+        if wanted == _frame(frame):
+            return f'{self._source} has no child_frame_id: its twist is turned as one of the base'
+        lacking = 'frame_id' if child else 'child_frame_id'
+        return f'{self._source} has no {lacking}: twist_frame {wanted!r} is taken for it'
 
 
-def _vector(message: Any) -> np.ndarray:
-    return np.array([message.x, message.y, message.z])
+def _frame(name: str) -> str:
+    """A frame's name as tf2 has it: with tf it began with a slash."""
+    return name.removeprefix('/')
 
 
-def _matrix(q: np.ndarray) -> np.ndarray:
-    """The rotation of a unit quaternion x, y, z, w: child frame to frame, (3, 3)."""
-    x, y, z, w = q
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
+def _matrix(x: float, y: float, z: float, w: float) -> Matrix:
+    """The rotation of a unit quaternion: child frame to frame."""
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
 
 
-def _angles(rotation: np.ndarray) -> np.ndarray:
-    """Roll, pitch and yaw of Rz(yaw) Ry(pitch) Rx(roll), (3,) [rad]."""
-    return np.array([
-        np.arctan2(rotation[2, 1], rotation[2, 2]),
-        np.arcsin(np.clip(-rotation[2, 0], -1, 1)),
-        np.arctan2(rotation[1, 0], rotation[0, 0]),
-    ])  # fmt: skip
+def _product(matrix: Matrix, vector: Vector) -> list[float]:
+    # numpy would take ten times as long for three numbers.
+    x, y, z = vector
+    return [a * x + b * y + c * z for a, b, c in matrix]
+
+
+def _angles(rotation: Matrix) -> Vector:
+    """Roll, pitch and yaw of Rz(yaw) Ry(pitch) Rx(roll) [rad]."""
+    return (
+        math.atan2(rotation[2][1], rotation[2][2]),
+        math.asin(min(max(-rotation[2][0], -1.0), 1.0)),
+        math.atan2(rotation[1][0], rotation[0][0]),
+    )

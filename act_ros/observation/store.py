@@ -1,18 +1,19 @@
-"""The newest message of every input, and the question whether they make one instant."""
+"""The newest of every input, and the question whether they make one instant."""
 
-import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from act_ros.errors import ObservationError, TaskError
-from act_ros.observation.image import check_image, decode_image
-from act_ros.observation.joints import StateReader
-from act_ros.task import Task
-
-log = logging.getLogger(__name__)
+from act_ros.observation.arrival import Ageing
+from act_ros.observation.camera import CameraInput
+from act_ros.observation.image import decode_image
+from act_ros.observation.joints import JointReader
+from act_ros.observation.odometry import OdometryReader
+from act_ros.observation.state import StateInput
+from act_ros.task import Entry, Task
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,11 @@ class Snapshot:
         return _decode(name, self.frames[name])
 
 
-@dataclass(frozen=True)
-class _Held:
-    """The newest message of one input."""
-
-    message: Any
-    stamp: int  # that its age counts from [ns]
-    receipt: int  # when the newest message came, a repetition included [ns]
-    repeated: int = 0  # messages with the same stamp since
-    changed: int = 0  # stamp of the first frame with these very bytes [ns]
-
-
 class ObservationStore:
-    """Keeps the newest message of every input.
+    """Keeps the newest frame of every camera and the newest value of every joint.
 
     `put` is called by subscriptions, `snapshot` and `measured` by the control tick, from any
-    threads and without a lock: an input is replaced as one object.
+    threads. The tick waits for nobody: what is known of an input is replaced as one object.
 
     :param task: the inputs: its cameras and state sources.
     :param stamp_source: 'header' or 'receipt': what an input's age counts from.
@@ -77,6 +67,8 @@ class ObservationStore:
     :param frozen_timeout: longest that a camera may send the same bytes [s]; 0 = for ever.
     :param kinds: source to 'JointState' (where it is absent) or 'Odometry'.
     :param twist_frame: of the velocities of an Odometry.
+    :param max_step: furthest that each joint of the action may be sent in a tick, in the order
+        in which the action first names them; empty if that is not known.
     :raises TaskError: an entry cannot be read, or a commanded joint is not measured.
     """
 
@@ -90,13 +82,14 @@ class ObservationStore:
         frozen_timeout: float = 0.0,
         kinds: Mapping[str, str] = {},
         twist_frame: str = '',
+        max_step: Sequence[float] = (),
     ) -> None:
-        self._task = task
-        self._by_header = stamp_source == 'header'
-        self._max_age = round(max_age * 1e9)
+        self._task, self._kinds, self._twist_frame = task, kinds, twist_frame
+        self._ageing = Ageing(stamp_source == 'header', round(max_age * 1e9))
         self._max_skew = round(max_skew * 1e9)
         self._frozen = round(frozen_timeout * 1e9)
-        self._reader = StateReader(task.state, kinds, twist_frame)
+        joints = dict.fromkeys((entry.source, entry.name) for entry in task.action)
+        self._steps = dict(zip(joints, max_step, strict=False))
         positions = [entry for entry in task.action if entry.quantity == 'position']
         for entry in positions:
             if entry.source not in task.sources:
@@ -104,49 +97,39 @@ class ObservationStore:
                     f'{entry} is commanded but not measured: task.state has no entry of '
                     f'{entry.source!r}, so no topic brings it (found: {", ".join(task.sources)})'
                 )
-        self._measured_sources = tuple(dict.fromkeys(entry.source for entry in positions))
-        self._measured = StateReader(positions, kinds, twist_frame)
-        self._latest: dict[str, _Held] = {}
-        self._unstamped: set[str] = set()
+        # Of every source the entries that are wanted, be it for qpos or for where the joints
+        # are; in the robot's units an entry is the same for both.
+        wanted = {str(entry): entry for entry in (*task.state, *positions)}.values()
+        self._entries = {s: [e for e in wanted if e.source == s] for s in task.sources}
+        self._state = self._view(task.state)
+        self._positions = self._view(positions)
+        self._inputs = self._empty()
         self.received = dict.fromkeys((*task.cameras, *task.sources), 0)
 
-    def put(self, name: str, message: Any, receipt: int) -> None:
+    def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:
         """Take in a message; the newest wins.
 
         :param name: of the camera or source.
         :param message: sensor_msgs/Image, CompressedImage or JointState, nav_msgs/Odometry.
         :param receipt: when it arrived [ns].
+        :param publisher: who sent it, as far as that is known.
         """
-        self.received[name] += 1
-        # What `clear` takes away meanwhile shall not come back.
-        latest = self._latest
-        header, held = stamp_ns(message), latest.get(name)
-        if held is not None and header != 0 and header == stamp_ns(held.message):
-            # Nothing new has been seen or measured, so it goes on ageing.
-            latest[name] = replace(held, receipt=receipt, repeated=held.repeated + 1)
-            return
-        stamp = header if self._by_header else receipt
-        if stamp == 0:
-            stamp = receipt
-            if name not in self._unstamped:
-                self._unstamped.add(name)
-                log.warning('%s has no header stamp: its age counts from its receipt', name)
-        changed = stamp
-        if self._frozen and held is not None and name in self._task.cameras:
-            changed = held.changed if _same_bytes(message, held.message) else stamp
-        latest[name] = _Held(message, stamp, receipt, changed=changed)
+        if self._inputs[name].put(message, receipt, publisher):
+            self.received[name] += 1
 
     def clear(self) -> None:
         """Forget everything: after a jump of the clock no stamp means anything."""
-        self._latest = {}
+        # What is being put meanwhile goes with the rest.
+        self._inputs = self._empty()
 
     def ages(self, now: int) -> dict[str, float | None]:
-        """Age of every input [s]; None where nothing has arrived."""
-        latest = dict(self._latest)
-        return {
-            name: (now - latest[name].stamp) / 1e9 if name in latest else None
-            for name in self.received
-        }
+        """Age of every input [s], that of its oldest joint; None where one has not arrived."""
+        stamps = {name: input_.stamp() for name, input_ in self._inputs.items()}
+        return {n: None if stamp is None else (now - stamp) / 1e9 for n, stamp in stamps.items()}
+
+    def remarks(self) -> list[str]:
+        """What was assumed of the inputs, and what looks wrong with them but may not be."""
+        return [text for input_ in self._inputs.values() for text in [*input_.remarks.values()]]
 
     def snapshot(self, now: int) -> tuple[Snapshot | None, dict[str, str]]:
         """Ask for one instant.
@@ -154,27 +137,19 @@ class ObservationStore:
         :param now: in the clock of the stamps [ns].
         :returns: the snapshot and no faults, or None and, by the input at fault, one line each.
         """
-        latest = dict(self._latest)
-        faults = self._faults(self.received, latest, now)
-        if faults:
-            return None, faults
-        stamps = {name: held.stamp for name, held in latest.items()}
-        cameras = sorted(self._task.cameras, key=stamps.__getitem__)
-        skew = stamps[cameras[-1]] - stamps[cameras[0]]
-        if skew > self._max_skew:
-            faults[cameras[0]] = (
-                f'{cameras[0]} is {skew / 1e9:.3f} s behind {cameras[-1]}, '
-                f'more than max_skew {self._max_skew / 1e9:g} s'
-            )
-        messages = {name: latest[name].message for name in self._task.sources}
-        values, wrong = self._reader.read(messages)
+        inputs, cameras = self._inputs, self._task.cameras
+        shown = {name: inputs[name].look(now) for name in cameras}
+        faults = {name: look.fault for name, look in shown.items() if look.fault}
+        values, stamps, wrong = self._look(inputs, self._state, now)
         faults |= wrong
+        if not faults:
+            stamps = {name: look.stamp for name, look in shown.items()} | stamps
+            faults = self._skewed(stamps)
         if faults:
             return None, faults
         scale, offset = self._task.state_units
         qpos = (values * scale + offset).astype(np.float32)
-        frames = {name: latest[name].message for name in self._task.cameras}
-        return Snapshot(qpos, frames, stamps, now), {}
+        return Snapshot(qpos, {name: look.frame for name, look in shown.items()}, stamps, now), {}
 
     def measured(self, now: int) -> tuple[np.ndarray | None, dict[str, str]]:
         """Where the commanded joints are.
@@ -183,60 +158,69 @@ class ObservationStore:
         :returns: (positions,) float64 of the action's position entries, robot units, and no
             faults; or None and, by the source at fault, one line each.
         """
-        latest = dict(self._latest)
-        faults = self._faults(self._measured_sources, latest, now)
-        if not faults:
-            values, faults = self._measured.read(
-                {source: latest[source].message for source in self._measured_sources}
-            )
+        values, _, faults = self._look(self._inputs, self._positions, now)
         return (None, faults) if faults else (values, {})
 
-    def _faults(
-        self, names: Iterable[str], latest: Mapping[str, _Held], now: int
-    ) -> dict[str, str]:
+    def _look(
+        self, inputs: Mapping[str, Any], view: '_View', now: int
+    ) -> tuple[np.ndarray, dict[str, int], dict[str, str]]:
+        """Some entries' values, and by source their oldest stamp and what is wrong with them."""
+        values, stamps, faults = np.empty(view.size), {}, {}
+        for source, (places, slots) in view.of.items():
+            look = inputs[source].look(slots, now)
+            values[places], stamps[source] = look.values, look.stamp
+            if look.fault:
+                faults[source] = look.fault
+        return values, stamps, faults
+
+    def _skewed(self, stamps: Mapping[str, int]) -> dict[str, str]:
+        """The camera that is furthest behind, if it is too far."""
+        cameras = sorted(self._task.cameras, key=stamps.__getitem__)
+        skew = stamps[cameras[-1]] - stamps[cameras[0]]
+        if skew <= self._max_skew:
+            return {}
         return {
-            name: fault
-            for name in names
-            if (fault := self._fault(name, latest.get(name), now)) is not None
+            cameras[0]: f'{cameras[0]} is {skew / 1e9:.3f} s behind {cameras[-1]}, '
+            f'more than max_skew {self._max_skew / 1e9:g} s'
         }
 
-    def _fault(self, name: str, held: _Held | None, now: int) -> str | None:
-        """What is wrong with one input by itself."""
-        if held is None:
-            return f'{name} has not arrived'
-        age, coming = now - held.stamp, now - held.receipt <= self._max_age
-        limit = f'max_age {self._max_age / 1e9:g} s'
-        if age > self._max_age and held.repeated and coming:
-            return (
-                f'{name} is frozen: {held.repeated} messages with the same stamp, '
-                f'{age / 1e9:.3f} s old, {limit}'
+    def _view(self, entries: Sequence[Entry]) -> '_View':
+        """Where some entries are held."""
+        of = {}
+        for source in dict.fromkeys(entry.source for entry in entries):
+            places = [i for i, entry in enumerate(entries) if entry.source == source]
+            held = [str(entry) for entry in self._entries[source]]
+            of[source] = places, [held.index(str(entries[i])) for i in places]
+        return _View(len(entries), of)
+
+    def _empty(self) -> dict[str, Any]:
+        """Inputs of which nothing is known."""
+        cameras = {
+            name: CameraInput(name, self._task.image_size, self._ageing, self._frozen)
+            for name in self._task.cameras
+        }
+        period = round(1e9 / self._task.rate)
+        states = {}
+        for source, entries in self._entries.items():
+            odometry = self._kinds.get(source) == 'Odometry'
+            reader = (
+                OdometryReader(source, entries, self._twist_frame)
+                if odometry
+                else JointReader(source, entries)
             )
-        if held.receipt - held.stamp > self._max_age and coming:
-            return (
-                f'{name} is stamped {(held.receipt - held.stamp) / 1e9:.3f} s before it arrived, '
-                f'{limit}: the clocks differ, or its driver is late (synchronise them, or set '
-                f'stamp_source: receipt)'
-            )
-        if age > self._max_age:
-            return f'{name} is stale: {age / 1e9:.3f} s old, {limit}'
-        if age < -self._max_age:
-            return (
-                f'{name} is stamped {-age / 1e9:.3f} s in the future: the clocks differ '
-                f'(synchronise them, or set stamp_source: receipt)'
-            )
-        if name not in self._task.cameras:
-            return None
-        same = held.stamp - held.changed
-        if self._frozen and same > self._frozen:
-            return (
-                f'{name} is frozen: the same picture for {same / 1e9:.1f} s, '
-                f'frozen_timeout {self._frozen / 1e9:g} s'
-            )
-        try:
-            check_image(held.message, self._task.image_size)
-        except ObservationError as error:
-            return f'{name}: {error}'
-        return None
+            steps = [
+                self._steps.get((source, e.name), np.inf) if e.quantity == 'position' else np.inf
+                for e in entries
+            ]
+            states[source] = StateInput(source, entries, reader, self._ageing, steps, period)
+        return {**cameras, **states}
+
+
+class _View(NamedTuple):
+    """Where some entries are held: source to their places among them, and to those there."""
+
+    size: int
+    of: dict[str, tuple[list[int], list[int]]]
 
 
 def _decode(name: str, frame: Any) -> np.ndarray:
@@ -244,15 +228,3 @@ def _decode(name: str, frame: Any) -> np.ndarray:
         return decode_image(frame)
     except ObservationError as error:
         raise ObservationError(f'{name}: {error}') from None
-
-
-def _same_bytes(message: Any, other: Any) -> bool:
-    a, b = np.frombuffer(message.data, np.uint8), np.frombuffer(other.data, np.uint8)
-    # The noise of a camera that is alive shows at once; all of 640x480 takes 60 us.
-    return np.array_equal(a[:4096], b[:4096]) and np.array_equal(a, b)
-
-
-def stamp_ns(message: Any) -> int:
-    """The header stamp of a message [ns]."""
-    stamp = message.header.stamp
-    return stamp.sec * 1_000_000_000 + stamp.nanosec

@@ -148,7 +148,7 @@ def mend(graph):
     [
         (repeat_stamp, ('rgb_left is frozen',)),
         (silence_arm, ('arm is stale',)),
-        (lose_joint, ("joint 'left_joint_3' of 'arm' is missing",)),
+        (lose_joint, ('arm (left_joint_3) is stale',)),
         (break_joint, ('arm/left_joint_3/position is nan',)),
         (change_size, ('60x80 pixels, expected 120x160',)),
     ],
