@@ -12,12 +12,13 @@ import logging
 import mmap
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Connection, Pipe
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from act_ros import errors
 from act_ros.errors import ActError, PolicyError
 from act_ros.policy.interface import Statistics, check_observation
 from act_ros.task import Task
+
+log = logging.getLogger(__name__)
 
 LOAD = 'act_ros.policy:load_policy'
 
@@ -36,6 +39,7 @@ START = (
 )
 
 ENDED = 'the inference process was ended'
+END_TIMEOUT = 1.0  # for the kernel to end a child that was killed [s]
 ERRORS = {
     name: kind
     for name, kind in vars(errors).items()
@@ -101,19 +105,21 @@ class PolicyProcess:
         self._shade = 0  # of the frames of the last warm-up
         self._connection, theirs = Pipe()
         self._memory = os.memfd_create('act_ros')
+        # Only this process has the end that is kept: however it ends, the kernel closes it.
+        lifeline, self._lifeline = os.pipe()
         try:
             self._child = subprocess.Popen(
                 [sys.executable, '-c', START, str(theirs.fileno()), str(self._memory),
-                 load, str(torch_threads), ':'.join(sys.path)],
-                pass_fds=(theirs.fileno(), self._memory),
+                 str(lifeline), load, str(torch_threads), ':'.join(sys.path)],
+                pass_fds=(theirs.fileno(), self._memory, lifeline),
                 start_new_session=True,  # Ctrl-C is for the parent, which ends the child
             )  # fmt: skip
         except OSError as error:
-            self._connection.close()
-            os.close(self._memory)
+            self._release()
             raise PolicyError(f'the inference process cannot be started: {error}') from None
         finally:
             theirs.close()
+            os.close(lifeline)
         # Where the whole node was started with a real-time priority: it is not for the network.
         with contextlib.suppress(PermissionError):
             os.sched_setscheduler(self._child.pid, os.SCHED_OTHER, os.sched_param(0))
@@ -155,15 +161,36 @@ class PolicyProcess:
         self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
 
     def close(self) -> None:
-        """End the child, whatever it is doing; a call that waits for it fails at once."""
+        """End the child, whatever it is doing; a call that waits for it fails at once.
+
+        Returns within a few seconds, also where the kernel cannot end the child.
+        """
         self._ended = True
-        self._child.kill()
-        self._child.wait()
-        with self._exchange:  # free at once: there is nobody left to wait for
+        if self._end() is None:
+            log.warning(
+                'the inference process %d was killed and does not end: it waits for a device or '
+                'a file system that does not answer', self._child.pid,
+            )  # fmt: skip
+        _hang_up(self._connection)
+        # Free at once, for there is nobody left to wait for; but the log may block its caller.
+        if self._exchange.acquire(timeout=END_TIMEOUT):
             if not self._connection.closed:
-                self._connection.close()
-                os.close(self._memory)
                 self._buffers = None
+                self._release()
+            self._exchange.release()
+
+    def _end(self) -> int | None:
+        """Kill the child; its exit code, or None where it does not end in time."""
+        self._child.kill()
+        try:
+            return self._child.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _release(self) -> None:
+        self._connection.close()
+        os.close(self._memory)
+        os.close(self._lifeline)
 
     def _ask(self, what: str, detail: object = None) -> object:
         """Send a request and wait for what comes of it."""
@@ -189,10 +216,19 @@ class PolicyProcess:
         """Why there is no answer."""
         if self._ended:
             return ENDED
+        code: int | None
         try:
-            code = self._child.wait(1.0)
+            code = self._child.wait(END_TIMEOUT)
         except subprocess.TimeoutExpired:  # it has closed its end, and hangs in its exit
-            self._child.kill()
-            code = self._child.wait()
-        how = f'with exit code {code}' if code >= 0 else f'by {signal.Signals(-code).name}'
+            code = self._end()
+        if code is None:
+            how = 'and still holds its device'
+        else:
+            how = f'with exit code {code}' if code >= 0 else f'by {signal.Signals(-code).name}'
         return f'{ENDED} {how}; clean up and configure again'
+
+
+def _hang_up(connection: Connection) -> None:
+    """End what waits at either end of a connection, also where the other end never answers."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)

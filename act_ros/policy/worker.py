@@ -1,7 +1,10 @@
 """The child of `act_ros.policy.process`: loads a policy and answers until its parent is gone."""
 
+import fcntl
 import importlib
 import logging
+import os
+import select
 import signal
 import sys
 import traceback
@@ -79,12 +82,30 @@ class Worker:
         buffers.chunk[:] = self._policy.predict(buffers.qpos, images)
 
 
+def end_with_parent(lifeline: int) -> None:
+    """Be killed by the kernel when the parent is gone, whatever this process is in.
+
+    A thread that watches would need the interpreter, which a pass that hangs may hold; and
+    PR_SET_PDEATHSIG goes by the thread that started this process, not by the parent.
+
+    :param lifeline: end of a pipe whose other end only the parent has.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
+    closed = select.poll()
+    closed.register(lifeline, 0)  # reports a hang-up in any case
+    if closed.poll(0):
+        sys.exit()
+
+
 def main() -> None:
     """Run the worker; the arguments come from `PolicyProcess`."""
     # A signal to all of a group is the parent's affair: it still has a last message to send.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    descriptor, memory, load, threads = sys.argv[1:]
+    descriptor, memory, lifeline, load, threads = sys.argv[1:]
+    end_with_parent(int(lifeline))
     connection = Connection(int(descriptor))
     logger = logging.getLogger('act_ros')
     logger.addHandler(LogHandler(connection))

@@ -1,5 +1,6 @@
 """A policy in a process of its own."""
 
+import ctypes
 import gc
 import logging
 import os
@@ -26,7 +27,7 @@ from test.waiting import wait_until
 
 REFERENCE = vector('small')
 LOG = logging.getLogger('act_ros.odd')
-RAISE, NAN, LONG = 101.0, 102.0, 103.0  # in qpos[0]
+RAISE, NAN, LONG, STUCK = 101.0, 102.0, 103.0, 104.0  # in qpos[0]
 
 
 def load_odd(*args, **options):
@@ -44,6 +45,9 @@ def load_odd(*args, **options):
         if qpos[0] == LONG:
             LOG.info('a long pass')
             time.sleep(30)
+        if qpos[0] == STUCK:
+            LOG.info('stuck with the interpreter')
+            ctypes.PyDLL(None).sleep(600)
         return chunk
 
     policy.predict = odd
@@ -52,6 +56,15 @@ def load_odd(*args, **options):
 
 def load_and_die():
     os._exit(3)
+
+
+def load_beside_another(*args, **options):
+    """Leave a process behind that has every end that the child has."""
+    policy = load_odd(*args, **options)
+    if not os.fork():
+        time.sleep(5)
+        os._exit(0)
+    return policy
 
 
 def observation(i=0, mark=None):
@@ -244,6 +257,33 @@ def test_closing_does_not_wait_for_a_pass(start, caplog):
         policy.predict(*observation())
 
 
+def test_closing_does_not_wait_for_a_process_that_has_the_other_end(start, caplog):
+    policy = start('load_beside_another')
+    thread, raised = in_a_pass(policy, caplog)
+    started = time.monotonic()
+    policy.close()
+    thread.join(3)
+    assert time.monotonic() - started < 2
+    assert raised == ['the inference process was ended']
+
+
+def test_closing_does_not_wait_for_a_child_that_the_kernel_cannot_end(start, caplog):
+    policy = start('load_odd')
+    thread, raised = in_a_pass(policy, caplog)
+    child, kill = policy._child, policy._child.kill
+    child.kill = lambda: None  # as if it waited for a device that does not answer
+    try:
+        started = time.monotonic()
+        policy.close()
+        thread.join(3)
+        assert time.monotonic() - started < 3
+        assert raised == ['the inference process was ended']
+        assert f'the inference process {child.pid} was killed and does not end' in caplog.text
+    finally:
+        kill()
+        child.wait(5)
+
+
 def test_an_interrupted_pass_is_not_the_answer_to_the_next(start):
     policy = start('load_odd')
 
@@ -275,29 +315,37 @@ def test_rounds_leave_nothing_behind(start):
     once()
     gc.collect()  # not during the rounds: what the tests before this one have left open
     before = files()
-    for _ in range(5):
+    for _ in range(3):
         once()
     assert files() <= before
 
 
 ORPHAN = """
-import sys
+import logging, sys
 from act_ros.policy import PolicyProcess
-policy = PolicyProcess()
+logging.basicConfig(level='INFO', stream=sys.stdout, format='%(message)s')
+policy = PolicyProcess(sys.argv[2])
 policy.load(sys.argv[1], device='cpu')
-print(policy._child.pid, flush=True)
-sys.stdin.read()
+print('pid', policy._child.pid, flush=True)
+from test.policy.test_process import STUCK, observation
+policy.predict(*observation(mark=STUCK))
 """
 
 
-def test_a_child_ends_with_its_parent_and_leaves_no_memory(ckpt):
+def test_a_child_ends_with_its_parent_whatever_it_is_in(ckpt):
     before = shared_memory()
     parent = subprocess.Popen(
-        [sys.executable, '-c', ORPHAN, str(ckpt)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, '-c', ORPHAN, str(ckpt), f'{__name__}:load_odd'],
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        child = int(parent.stdout.readline())
+        said = dict.fromkeys(('pid', 'stuck'))
+        while None in said.values():
+            line = parent.stdout.readline()
+            assert line, 'the parent has ended'
+            word, _, rest = line.partition(' ')
+            said[word] = rest
+        child = int(said['pid'])
         assert alive(child)
         used = used_by(parent.pid) | used_by(child)
     finally:
@@ -305,6 +353,18 @@ def test_a_child_ends_with_its_parent_and_leaves_no_memory(ckpt):
         parent.communicate()
     wait_until(lambda: not alive(child), 10, 'the child to end')
     assert not (shared_memory() - before) & used
+
+
+def test_a_child_does_not_end_with_the_thread_that_started_it(ckpt):
+    started = []
+    thread = threading.Thread(target=lambda: started.append(PolicyProcess(torch_threads=1)))
+    thread.start()
+    thread.join()
+    try:
+        started[0].load(ckpt, device='cpu')
+        started[0].predict(*observation())
+    finally:
+        started[0].close()
 
 
 def shared_memory():
