@@ -1,26 +1,30 @@
 """Read a recorded bag: sqlite3 or MCAP, compressed or not, whole or as far as a crash left it."""
 
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from itertools import islice
-from pathlib import Path, PurePath
+from itertools import islice, pairwise
+from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import yaml
 from zstandard import ZstdDecompressor, ZstdError
 
 from act_ros.bags.damage import Damage, reason
+from act_ros.bags.folder import PACKED, Metadata, data_files, is_of_a_bag, read_metadata
 from act_ros.bags.mcap_file import McapFile
+from act_ros.bags.merging import merged
 from act_ros.bags.sqlite_file import SqliteFile
+from act_ros.bags.storage import Connection, RawMessage, Storage
 from act_ros.bags.typestore import typestore
 from act_ros.errors import BagError
 
-SUFFIXES = ('.mcap', '.db3')
-PACKED = '.zstd'  # after these: the whole file is compressed
 FIRST = 10  # messages of a topic; where none of them is of its type, the topic is not
+ZSTD = b'\x28\xb5\x2f\xfd'  # begins what was compressed; no CDR begins so
+# What is received within a second of 1970, with nothing in the minute after it, came before
+# there was a clock.
+CLOCK_BEGINS, PAUSE = 1_000_000_000, 60_000_000_000  # [ns]
 
 
 class Recorded(NamedTuple):
@@ -34,25 +38,15 @@ class Recorded(NamedTuple):
     message: Any
 
 
-class Storage(Protocol):
-    """One file of a bag."""
-
-    topics: dict[str, str]  # name to type
-    counts: Mapping[str, int]  # topic to its messages
-    start: int  # receipt of the first message [ns]
-    end: int  # and of the last
-    close: Callable[[], Any]
-
-    def raw(
-        self, topics: set[str], start: int | None, stop: int | None
-    ) -> Iterator[tuple[str, int, bytes]]: ...
-
-
 class Bag:
     """A bag, open for reading until it is closed or forgotten.
 
+    Its files may follow each other or overlap, as those of two recorders do: messages come in
+    the order of their receipts.
+
     :param path: a bag's folder, or a single file.
-    :ivar topics: name to type, as in 'sensor_msgs/msg/Image'.
+    :ivar topics: name to type, as in 'sensor_msgs/msg/Image'; where a topic has messages of
+        several, the one that most are of, or the one that was chosen. Others are left out.
     :ivar start: receipt of the first message [ns].
     :ivar end: receipt of the last message [ns].
     :ivar damage: what is broken, one line each; grows while messages are read.
@@ -62,20 +56,23 @@ class Bag:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.damage = Damage()
-        self._packed = False  # each message by itself
-        self._expected = 0  # at least so many messages
-        self._fitting: dict[str, bool] = {}  # topic, as far as it was asked
+        self._fitting: dict[Connection, bool] = {}  # as far as it was asked
         try:
             self._storages = self._open()
         except OSError as error:
             raise BagError(f'{self.path} cannot be opened: {error.strerror or error}') from None
-        self.topics = {
-            name: _full(kind)
-            for storage in self._storages
-            for name, kind in storage.topics.items()
-        }
         self.start = min(storage.start for storage in self._storages)
         self.end = max(storage.end for storage in self._storages)
+        self._counts = sum((Counter(s.counts) for s in self._storages), Counter())
+        self._overlap = _overlap(self._storages)
+        self.topics: dict[str, str] = {}
+        for storage in self._storages:
+            for topic, kind in storage.counts:
+                known = self.topics.setdefault(topic, kind)
+                if self._counts[topic, kind] > self._counts[topic, known]:
+                    self.topics[topic] = kind
+        if self.start < CLOCK_BEGINS:
+            self._begin_with_the_clock()
 
     def __enter__(self) -> 'Bag':
         return self
@@ -87,6 +84,15 @@ class Bag:
         """Close the files; nothing can be read any more."""
         for storage in self._storages:
             storage.close()
+
+    def choose(self, types: Mapping[str, str]) -> None:
+        """Of topics with messages of several types, read those of these.
+
+        :param types: topic to type; one that the bag has no message of changes nothing.
+        """
+        for topic, kind in types.items():
+            if self._counts[topic, kind]:
+                self.topics[topic] = kind
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
@@ -109,45 +115,84 @@ class Bag:
 
     def raw(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
-    ) -> Iterator[tuple[str, int, bytes]]:
+    ) -> Iterator[RawMessage]:
         """As `messages`, but the messages as they were serialised: CDR."""
-        wanted = set(topics) & set(self.topics)
-        all_of_it = (start is None or start <= self.start) and (stop is None or stop > self.end)
-        for storage in self._storages:
-            counts = dict.fromkeys(wanted, 0)
-            try:
-                messages = storage.raw(wanted, start, stop)
-                for message in self._unpacked(messages) if self._packed else messages:
-                    counts[message[0]] += 1
-                    yield message
-            except Exception as error:  # of many kinds: whatever wrong bytes make of it
+        wanted = {(topic, self.topics[topic]) for topic in topics if topic in self.topics}
+        self._tell_other_types(wanted)
+        start = self.start if start is None else max(start, self.start)
+        messages = merged(
+            (max(start, storage.start), self._of(storage, wanted, start, stop))
+            for storage in self._storages
+        )
+        yield from self._once(messages) if self._overlap else messages
+
+    def _of(
+        self, storage: Storage, wanted: Set[Connection], start: int, stop: int | None
+    ) -> Iterator[RawMessage]:
+        """The messages of one file, as far as it can be read."""
+        # Damage in the middle of an indexed file shows only in what it does not give.
+        count = start <= storage.start and (stop is None or stop > storage.end)
+        counts = Counter[str]()
+        try:
+            for topic, receipt, data in storage.raw(wanted, start, stop):
+                counts[topic] += 1
+                if data[:4] == ZSTD:
+                    try:
+                        data = _unpacked(data)
+                    except ZstdError as error:
+                        self.damage.note(
+                            f'{self.path}: a message of {topic} is damaged: {reason(error)}; '
+                            f'left out'
+                        )
+                        continue
+                yield topic, receipt, data
+        except Exception as error:  # of many kinds: whatever wrong bytes make of it
+            self.damage.note(
+                f'{self.path.name} is damaged and was read up to there: {reason(error)}'
+            )
+            return
+        for topic, kind in wanted if count else ():
+            expected = storage.counts.get((topic, kind), 0)
+            if counts[topic] < expected:
                 self.damage.note(
-                    f'{self.path.name} is damaged and was read up to there: {reason(error)}'
+                    f'{self.path.name} is damaged: of {expected} messages of {topic} '
+                    f'{counts[topic]} can be read'
                 )
+
+    def _once(self, messages: Iterator[RawMessage]) -> Iterator[RawMessage]:
+        """Without the second of two, where files hold the same message."""
+        now, same = -1, []
+        for message in messages:
+            if message[1] != now:
+                now, same = message[1], [message]
+            elif message in same:
+                self.damage.note(
+                    f'{self.path.name} has files with the same messages: each counts once'
+                )
+                continue
             else:
-                if all_of_it:
-                    self._compare(counts, storage.counts)
+                same.append(message)
+            yield message
 
-    def _unpacked(
-        self, messages: Iterator[tuple[str, int, bytes]]
-    ) -> Iterator[tuple[str, int, bytes]]:
-        """Messages that were compressed one by one."""
-        for topic, receipt, data in messages:
-            try:
-                yield topic, receipt, ZstdDecompressor().decompressobj().decompress(data)
-            except ZstdError as error:
+    def _tell_other_types(self, wanted: Set[Connection]) -> None:
+        for (topic, kind), count in self._counts.items():
+            chosen = self.topics[topic]
+            if kind != chosen and (topic, chosen) in wanted:
                 self.damage.note(
-                    f'{self.path}: a message of {topic} is damaged: {reason(error)}; left out'
+                    f'{self.path.name}: {count} messages of {topic} are of the type {kind}, not '
+                    f'{chosen}; left out'
                 )
 
-    def _compare(self, found: dict[str, int], expected: Mapping[str, int]) -> None:
-        """Damage in the middle of an indexed file shows only in what it does not give."""
-        for topic, count in found.items():
-            if count < expected.get(topic, 0):
-                self.damage.note(
-                    f'{self.path.name} is damaged: of {expected[topic]} messages of {topic} '
-                    f'{count} can be read'
-                )
+    def _begin_with_the_clock(self) -> None:
+        """What was received before there was a clock has no time: it is left out."""
+        first = next(self.raw(self.topics, CLOCK_BEGINS), None)
+        if first is not None and first[1] > CLOCK_BEGINS + PAUSE:
+            count = sum(1 for _ in self.raw(self.topics, stop=CLOCK_BEGINS))
+            self.damage.note(
+                f'{self.path.name}: {count} messages have a receipt of 0, from before there was '
+                f'a clock; left out'
+            )
+            self.start = first[1]
 
     def _decode(self, topic: str, raw: bytes) -> Any:
         kind = self.topics[topic]
@@ -163,77 +208,64 @@ class Bag:
 
         Asked of the whole bag: what is read of it, and by which process, shall not matter.
         """
-        if topic not in self._fitting:
-            self._fitting[topic] = False
+        asked = topic, self.topics[topic]
+        if asked not in self._fitting:
+            self._fitting[asked] = False
             for _, _, raw in islice(self.raw([topic]), FIRST):
                 with suppress(BagError):
                     self._decode(topic, raw)
-                    self._fitting[topic] = True
+                    self._fitting[asked] = True
                     break
-        return self._fitting[topic]
+        return self._fitting[asked]
+
+    # --- the files -------------------------------------------------------------------------
 
     def _open(self) -> list[Storage]:
-        path = self.path
+        path, metadata = self.path, Metadata()
         if not path.exists():
             raise BagError(f'no bag {str(path)!r}; expected a folder, a .mcap or a .db3 file')
         if path.is_dir():
-            files = self._files()
-        elif _is_of_a_bag(path):
-            files = [path]
+            metadata = read_metadata(path, self.damage)
+            files = data_files(path, metadata, self.damage)
+        elif is_of_a_bag(path):
+            files = [[path]]
         else:
             raise BagError(f'{path} is no bag: expected a folder, a .mcap or a .db3 file')
-        storages, errors = [], []
-        for file in files:
-            # A crash may leave a last file without any message.
-            try:
-                storages.append(self._open_file(file))
-            except BagError as error:
-                errors.append(f'{file.name} {error}')
+        errors: list[str] = []
+        # A crash may leave a last file without any message.
+        storages = [s for twins in files if (s := self._open_one_of(twins, errors)) is not None]
         if not storages:
             what = f'no file of {path} can be read' if path.is_dir() else str(path)
             raise BagError(f'{what}: {"; ".join(errors)}')
         for error in errors:
             self.damage.note(error)
         found = sum(sum(storage.counts.values()) for storage in storages)
-        if found < self._expected:
+        if found < metadata.messages:
             self.damage.note(
-                f'metadata.yaml does not fit: it tells of {self._expected} messages, and {found} '
-                f'are there'
+                f'metadata.yaml does not fit: it tells of {metadata.messages} messages, and '
+                f'{found} are there'
             )
         return storages
 
-    def _files(self) -> list[Path]:
-        """The files of a folder in the order of their numbers."""
-        found = {file.name: file for file in self.path.iterdir() if _is_of_a_bag(file)}
+    def _open_one_of(self, twins: Sequence[Path], errors: list[str]) -> Storage | None:
+        """A file that may be there unpacked and packed: the one that more can be read of."""
+        found: list[tuple[Storage, list[str]]] = []
+        before = len(self.damage)
+        for file in twins:
+            try:
+                storage = self._open_file(file)
+            except BagError as error:
+                errors.append(f'{file.name} {error}')
+                continue
+            found.append((storage, self.damage[before:]))
+            if len(self.damage) == before:
+                break
+            del self.damage[before:]
         if not found:
-            names = sorted(file.name for file in self.path.iterdir())
-            raise BagError(
-                f'{self.path} is no bag: it has no .mcap or .db3 file '
-                f'(found {", ".join(names[:5]) or "nothing"})'
-            )
-        names = self._read_metadata()
-        missing = [name for name in names if name not in found]
-        if missing:
-            self.damage.note(f'metadata.yaml does not fit: there is no {", ".join(missing)}')
-        if missing or not names:
-            # All that are there; the unpacked one where a file is there twice.
-            names = {n.removesuffix(PACKED): n for n in sorted(found, reverse=True)}.values()
-        return sorted((found[name] for name in names), key=_number)
-
-    def _read_metadata(self) -> list[str]:
-        """The names of a folder's files, as far as they are known."""
-        file = self.path / 'metadata.yaml'
-        if not file.exists():
-            self.damage.note('metadata.yaml is missing: the recording was not ended')
-            return []
-        try:
-            about = yaml.safe_load(file.read_text(encoding='utf-8'))['rosbag2_bagfile_information']
-            self._packed = str(about.get('compression_mode')).lower() == 'message'
-            self._expected = int(about['message_count'])
-            return [PurePath(name).name for name in about['relative_file_paths']]
-        except Exception as error:  # of many kinds: it may hold anything
-            self.damage.note(f'metadata.yaml cannot be read: {reason(error)}')
-            return []
+            return None
+        storage, told = max(found, key=lambda item: sum(item[0].counts.values()))
+        self.damage.extend(told)
+        return storage
 
     def _open_file(self, path: Path) -> Storage:
         """Open a file of the bag.
@@ -257,24 +289,19 @@ class Bag:
             raise BagError(f'cannot be read: {reason(error)}') from None
 
 
-def files_of(path: Path) -> list[Path]:
-    """Every file that is read of a bag, what a crash left beside them included."""
-    found = path.iterdir() if path.is_dir() else [path]
-    data = [file for file in found if _is_of_a_bag(file)]
-    beside = [path / 'metadata.yaml', *(Path(f'{file}-wal') for file in data)]
-    return sorted(file for file in data + beside if file.is_file())
+def _unpacked(data: bytes) -> bytes:
+    """A message that was compressed by itself.
+
+    :raises ZstdError: it is damaged.
+    """
+    whole = ZstdDecompressor().decompressobj()
+    content = whole.decompress(data)
+    if not whole.eof:
+        raise ZstdError('its end is missing')
+    return content
 
 
-def _full(name: str) -> str:
-    """'package/Type', as some recorders write it, as 'package/msg/Type'."""
-    return name if name.count('/') == 2 else name.replace('/', '/msg/')
-
-
-def _is_of_a_bag(path: Path) -> bool:
-    return path.name.removesuffix(PACKED).endswith(SUFFIXES)
-
-
-def _number(path: Path) -> tuple[int, str]:
-    """Files of one bag end in _0, _1, ... _10."""
-    match = re.search(r'_(\d+)\.(?:mcap|db3)', path.name)
-    return (int(match[1]) if match else -1, path.name)
+def _overlap(storages: Iterable[Storage]) -> bool:
+    """Whether messages of several files may have the same receipt."""
+    spans = sorted((storage.start, storage.end) for storage in storages)
+    return any(after[0] <= before[1] for before, after in pairwise(spans))

@@ -3,12 +3,12 @@
 import os
 import struct
 import weakref
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -23,15 +23,16 @@ from mcap.writer import MCAP0_MAGIC
 from zstandard import ZstdDecompressor
 
 from act_ros.bags.damage import Damage, reason
+from act_ros.bags.merging import merged
+from act_ros.bags.storage import Connection, RawMessage, full_type
 from act_ros.errors import BagError
 
 HEADER = struct.Struct('<BQ')  # of a record: opcode and length
 MESSAGE = struct.Struct('<H4xQ8x')  # before its data: channel, a number, receipt, sent
 LOOSE = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)  # may stand outside of chunks
 CUT = 'has no intact end and is read as far as it goes'
+NO_TYPE = 'unknown'
 RUN = 1 << 20  # loose records that are read at once [bytes]
-
-Found = tuple[int, int, int, str, memoryview]  # receipt, its place in the file, topic, data
 
 
 class Part(NamedTuple):
@@ -57,20 +58,24 @@ class Index:
 
     :ivar parts: in the order of their first receipts.
     :ivar schemas: number to type, while it is made.
-    :ivar topics: channel to topic.
-    :ivar types: topic to type.
-    :ivar counts: topic to its messages.
+    :ivar channels: number to topic and type.
+    :ivar counts: of the messages of each topic and type.
     :ivar nameless: messages that no topic is known of.
     :ivar faults: what is broken, one line each.
     """
 
     parts: list[Part] = field(default_factory=list)
     schemas: dict[int, str] = field(default_factory=dict)
-    topics: dict[int, str] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
+    channels: dict[int, Connection] = field(default_factory=dict)
+    counts: Counter[Connection] = field(default_factory=Counter)
     nameless: int = 0
     faults: list[str] = field(default_factory=list)
+
+    def add(self, channel: Channel, schema: str) -> None:
+        """Take in a channel, with the name of its schema; '' where there is none."""
+        kind = full_type(schema, channel.message_encoding) if schema else NO_TYPE
+        self.channels[channel.id] = channel.topic, kind
+        self.counts[self.channels[channel.id]] += 0
 
 
 class McapFile:
@@ -81,8 +86,7 @@ class McapFile:
 
     :param path: of the file.
     :param damage: is told what is broken.
-    :ivar topics: name to type.
-    :ivar counts: topic to its messages.
+    :ivar counts: of the messages of each topic and type.
     :ivar start: receipt of the first message [ns].
     :ivar end: receipt of the last message [ns].
     :ivar close: closes it, as does forgetting the object.
@@ -100,43 +104,42 @@ class McapFile:
             raise BagError('; '.join(faults))
         for fault in self._index.faults:
             damage.note(f'{path.name} {fault}')
-        self.topics, self.counts = self._index.types, self._index.counts
+        self.counts = self._index.counts
         self.start = min(part.first for part in self._index.parts)
         self.end = max(part.last for part in self._index.parts)
 
     def raw(
-        self, topics: set[str], start: int | None, stop: int | None
-    ) -> Iterator[tuple[str, int, bytes]]:
+        self, wanted: Set[Connection], start: int, stop: int | None
+    ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
-        wanted = {n: topic for n, topic in self._index.topics.items() if topic in topics}
-        start, stop = start or 0, 2**64 if stop is None else stop
-        ahead: list[Found] = []  # messages of a later part may come between
-        for part in self._index.parts:
-            lacks_all = part.channels and part.channels.isdisjoint(wanted)
-            if lacks_all or part.last < start or part.first >= stop:
-                continue
-            try:
-                found = self._find(part, wanted, start, stop)
-            except Exception as error:  # of many kinds: whatever wrong bytes make of it
-                self._damage.note(f'{self._name} {_left_out(part.begin, error)}')
-                continue
-            due = bisect_left(ahead, (part.first,))
-            for receipt, _, _, topic, data in ahead[:due]:
-                yield topic, receipt, bytes(data)
-            ahead = sorted(ahead[due:] + found)
-        for receipt, _, _, topic, data in ahead:
-            yield topic, receipt, bytes(data)
+        channels = {n: topic for n, (topic, kind) in self._index.channels.items()
+                    if (topic, kind) in wanted}  # fmt: skip
+        stop = 2**64 if stop is None else stop
+        return merged(
+            (part.first, self._find(part, channels, start, stop))
+            for part in self._index.parts
+            if not (part.channels and part.channels.isdisjoint(channels))
+            and part.last >= start
+            and part.first < stop
+        )
 
-    def _find(self, part: Part, wanted: dict[int, str], start: int, stop: int) -> list[Found]:
-        """The messages of a part that are wanted."""
+    def _find(
+        self, part: Part, wanted: dict[int, str], start: int, stop: int
+    ) -> Iterator[RawMessage]:
+        """The messages of a part that are wanted; none where it is damaged."""
         found = []
-        for i, (opcode, content) in enumerate(_records(self._file, part.begin, part.end)):
-            if opcode == Opcode.MESSAGE:
-                channel, receipt = MESSAGE.unpack_from(content)
-                if channel in wanted and start <= receipt < stop:
-                    data = content[MESSAGE.size :]
-                    found.append((receipt, part.begin, i, wanted[channel], data))
-        return found
+        try:
+            for opcode, content in _records(self._file, part.begin, part.end):
+                if opcode == Opcode.MESSAGE:
+                    channel, receipt = MESSAGE.unpack_from(content)
+                    if channel in wanted and start <= receipt < stop:
+                        found.append((receipt, wanted[channel], content[MESSAGE.size :]))
+        except Exception as error:  # of many kinds: whatever wrong bytes make of it
+            self._damage.note(f'{self._name} {_left_out(part.begin, error)}')
+            return
+        found.sort(key=itemgetter(0))
+        for receipt, topic, data in found:
+            yield topic, receipt, bytes(data)
 
 
 @lru_cache(maxsize=128)
@@ -166,12 +169,15 @@ def _summary(file: BinaryIO) -> Index | None:
         return None
     if len(summary.chunk_indexes) != statistics.chunk_count:
         raise McapError(f'{len(summary.chunk_indexes)} of {statistics.chunk_count} chunks')
+    channels, schemas = summary.channels, summary.schemas
+    counts = statistics.channel_message_counts
+    used = set(counts).union(*(chunk.message_index_offsets for chunk in summary.chunk_indexes))
+    if not used <= set(channels) or not {c.schema_id for c in channels.values()} <= {0, *schemas}:
+        return None  # they stand among the messages, if anywhere
     index = Index()
-    for number, channel in summary.channels.items():
-        schema = summary.schemas.get(channel.schema_id)
-        index.topics[number] = channel.topic
-        index.types[channel.topic] = schema.name if schema else ''
-        index.counts[channel.topic] += statistics.channel_message_counts.get(number, 0)
+    for number, channel in channels.items():
+        index.add(channel, schemas[channel.schema_id].name if channel.schema_id else '')
+        index.counts[index.channels[number]] += counts.get(number, 0)
     if statistics.message_count:
         index.parts = [
             Part(
@@ -220,13 +226,12 @@ def _take_in(
             index.schemas[schema.id] = schema.name
         elif opcode == Opcode.CHANNEL:
             channel = Channel.read(ReadDataStream(BytesIO(content)))
-            index.topics[channel.id] = channel.topic
-            index.types[channel.topic] = index.schemas.get(channel.schema_id, '')
+            index.add(channel, index.schemas.get(channel.schema_id, ''))
         elif opcode == Opcode.MESSAGE:
             messages.append(MESSAGE.unpack_from(content))
-    known = [(number, receipt) for number, receipt in messages if number in index.topics]
+    known = [(number, receipt) for number, receipt in messages if number in index.channels]
     index.nameless += len(messages) - len(known)
-    index.counts.update(index.topics[number] for number, _ in known)
+    index.counts.update(index.channels[number] for number, _ in known)
     if known:
         channels, times = zip(*known, strict=True)
         index.parts.append(Part(begin, end, min(times), max(times), frozenset(channels)))

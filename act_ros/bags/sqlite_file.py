@@ -4,18 +4,25 @@ import os
 import shutil
 import sqlite3
 import weakref
+from array import array
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Set
+from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
+import numpy as np
+
 from act_ros.bags.damage import Damage, reason
+from act_ros.bags.storage import Connection, RawMessage, full_type
 from act_ros.errors import BagError
 
 # A column of sqlite holds anything, whatever its type.
-VALID = "(typeof(timestamp) = 'integer' AND typeof(data) = 'blob')"
+VALID = (
+    "(typeof(topic_id) = 'integer' AND typeof(timestamp) = 'integer' AND timestamp >= 0 "
+    "AND typeof(data) = 'blob')"
+)
 
 
 class SqliteFile:
@@ -23,8 +30,7 @@ class SqliteFile:
 
     :param path: of the file.
     :param damage: is told what is broken.
-    :ivar topics: name to type.
-    :ivar counts: topic to its messages.
+    :ivar counts: of the messages of each topic and type.
     :ivar start: receipt of the first message [ns].
     :ivar end: receipt of the last message [ns].
     :ivar close: closes it, as does forgetting the object.
@@ -34,53 +40,76 @@ class SqliteFile:
     def __init__(self, path: Path, damage: Damage) -> None:
         self._connection = _open(path, damage)
         self.close = weakref.finalize(self, self._connection.close)
-        self._names: dict[int, str] = {}
-        self.topics: dict[str, str] = {}
-        self.counts: Counter[str] = Counter()
+        self._topics: dict[int, Connection] = {}  # by their numbers
+        self.counts: Counter[Connection] = Counter()
         self.start, self.end = 2**63 - 1, -1
-        self._is_intact = True
+        self._nameless: Counter[int] = Counter()  # messages by their number of no topic
+        self._found: np.ndarray | None = None  # of a damaged file
+        invalid, fault = 0, ''
         try:
-            invalid, fault = self._measure(), ''
+            invalid = self._measure()
         except sqlite3.DatabaseError as error:
-            invalid, fault = 0, reason(error)
-            self._is_intact = False
+            fault = reason(error)
             self._look()
-        if self.end < self.start:
-            raise BagError(
-                f'cannot be read: {fault}' if fault else 'is an empty bag: it holds no message'
+        if self._nameless:
+            numbers = ', '.join(map(str, list(self._nameless)[:3]))
+            damage.note(
+                f'{path.name} does not say of what topic {self._nameless.total()} messages are '
+                f'(topic_id {numbers}); left out'
             )
+        if self.end < self.start:
+            empty = 'holds no message of a topic' if self._nameless else 'holds no message'
+            raise BagError(f'cannot be read: {fault}' if fault else f'is an empty bag: it {empty}')
         if fault:
             damage.note(f'{path.name} has no intact end ({fault}) and is read as far as it goes')
         if invalid:
             damage.note(f'{path.name} has {invalid} rows that are no messages; left out')
 
     def raw(
-        self, topics: set[str], start: int | None, stop: int | None
-    ) -> Iterator[tuple[str, int, bytes]]:
-        """Messages between two receipts, in the order of these; of a damaged file as written."""
-        # The index of the timestamps may be what a damaged file has lost.
-        table, order = ('', 'timestamp') if self._is_intact else ('NOT INDEXED', 'id')
-        numbers = [number for number, name in self._names.items() if name in topics]
-        try:
-            rows = self._connection.execute(
-                f'SELECT topic_id, timestamp, data FROM messages {table} '
-                f'WHERE topic_id IN ({", ".join("?" * len(numbers))}) '
-                f'AND timestamp >= ? AND timestamp < ? AND {VALID} ORDER BY {order}',
-                (*numbers, start or 0, 2**63 - 1 if stop is None else stop),
-            )
-            for number, receipt, data in rows:
-                yield self._names[number], receipt, data
-        except sqlite3.DatabaseError:
-            # A damaged file ends at the first page that is not what it should be: that is told.
-            if self._is_intact:
-                raise
+        self, wanted: Set[Connection], start: int, stop: int | None
+    ) -> Iterator[RawMessage]:
+        """Messages between two receipts, in the order of these."""
+        names = {n: topic for n, (topic, kind) in self._topics.items() if (topic, kind) in wanted}
+        stop = 2**63 - 1 if stop is None else stop
+        if self._found is not None:
+            return self._rows_found(names, start, stop)
+        rows = self._connection.execute(
+            f'SELECT topic_id, timestamp, data FROM messages '
+            f'WHERE topic_id IN ({", ".join("?" * len(names))}) '
+            f'AND timestamp >= ? AND timestamp < ? AND {VALID} ORDER BY timestamp, id',
+            (*names, start, stop),
+        )
+        return ((names[number], receipt, data) for number, receipt, data in rows)
+
+    def _rows_found(self, names: dict[int, str], start: int, stop: int) -> Iterator[RawMessage]:
+        """Row by row: the index of the times may be what a damaged file has lost."""
+        rows, topics, receipts = self._found
+        inside = np.isin(topics, list(names)) & (receipts >= start) & (receipts < stop)
+        for row in rows[inside].tolist():
+            query = 'SELECT topic_id, timestamp, data FROM messages NOT INDEXED WHERE id = ?'
+            for number, receipt, data in self._connection.execute(query, (row,)):
+                yield names[number], receipt, data
 
     def _read_topics(self) -> None:
         """The topics' numbers, names and types."""
-        rows = self._connection.execute('SELECT id, name, type FROM topics')
-        for number, name, kind in rows:
+        rows = self._connection.execute('SELECT * FROM topics')
+        columns = [column[0] for column in rows.description]
+        for row in rows:
+            topic = dict(zip(columns, row, strict=True))
+            name, kind = topic['name'], topic['type']
             if isinstance(name, str) and isinstance(kind, str):
-                self._names[number], self.topics[name] = name, kind
+                encoding = str(topic.get('serialization_format') or '')
+                connection = name, full_type(kind, encoding)
+                self._topics[topic['id']] = connection
+                self.counts[connection] += 0
+
+    def _count(self, number: int, count: int, first: int, last: int) -> None:
+        """Take in messages of a topic."""
+        if number not in self._topics:
+            self._nameless[number] += count
+            return
+        self.counts[self._topics[number]] += count
+        self.start, self.end = min(self.start, first), max(self.end, last)
 
     def _measure(self) -> int:
         """Counts and times of an intact file; how many rows are no messages."""
@@ -91,23 +120,29 @@ class SqliteFile:
         ).fetchall()
         # By the table, not by its index: what is missing in one of them is damage.
         ((total,),) = self._connection.execute('SELECT count(*) FROM messages NOT INDEXED')
-        known = [row for row in rows if row[0] in self._names]
-        for number, count, first, last in known:
-            self.counts[self._names[number]] += count
-            self.start, self.end = min(self.start, first), max(self.end, last)
-        return total - self.counts.total()
+        for row in rows:
+            self._count(*row)
+        return total - self.counts.total() - self._nameless.total()
 
     def _look(self) -> None:
-        """What a damaged file has, row by row."""
-        try:
+        """What a damaged file has, row by row until the first page that is not what it was."""
+        self.counts.clear()
+        found: list[array] = [array('q'), array('q'), array('q')]
+        with suppress(sqlite3.DatabaseError):
             # Nothing is written; without it sqlite refuses a file that is shorter than it says.
             self._connection.execute('PRAGMA writable_schema = ON')
             self._read_topics()
-        except sqlite3.DatabaseError:
-            return
-        for topic, receipt, _ in self.raw(set(self.topics), None, None):
-            self.counts[topic] += 1
-            self.start, self.end = min(self.start, receipt), max(self.end, receipt)
+            rows = self._connection.execute(
+                f'SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED '
+                f'WHERE {VALID} ORDER BY id'
+            )
+            for row, number, receipt, _ in rows:
+                self._count(number, 1, receipt, receipt)
+                for column, value in zip(found, (row, number, receipt), strict=True):
+                    column.append(value)
+        rows, topics, receipts = (np.frombuffer(column, np.int64) for column in found)
+        order = np.argsort(receipts, kind='stable')
+        self._found = np.stack((rows[order], topics[order], receipts[order]))
 
 
 def _open(path: Path, damage: Damage) -> sqlite3.Connection:

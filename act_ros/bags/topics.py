@@ -38,12 +38,14 @@ class Topics:
             topic = absolute(topic, namespace)
             self.inputs.setdefault(topic, []).append(name)
             wanted[topic] = INPUT_TYPES[kind]
-        check_topics(bag, wanted)
         outputs = [parse_output(text, task) for text in settings['outputs']]
         named = {absolute(spec.topic, namespace): spec for spec in outputs}
         self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
         self.missing = [topic for topic in named if topic not in bag.topics]
-        check_topics(bag, {t: OUTPUT_TYPES[spec.kind] for t, spec in self.outputs.items()})
+        sent = {topic: OUTPUT_TYPES[spec.kind] for topic, spec in self.outputs.items()}
+        bag.choose({**sent, **wanted})
+        check_topics(bag, wanted)
+        check_topics(bag, sent)
 
 
 def check_topics(bag: Bag, wanted: dict[str, str]) -> None:

@@ -109,10 +109,10 @@ def write(
         for message in messages:
             kind = message.content.__msgtype__
             topic = TOPICS.get(message.what, message.what)
-            if topic not in ends:
-                ends[topic] = writer.add_connection(topic, kind, typestore=typestore())
+            if (topic, kind) not in ends:
+                ends[topic, kind] = writer.add_connection(topic, kind, typestore=typestore())
             raw = typestore().serialize_cdr(message.content, kind)
-            writer.write(ends[topic], START + message.time, raw)
+            writer.write(ends[topic, kind], START + message.time, raw)
     return path
 
 
@@ -128,10 +128,10 @@ def write_mcap(path: Path, messages, **options) -> Path:
         for message in messages:
             kind = message.content.__msgtype__
             topic = TOPICS.get(message.what, message.what)
-            if topic not in ends:
+            if (topic, kind) not in ends:
                 schema = writer.register_schema(kind, 'ros2msg', b'')
-                ends[topic] = writer.register_channel(topic, 'cdr', schema)
+                ends[topic, kind] = writer.register_channel(topic, 'cdr', schema)
             raw, time = typestore().serialize_cdr(message.content, kind), START + message.time
-            writer.add_message(ends[topic], time, bytes(raw), time)
+            writer.add_message(ends[topic, kind], time, bytes(raw), time)
         writer.finish()
     return path

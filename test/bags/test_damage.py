@@ -11,6 +11,7 @@ import pytest
 from mcap.reader import SeekingReader
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
+from zstandard import ZstdCompressor
 
 from act_ros.bags import mcap_file
 from act_ros.bags.bag import Bag
@@ -247,13 +248,13 @@ def test_rows_that_are_no_messages_are_left_out_and_told(tmp_path, cut):
     assert any(told in text for text in bag.damage)
 
 
-def spoil(path, which):
+def spoil(path, which, data=b'\0\1\0\0x'):
     """Make messages of the arm's states too short."""
     with sqlite3.connect(path / 'run.db3') as file:
         (topic,) = file.execute('SELECT id FROM topics WHERE name = ?', (STATES,)).fetchone()
         file.execute(
             f'UPDATE messages SET data = ? WHERE id IN (SELECT id FROM messages '
-            f'WHERE topic_id = ? AND {which})', (b'\0\1\0\0x', topic),
+            f'WHERE topic_id = ? AND {which})', (data, topic),
         )  # fmt: skip
 
 
@@ -312,8 +313,9 @@ def test_packed_messages(tmp_path, storage):
     path = write(tmp_path / 'run', bags.run(1, SIZE), storage=storage, compression='message')
     bag = Bag(path)
     assert (content(bag), bag.damage) == (in_order(1), [])
-    if storage == 'sqlite3':
-        spoil(path, f'timestamp = {START + 5 * 10**8}')
+    whole = ZstdCompressor().compress(bytes(500))
+    for bad in (whole[:-3], whole[:4] + b'x' * 20) if storage == 'sqlite3' else ():
+        spoil(path, f'timestamp = {START + 5 * 10**8}', bad)
         bag = Bag(path)
         assert len(content(bag)) == len(in_order(1)) - 1
         assert f'a message of {STATES} is damaged' in str(bag.damage)
@@ -323,7 +325,7 @@ def test_of_a_folder_the_files_that_its_metadata_name_are_read(tmp_path):
     path = write(tmp_path / 'run', bags.run(1, SIZE))
     shutil.copy(path / 'run.mcap', path / 'copy.mcap')
     bag = Bag(path)
-    assert (content(bag), bag.damage) == (in_order(1), [])
+    assert content(bag) == in_order(1)
     (path / 'run.mcap').unlink()
     bag = Bag(path)
     assert content(bag) == in_order(1)

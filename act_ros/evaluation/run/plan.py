@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from act_ros.bags.bag import Bag, files_of
+from act_ros.bags.bag import Bag
+from act_ros.bags.folder import files_of
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
 from act_ros.evaluation.run.episodes import Window, split
