@@ -5,10 +5,14 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from act_ros import cli
+
+if TYPE_CHECKING:
+    from act_ros.parameters import Settings
 
 PROGRAM = 'evaluate_bag'
 STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -65,14 +69,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)  # fmt: skip
 
 
-def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
     """The parameters of each checkpoint, by its label.
 
     :raises ActError: naming the flag's or the file's mistake.
     """
     from act_ros.config import parameter_files
     from act_ros.errors import ParameterError
-    from act_ros.parameters import check_values, read_parameter_file
+    from act_ros.parameter_file import read_parameter_file
 
     for flag, value, least in (
         ('--stride', arguments.stride, 1), ('--batch-size', arguments.batch_size, 1),
@@ -83,7 +87,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
             raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
     if arguments.latency and arguments.stride > 1:
         raise ParameterError('--latency needs every tick: leave --stride out')
-    values = read_parameter_file(*parameter_files(arguments.params_file))
+    settings = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {
         'decay': arguments.decay,
         'temporal_aggregation': arguments.temporal_aggregation,
@@ -92,14 +96,14 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
         'engine': arguments.engine,
         'torch_threads': arguments.torch_threads,
     }
-    values |= {name: value for name, value in flags.items() if value is not None}
-    folders = arguments.ckpt_dirs or [values['ckpt_dir']]
+    settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
+    folders = arguments.ckpt_dirs or [settings.ckpt_dir]
     names = [Path(folder).resolve().name for folder in folders]
     labels = folders if len(set(names)) < len(names) else names
     if len(set(labels)) < len(labels):
         raise ParameterError(f'--ckpt-dir is given twice: {", ".join(folders)}')
     return {
-        label: check_values({**values, 'ckpt_dir': str(folder)})
+        label: replace(settings, ckpt_dir=str(folder))
         for label, folder in zip(labels, folders, strict=True)
     }
 
@@ -177,7 +181,7 @@ def run(arguments: argparse.Namespace) -> bool:
         ),
     )  # fmt: skip
     jobs = plan.jobs()
-    period = 1e9 / next(iter(settings.values()))['control_rate']
+    period = 1e9 / next(iter(settings.values())).control_rate
     progress = ProgressBar(
         {n: round((job.window.stop - job.window.start) / period) for n, job in jobs.items()}
     )

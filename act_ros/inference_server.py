@@ -7,13 +7,14 @@ in that time too.
 import argparse
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from act_ros import cli
 
 if TYPE_CHECKING:
     from act_ros.bridge.server import PolicyServer
+    from act_ros.parameters import Settings
     from act_ros.task import Task
 
 log = logging.getLogger(__name__)
@@ -60,17 +61,18 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], 'Task | None']:
+def resolve(arguments: argparse.Namespace) -> tuple['Settings', 'Task | None']:
     """Settings from flags over file over defaults, and the task if anyone named one.
 
     :raises ActError: naming the flag's or the file's mistake.
     """
     from act_ros.bridge.protocol import DEFAULT_ENDPOINT
     from act_ros.config import load_task
-    from act_ros.parameters import check_values, read_parameter_file
+    from act_ros.parameter_file import read_parameter_file
+    from act_ros.parameters import Settings
     from act_ros.task import Task
 
-    values = read_parameter_file(arguments.config) if arguments.config else check_values({})
+    settings = read_parameter_file(arguments.config) if arguments.config else Settings()
     flags = {
         'ckpt_dir': arguments.ckpt_dir,
         'ckpt_name': arguments.ckpt_name,
@@ -82,11 +84,11 @@ def resolve(arguments: argparse.Namespace) -> tuple[dict[str, object], 'Task | N
         'decay': arguments.decay,
         'zmq_endpoint': arguments.endpoint,
     }
-    values = check_values({**values, **{k: v for k, v in flags.items() if v is not None}})
-    values['zmq_endpoint'] = values['zmq_endpoint'] or DEFAULT_ENDPOINT
+    settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
+    settings = replace(settings, zmq_endpoint=settings.zmq_endpoint or DEFAULT_ENDPOINT)
     if arguments.task:
-        return values, load_task(arguments.task)
-    return values, Task.from_parameters(values) if values.get('task.cameras') else None
+        return settings, load_task(arguments.task)
+    return settings, Task.from_settings(settings) if settings.task_cameras else None
 
 
 @dataclass
@@ -97,22 +99,17 @@ class Service:
     server: 'PolicyServer | None' = None
 
     def run(self) -> None:
-        values, task = resolve(self.arguments)
+        settings, task = resolve(self.arguments)
         from act_ros.bridge.server import PolicyServer
         from act_ros.policy import Rollout, load_policy, set_torch_threads
         from act_ros.policy.interface import load_options
 
-        set_torch_threads(values['torch_threads'])
-        policy = load_policy(values['ckpt_dir'], task=task, **load_options(values))
-        rollout = Rollout(
-            policy,
-            temporal_aggregation=values['temporal_aggregation'],
-            query_every=values['query_every'],
-            decay=values['decay'],
-        )
+        set_torch_threads(settings.torch_threads)
+        policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
+        rollout = Rollout.from_settings(policy, settings)
         # Bound before the warm-up, so that a taken port is told at once; requests that come
         # meanwhile wait in the socket.
-        self.server = PolicyServer(rollout, values['zmq_endpoint'])
+        self.server = PolicyServer(rollout, settings.zmq_endpoint)
         policy.warm_up()
         log.info('serving %s on %s', policy.task.name, self.server.endpoint)
         self.server.run()

@@ -2,12 +2,13 @@
 
 import difflib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
 
 from act_ros.errors import ParameterError, TaskError, shorten
+from act_ros.parameters import Settings
 from act_ros.task import QUANTITIES, Task
 
 INPUT_TYPES = {
@@ -24,23 +25,23 @@ OUTPUT_TYPES = {
 }
 
 
-def camera_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[str, str]]:
+def camera_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
     """Camera name to image topic and type.
 
     :raises ParameterError: a list has another length than there are cameras.
     """
-    topics = _one_each(settings, 'camera_topics', task.cameras, '{}/image_raw')
-    kinds = _one_each(settings, 'camera_types', task.cameras, 'Image')
+    topics = _one_each('camera_topics', settings.camera_topics, task.cameras, '{}/image_raw')
+    kinds = _one_each('camera_types', settings.camera_types, task.cameras, 'Image')
     return {name: (topics[name], kinds[name]) for name in task.cameras}
 
 
-def state_inputs(settings: Mapping[str, object], task: Task) -> dict[str, tuple[str, str]]:
+def state_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
     """Source of qpos to topic and type.
 
     :raises ParameterError: a list has another length than there are sources.
     """
-    topics = _one_each(settings, 'state_topics', task.sources, '{}/joint_states')
-    kinds = _one_each(settings, 'state_types', task.sources, 'JointState')
+    topics = _one_each('state_topics', settings.state_topics, task.sources, '{}/joint_states')
+    kinds = _one_each('state_types', settings.state_types, task.sources, 'JointState')
     return {name: (topics[name], kinds[name]) for name in task.sources}
 
 
@@ -53,9 +54,9 @@ def absolute(topic: str, namespace: str = '') -> str:
 
 
 def _one_each(
-    settings: Mapping[str, object], parameter: str, names: tuple[str, ...], default: str
+    parameter: str, given: Sequence[str], names: Sequence[str], default: str
 ) -> dict[str, str]:
-    values = settings.get(parameter) or [default.format(name) for name in names]
+    values = given or [default.format(name) for name in names]
     if len(values) != len(names):
         what = parameter.split('_')[1]
         raise ParameterError(

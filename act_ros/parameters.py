@@ -1,16 +1,15 @@
 """Every parameter once: name, type, default, range, unit, text, live or fixed.
 
-The node declares its ROS parameters from this table; programs without ROS read the same YAML
-files through it. A name that is not here is refused, so that a typo is never silently inert.
+`Settings` is the table: a field a parameter. The node declares its ROS parameters from it;
+programs without ROS read the same YAML files through it. A name that is not here is refused,
+so that a typo is never silently inert.
 """
 
 import difflib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, get_args, get_origin
 
 from act_ros.errors import ParameterError, shorten
 
@@ -18,40 +17,55 @@ from act_ros.errors import ParameterError, shorten
 FOREIGN = ('use_sim_time', 'start_type_description_service')
 FOREIGN_PREFIXES = ('qos_overrides.',)
 
+Strings = tuple[str, ...]
+Integers = tuple[int, ...]
+Floats = tuple[float, ...]
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """One row of the table. A default of None means: not set unless the user sets it."""
+    """One row of the table.
+
+    :ivar name: as ROS has it: `task.name` of the field `task_name`.
+    :ivar type: bool, int, float or str, of each element where it is a list.
+    :ivar default: an empty tuple means that a list is not set.
+    :ivar live: settable while the node is active.
+    """
 
     name: str
-    type: type  # bool, int, float, str, or list
+    type: type
+    is_list: bool
     default: object
     text: str
     unit: str = ''
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
-    element: type = str  # of a list
-    live: bool = False  # settable while the node is active
+    live: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """Its field of `Settings`."""
+        return self.name.replace('.', '_')
 
     def check(self, value: object) -> object:
-        """Return the value in this parameter's type.
+        """Return the value in this parameter's type; a list as a tuple.
 
         :raises ParameterError: one line with the name, what was found and what is expected.
         """
-        if self.type is list:
-            if not isinstance(value, list | tuple):
-                raise self._error(value, f'a list of {self.element.__name__}')
-            return [self._scalar(item, self.element) for item in value]
-        return self._scalar(value, self.type)
+        if not self.is_list:
+            return self._scalar(value)
+        if not isinstance(value, list | tuple):
+            raise self._error(value, f'a list of {_NAMES[self.type]}')
+        return tuple(self._scalar(item) for item in value)
 
-    def _scalar(self, value: object, wanted: type) -> object:
-        if wanted is float and type(value) is int:
+    def _scalar(self, value: object) -> object:
+        if self.type is float and isinstance(value, int | float) and type(value) is not bool:
             value = float(value)
-        if type(value) is not wanted:
-            raise self._error(value, {str: 'text'}.get(wanted, wanted.__name__))
+        if type(value) is not self.type:
+            raise self._error(value, _NAMES[self.type])
         if self.choices and value not in self.choices:
             raise self._error(value, 'one of ' + ', '.join(self.choices))
-        if self.range is not None:
+        if self.range is not None and isinstance(value, int | float):
             low, high = self.range
             if not (math.isfinite(value) and low <= value <= high):
                 raise self._error(value, f'{low:g} to {high:g} {self.unit}'.rstrip())
@@ -63,119 +77,206 @@ class Parameter:
         )
 
 
-PARAMETERS = {
-    row.name: row
-    for row in (
-        Parameter('task.name', str, '', 'name of the task, for logs and reports'),
-        Parameter('task.cameras', list, None, "cameras in the policy's order"),
-        Parameter('task.image_size', list, [480, 640], 'height and width of every camera',
-                  unit='px', range=(1, 8192), element=int),
-        Parameter('task.state', list, None,
-                  'entries of qpos, source/joint/position|velocity [scale=S] [offset=O]'),
-        Parameter('task.action', list, None, 'entries of the action, of the same form'),
-        Parameter('control_rate', float, 50.0, 'commands a second; one policy step is its inverse',
-                  unit='Hz', range=(1.0, 500.0)),
-        Parameter('ckpt_dir', str, './ckpt', 'folder of the checkpoint and dataset_stats.pkl'),
-        Parameter('ckpt_name', str, 'policy_best.ckpt', 'file name of the checkpoint'),
-        Parameter('device', str, 'auto', 'auto, cpu, cuda or cuda:N'),
-        Parameter('engine', str, 'torch',
-                  'what runs the network: torch, openvino, or auto, the faster by measurement',
-                  choices=('auto', 'torch', 'openvino')),
-        Parameter('precision', str, 'float32',
-                  'that the network computes in; float16 needs CUDA',
-                  choices=('float32', 'bfloat16', 'float16')),
-        Parameter('max_deviation', float, 0.02,
-                  'largest difference from float32 of a normalised action; more is refused',
-                  range=(0.0, 1000.0)),
-        Parameter('colour_order', str, 'rgb', 'channel order that the policy was trained with',
-                  choices=('rgb', 'bgr')),
-        Parameter('torch_threads', int, 0,
-                  "CPU threads of the network; 0 = torch's own choice, one a core",
-                  range=(0, 1024)),
-        Parameter('temporal_aggregation', bool, True,
-                  'blend every chunk that covers a step; false plays one chunk after the other'),
-        Parameter('query_every', int, 0,
-                  'steps between chunks with aggregation off; 0 = the chunk size',
-                  unit='steps', range=(0, 100_000)),
-        Parameter('decay', float, 0.01, 'aggregation weight exp(-decay * i), i = 0 the oldest',
-                  range=(0.0, 10.0), live=True),
-        Parameter('inference', str, 'asynchronous',
-                  'asynchronous: beside the tick; synchronous: inside it',
-                  choices=('asynchronous', 'synchronous')),
-        # Observations.
-        Parameter('stamp_source', str, 'header', "an input's age by its header or its receipt",
-                  choices=('header', 'receipt')),
-        Parameter('max_age', float, 0.1, 'oldest input an observation may have',
-                  unit='s', range=(0.001, 60.0)),
-        Parameter('max_skew', float, 0.05, 'largest difference between camera stamps',
-                  unit='s', range=(0.0, 60.0)),
-        Parameter('frozen_timeout', float, 0.0,
-                  'a camera that sends the same bytes for longer is frozen; 0 = not looked at',
-                  unit='s', range=(0.0, 3600.0)),
-        Parameter('camera_topics', list, None,
-                  'one image topic a camera; default: CAMERA/image_raw'),
-        Parameter('camera_types', list, None,
-                  'Image or CompressedImage for each camera; default: Image',
-                  choices=('Image', 'CompressedImage')),
-        Parameter('state_topics', list, None,
-                  'one topic a source of qpos; default: SOURCE/joint_states'),
-        Parameter('state_types', list, None,
-                  'JointState or Odometry for each source of qpos; default: JointState',
-                  choices=('JointState', 'Odometry')),
-        Parameter('twist_frame', str, '',
-                  'frame in which the policy wants the velocity of an Odometry source: its '
-                  'frame_id or its child_frame_id'),
-        # What stops the commands, and what starts them again.
-        Parameter('command_timeout', float, 0.5,
-                  'commands end when the newest observation behind them is older',
-                  unit='s', range=(0.01, 60.0)),
-        Parameter('stop_policy', str, 'hold',
-                  'hold: repeat the last command with zero velocity; silent: publish nothing',
-                  choices=('hold', 'silent')),
-        Parameter('recovery_window', float, 5.0,
-                  'a stop that lasts longer is ended by ~/reset only',
-                  unit='s', range=(0.0, 3600.0)),
-        Parameter('enable_topic', str, '',
-                  'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s'),
-        Parameter('autostart', bool, False, 'configure and activate by itself, again each second',
-                  live=True),
-        # Limits, in the robot's units; one value a joint, in the order in which the action first
-        # names them.
-        Parameter('position_min', list, None, 'lowest position of each joint of the action',
-                  element=float, live=True),
-        Parameter('position_max', list, None, 'highest position of each joint of the action',
-                  element=float, live=True),
-        Parameter('max_step', list, None, 'furthest that each joint may be sent in one tick',
-                  element=float, live=True),
-        Parameter('max_velocity', list, None, 'largest speed of each joint of the action',
-                  element=float, live=True),
-        Parameter('max_tracking_error', list, None,
-                  'a joint further from its command than this for 0.2 s stops the commands',
-                  element=float, live=True),
-        Parameter('unlimited', list, [],
-                  'entries of the action that may have no limits: infinite, or not given'),
-        Parameter('range_tolerance', float, 0.01,
-                  'a joint measured further outside its range refuses activation; at most its '
-                  'max_step counts', range=(0.0, 10.0), live=True),
-        Parameter('ramp_time', float, 1.0, 'from the pose there is to what the policy says',
-                  unit='s', range=(0.0, 60.0), live=True),
-        # What goes out.
-        Parameter('outputs', list, ['joint_commands JointState'],
-                  'TOPIC TYPE [PATTERN ...]: where commands go; TYPE is JointState, '
-                  'JointTrajectory, JointTrajectoryHorizon or Float64MultiArray, PATTERN selects '
-                  'entries of the action'),
-        Parameter('dry_run', bool, False, 'everything runs, commands go to ~/dry_run/TOPIC only'),
-        Parameter('publish_tick', bool, False, 'publish ~/tick: what each command was made from'),
-        Parameter('publish_chunk', bool, False, 'publish ~/chunk: the newest plan'),
-        Parameter('zmq_endpoint', str, '', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'"),
-        Parameter('realtime_priority', int, 0,
-                  'SCHED_FIFO priority of the control tick, where the system permits it; 0 = none',
-                  range=(0, 98)),
+_NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
+
+
+def _row(default: object, text: str, **rest: Any) -> Any:
+    return field(default=default, metadata={'text': text, **rest})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The value of every parameter, each in its type and range.
+
+    :raises ParameterError: a value does not fit.
+    """
+
+    task_name: str = _row('', 'name of the task, for logs and reports')
+    task_cameras: Strings = _row((), "cameras in the policy's order")
+    task_image_size: Integers = _row(
+        (480, 640), 'height and width of every camera', unit='px', range=(1, 8192),
     )
-}  # fmt: skip
+    task_state: Strings = _row(
+        (), 'entries of qpos, source/joint/position|velocity [scale=S] [offset=O]',
+    )
+    task_action: Strings = _row((), 'entries of the action, of the same form')
+    control_rate: float = _row(
+        50.0, 'commands a second; one policy step is its inverse', unit='Hz', range=(1.0, 500.0),
+    )
+    ckpt_dir: str = _row('./ckpt', 'folder of the checkpoint and dataset_stats.pkl')
+    ckpt_name: str = _row('policy_best.ckpt', 'file name of the checkpoint')
+    device: str = _row('auto', 'auto, cpu, cuda or cuda:N')
+    engine: str = _row(
+        'torch',
+        'what runs the network: torch, openvino, or auto, the faster by measurement',
+        choices=('auto', 'torch', 'openvino'),
+    )
+    precision: str = _row(
+        'float32',
+        'that the network computes in; float16 needs CUDA',
+        choices=('float32', 'bfloat16', 'float16'),
+    )
+    max_deviation: float = _row(
+        0.02,
+        'largest difference from float32 of a normalised action; more is refused',
+        range=(0.0, 1000.0),
+    )
+    colour_order: str = _row(
+        'rgb', 'channel order that the policy was trained with', choices=('rgb', 'bgr'),
+    )
+    torch_threads: int = _row(
+        0, "CPU threads of the network; 0 = torch's own choice, one a core", range=(0, 1024),
+    )
+    temporal_aggregation: bool = _row(
+        True, 'blend every chunk that covers a step; false plays one chunk after the other',
+    )
+    query_every: int = _row(
+        0,
+        'steps between chunks with aggregation off; 0 = the chunk size',
+        unit='steps',
+        range=(0, 100000),
+    )
+    decay: float = _row(
+        0.01, 'aggregation weight exp(-decay * i), i = 0 the oldest', range=(0.0, 10.0), live=True,
+    )
+    inference: str = _row(
+        'asynchronous',
+        'asynchronous: beside the tick; synchronous: inside it',
+        choices=('asynchronous', 'synchronous'),
+    )
+    # Observations.
+    stamp_source: str = _row(
+        'header', "an input's age by its header or its receipt", choices=('header', 'receipt'),
+    )
+    max_age: float = _row(
+        0.1, 'oldest input an observation may have', unit='s', range=(0.001, 60.0),
+    )
+    max_skew: float = _row(
+        0.05, 'largest difference between camera stamps', unit='s', range=(0.0, 60.0),
+    )
+    frozen_timeout: float = _row(
+        0.0,
+        'a camera that sends the same bytes for longer is frozen; 0 = not looked at',
+        unit='s',
+        range=(0.0, 3600.0),
+    )
+    camera_topics: Strings = _row((), 'one image topic a camera; default: CAMERA/image_raw')
+    camera_types: Strings = _row(
+        (),
+        'Image or CompressedImage for each camera; default: Image',
+        choices=('Image', 'CompressedImage'),
+    )
+    state_topics: Strings = _row((), 'one topic a source of qpos; default: SOURCE/joint_states')
+    state_types: Strings = _row(
+        (),
+        'JointState or Odometry for each source of qpos; default: JointState',
+        choices=('JointState', 'Odometry'),
+    )
+    twist_frame: str = _row(
+        '',
+        'frame in which the policy wants the velocity of an Odometry source: its '
+        'frame_id or its child_frame_id',
+    )
+    # What stops the commands, and what starts them again.
+    command_timeout: float = _row(
+        0.5,
+        'commands end when the newest observation behind them is older',
+        unit='s',
+        range=(0.01, 60.0),
+    )
+    stop_policy: str = _row(
+        'hold',
+        'hold: repeat the last command with zero velocity; silent: publish nothing',
+        choices=('hold', 'silent'),
+    )
+    recovery_window: float = _row(
+        5.0, 'a stop that lasts longer is ended by ~/reset only', unit='s', range=(0.0, 3600.0),
+    )
+    enable_topic: str = _row(
+        '', 'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s',
+    )
+    autostart: bool = _row(False, 'configure and activate by itself, again each second', live=True)
+    # Limits, in the robot's units; one value a joint, in the order in which the action first
+    # names them.
+    position_min: Floats = _row((), 'lowest position of each joint of the action', live=True)
+    position_max: Floats = _row((), 'highest position of each joint of the action', live=True)
+    max_step: Floats = _row((), 'furthest that each joint may be sent in one tick', live=True)
+    max_velocity: Floats = _row((), 'largest speed of each joint of the action', live=True)
+    max_tracking_error: Floats = _row(
+        (), 'a joint further from its command than this for 0.2 s stops the commands', live=True,
+    )
+    unlimited: Strings = _row(
+        (), 'entries of the action that may have no limits: infinite, or not given',
+    )
+    range_tolerance: float = _row(
+        0.01,
+        'a joint measured further outside its range refuses activation; at most its '
+        'max_step counts',
+        range=(0.0, 10.0),
+        live=True,
+    )
+    ramp_time: float = _row(
+        1.0,
+        'from the pose there is to what the policy says',
+        unit='s',
+        range=(0.0, 60.0),
+        live=True,
+    )
+    # What goes out.
+    outputs: Strings = _row(
+        ('joint_commands JointState',),
+        'TOPIC TYPE [PATTERN ...]: where commands go; TYPE is JointState, JointTrajectory, '
+        'JointTrajectoryHorizon or Float64MultiArray, PATTERN selects entries of the action',
+    )
+    dry_run: bool = _row(False, 'everything runs, commands go to ~/dry_run/TOPIC only')
+    publish_tick: bool = _row(False, 'publish ~/tick: what each command was made from')
+    publish_chunk: bool = _row(False, 'publish ~/chunk: the newest plan')
+    zmq_endpoint: str = _row('', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'")
+    realtime_priority: int = _row(
+        0,
+        'SCHED_FIFO priority of the control tick, where the system permits it; 0 = none',
+        range=(0, 98),
+    )
+
+    def __post_init__(self) -> None:
+        for row in PARAMETERS.values():
+            value = row.check(getattr(self, row.attribute))
+            object.__setattr__(self, row.attribute, value)
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, object]) -> 'Settings':
+        """Check names and values as ROS has them; what is absent has its default.
+
+        :raises ParameterError: naming the parameter.
+        """
+        check_names(values)
+        return cls(
+            **{PARAMETERS[name].attribute: v for name, v in values.items() if name in PARAMETERS}
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """The values by their names in ROS; lists that are not set are absent."""
+        values = {row.name: getattr(self, row.attribute) for row in PARAMETERS.values()}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value != ()
+        }
 
 
-def check_names(names: object) -> None:
+def _parameter(place: Field) -> Parameter:
+    is_list = get_origin(place.type) is tuple
+    name = place.name
+    if name.startswith('task_'):
+        name = name.replace('_', '.', 1)
+    value_type: Any = get_args(place.type)[0] if is_list else place.type
+    return Parameter(name, value_type, is_list, place.default, **place.metadata)
+
+
+PARAMETERS = {row.name: row for row in map(_parameter, fields(Settings))}
+
+
+def check_names(names: Iterable[str]) -> None:
     """Refuse names that the table does not hold.
 
     :raises ParameterError: naming the first unknown one and the nearest known.
@@ -186,82 +287,3 @@ def check_names(names: object) -> None:
         near = difflib.get_close_matches(name, PARAMETERS, n=1)
         hint = f'; did you mean {near[0]!r}?' if near else ''
         raise ParameterError(f'unknown parameter {name!r}{hint}')
-
-
-def read_parameter_file(*paths: str | Path) -> dict[str, object]:
-    """Read ROS 2 parameter files without ROS, later ones over earlier ones.
-
-    Sections `/**` and those of a node named `act` count, the latter over the former.
-
-    :param paths: YAML files of the form `/**: {ros__parameters: {...}}`.
-    :returns: flat names to checked values, the table's defaults where the files are silent;
-        parameters without a default are absent.
-    :raises ParameterError: naming the file and what is wrong with it.
-    """
-    values: dict[str, object] = {}
-    for path in paths:
-        values |= _read(Path(path))
-        try:
-            checked = check_values(values)
-        except ParameterError as error:
-            raise ParameterError(f'{path}: {error}') from None
-    return checked
-
-
-def _read(path: Path) -> dict[str, object]:
-    """What a file says, unchecked."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise ParameterError(f'no parameter file {str(path)!r}') from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())
-        raise ParameterError(f'cannot read parameter file {str(path)!r}: {reason}') from None
-    if not isinstance(document, Mapping):
-        raise ParameterError(f"parameter file {str(path)!r} has no '/**: ros__parameters:'")
-
-    values: dict[str, object] = {}
-    sections = [name for name in document if str(name).split('/')[-1] in ('**', '*', 'act')]
-    for section in sorted(sections, key=lambda name: str(name).endswith('act')):
-        content = document[section]
-        if not isinstance(content, Mapping) or not isinstance(
-            content.get('ros__parameters'), Mapping
-        ):
-            raise ParameterError(
-                f"parameter file {str(path)!r}: {section!r} has no 'ros__parameters:'"
-            )
-        try:
-            values.update(_flatten(content['ros__parameters']))
-        except RecursionError:
-            raise ParameterError(f'parameter file {str(path)!r} refers to itself') from None
-    if not values:
-        raise ParameterError(
-            f"parameter file {str(path)!r} has no parameters under '/**: ros__parameters:'"
-        )
-    return values
-
-
-def check_values(values: Mapping[str, object]) -> dict[str, object]:
-    """Check names and values and fill in the defaults.
-
-    :raises ParameterError: naming the parameter.
-    """
-    check_names(values)
-    result = {name: row.default for name, row in PARAMETERS.items() if row.default is not None}
-    result.update(
-        (name, PARAMETERS[name].check(value))
-        for name, value in values.items()
-        if name in PARAMETERS
-    )
-    return result
-
-
-def _flatten(tree: Mapping, prefix: str = '') -> dict[str, object]:
-    """{'task': {'name': 'x'}} to {'task.name': 'x'}, as rcl does."""
-    flat = {}
-    for key, value in tree.items():
-        name = f'{prefix}{key}'
-        flat.update(
-            _flatten(value, f'{name}.') if isinstance(value, Mapping) else {name: value}
-        )
-    return flat

@@ -5,10 +5,14 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from act_ros import cli
+
+if TYPE_CHECKING:
+    from act_ros.parameters import Settings
 
 PROGRAM = 'replay'
 TICK_TOPIC = '/act/tick'
@@ -57,13 +61,14 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.outputs import dry_run_topic
     from act_ros.nodes.replay_node import Replay
-    from act_ros.parameters import read_parameter_file
+    from act_ros.parameter_file import read_parameter_file
     from act_ros.task import Task
 
     files = parameter_files(arguments.params_file)
     settings = read_parameter_file(*files)
-    settings['ckpt_dir'] = str(Path(arguments.ckpt_dir or settings['ckpt_dir']).resolve())
-    task, bag, out = Task.from_parameters(settings), Bag(arguments.bag), arguments.out
+    ckpt_dir = Path(arguments.ckpt_dir or settings.ckpt_dir).resolve()
+    settings = replace(settings, ckpt_dir=str(ckpt_dir))
+    task, bag, out = Task.from_settings(settings), Bag(arguments.bag), arguments.out
     Topics(settings, task, bag)  # what the bag lacks is said before anything begins
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ParameterError(f'{out} exists; give another --out')
@@ -74,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
-    specs = [parse_output(text, task) for text in settings['outputs']]
+    specs = [parse_output(text, task) for text in settings.outputs]
     outputs = {
         dry_run_topic(spec.topic).replace('~', '/act'): OUTPUT_TYPES[spec.kind] for spec in specs
     }
@@ -105,11 +110,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def node_command(
-    files: list[Path], settings: dict[str, Any], free_running: bool
+    files: list[Path], settings: 'Settings', free_running: bool
 ) -> list[str]:
     """Module and arguments of the node."""
     values = {
-        'ckpt_dir': settings['ckpt_dir'],
+        'ckpt_dir': settings.ckpt_dir,
         'use_sim_time': 'true',
         'dry_run': 'true',
         'publish_tick': 'true',
@@ -130,13 +135,13 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else 'nothing'
 
 
-def report(arguments: argparse.Namespace, settings: dict[str, Any]) -> None:
+def report(arguments: argparse.Namespace, settings: 'Settings') -> None:
     """Compare the recording with the same policy offline; print and keep what came of it."""
     from act_ros.evaluation.compare import compare, read_ticks
     from act_ros.evaluation.run.policies import load
     from act_ros.policy import set_torch_threads
 
-    set_torch_threads(settings['torch_threads'])
+    set_torch_threads(settings.torch_threads)
     ticks = read_ticks(arguments.out / 'recording', TICK_TOPIC)
     found = compare(arguments.bag, ticks, load(settings), settings)
     path = arguments.out / 'comparison.json'

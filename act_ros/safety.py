@@ -6,12 +6,13 @@ order in which the action first names them; it has a position, a velocity, or bo
 
 import difflib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from act_ros.errors import LimitError
+from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
 
 LIMITED = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
@@ -40,16 +41,16 @@ class Limits:
     ramp_time: float
 
     @classmethod
-    def from_parameters(cls, values: Mapping[str, object], task: Task) -> 'Limits':
+    def from_settings(cls, settings: Settings, task: Task) -> 'Limits':
         """Read the limits of a task's joints.
 
-        :param values: flat parameters; an array that is absent means that no joint has this
+        :param settings: an array that is not set means that no joint has this
             limit, which only entries listed in `unlimited` may be without.
         :raises LimitError: naming the parameter and the joint.
         """
         joints = _joints(task)
         named = [str(places[0]) for places in joints]
-        unlimited = values.get('unlimited') or []
+        unlimited = settings.unlimited
         entries = [str(entry) for entry in task.action]
         for name in unlimited:
             if name not in entries:
@@ -60,10 +61,10 @@ class Limits:
                 )
         arrays = {}
         for parameter in LIMITED:
-            numbers = values.get(parameter)
+            numbers = getattr(settings, parameter)
             if not numbers:
                 lowest = parameter == 'position_min'
-                numbers = [-np.inf if lowest else np.inf] * len(joints)
+                numbers = (-np.inf if lowest else np.inf,) * len(joints)
             if len(numbers) != len(joints):
                 raise LimitError(
                     f'parameter {parameter!r} has {len(numbers)} values, expected {len(joints)}, '
@@ -73,7 +74,7 @@ class Limits:
         for i, places in enumerate(joints):
             _check_joint(places, {name: arrays[name][i] for name in LIMITED}, unlimited)
         return cls(
-            **arrays, range_tolerance=values['range_tolerance'], ramp_time=values['ramp_time']
+            **arrays, range_tolerance=settings.range_tolerance, ramp_time=settings.ramp_time
         )
 
 
@@ -85,7 +86,9 @@ def _joints(task: Task) -> list[list[Entry]]:
     return [sorted(entries, key=lambda entry: entry.quantity) for entries in joints.values()]
 
 
-def _check_joint(places: list[Entry], numbers: Mapping[str, float], unlimited: list[str]) -> None:
+def _check_joint(
+    places: list[Entry], numbers: Mapping[str, float], unlimited: Sequence[str]
+) -> None:
     """Refuse numbers that are no limits of a joint."""
     entry = places[0]
     needed = LIMITED if entry.quantity == 'position' else ('max_velocity',)

@@ -1,13 +1,14 @@
 """What a robot is to the policy: cameras, state and action entries, rate, image size."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from act_ros.errors import TaskError, shorten
+from act_ros.parameters import Settings
 
 QUANTITIES = ('position', 'velocity')
 # A joint may be called anything that a URDF permits, with slashes and spaces: its name is what
@@ -84,7 +85,7 @@ class Task:
     state: tuple[Entry, ...]
     action: tuple[Entry, ...]
     rate: float  # control rate [Hz]: one step of the policy is 1 / rate
-    image_size: tuple[int, int]  # height, width [px]
+    image_size: tuple[int, ...]  # height, width [px]
 
     def __post_init__(self) -> None:
         for what, items in (
@@ -105,22 +106,25 @@ class Task:
             )
 
     @classmethod
-    def from_parameters(cls, values: Mapping[str, object]) -> 'Task':
-        """Build a task from flat parameters (`task.name`, `task.cameras`, ...).
+    def from_settings(cls, settings: Settings) -> 'Task':
+        """Build a task from the parameters that describe one (`task.name`, `task.cameras`, ...).
 
         :raises TaskError: naming the parameter that is missing or does not fit.
         """
-        required = ('task.cameras', 'task.state', 'task.action')
-        for key in required:
-            if not values.get(key):
-                raise TaskError(f'parameter {key!r} is not set; the task file lists it')
+        for name, value in (
+            ('task.cameras', settings.task_cameras),
+            ('task.state', settings.task_state),
+            ('task.action', settings.task_action),
+        ):
+            if not value:
+                raise TaskError(f'parameter {name!r} is not set; the task file lists it')
         return cls(
-            name=str(values.get('task.name', '')),
-            cameras=tuple(values['task.cameras']),
-            state=tuple(Entry.parse(text) for text in values['task.state']),
-            action=tuple(Entry.parse(text) for text in values['task.action']),
-            rate=float(values['control_rate']),
-            image_size=tuple(values['task.image_size']),
+            name=settings.task_name,
+            cameras=settings.task_cameras,
+            state=tuple(Entry.parse(text) for text in settings.task_state),
+            action=tuple(Entry.parse(text) for text in settings.task_action),
+            rate=settings.control_rate,
+            image_size=settings.task_image_size,
         )
 
     @property

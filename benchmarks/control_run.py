@@ -21,7 +21,7 @@ from act_ros.config import DEFAULT_TASK, load_task, task_file
 from act_ros.demo.robot_node import command_topic
 from act_ros.nodes.dds import use_profile
 from act_ros.observation import stamp_ns
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Task
 from benchmarks.grid import grid_figures

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +106,13 @@ def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str,
 
 def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
     """Evaluate a bag in this process."""
-    from act_ros.config import task_file
+    from act_ros.config import DEFAULT_TASK, task_file
     from act_ros.evaluation.report.results import write_results
     from act_ros.evaluation.run.evaluate import carry_out
     from act_ros.evaluation.run.plan import Options, make_plan
-    from act_ros.parameters import read_parameter_file
+    from act_ros.parameter_file import read_parameter_file
 
-    settings = read_parameter_file(task_file('astrobench_dual_arm'))
-    settings['task.image_size'] = list(size)
+    settings = replace(read_parameter_file(task_file(DEFAULT_TASK)), task_image_size=size)
     plan = make_plan([bag], {'null': settings}, options=Options(), load=f'{__name__}:load_null')
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

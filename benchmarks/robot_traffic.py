@@ -22,7 +22,8 @@ from act_ros.config import DEFAULT_TASK, load_task, task_file
 from act_ros.demo.robot_node import BASE_AXES, FRAMES_QOS
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
+from act_ros.parameters import Settings
 from act_ros.sim.robot import HOME
 from act_ros.task import Task
 
@@ -73,7 +74,7 @@ def main() -> int:
     return 0
 
 
-def cameras(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stream]:
+def cameras(node: Node, settings: Settings, task: Task) -> Iterator[Stream]:
     """One stream a camera, evenly staggered."""
     height, width = task.image_size
     topics = [topic for topic, _ in camera_inputs(settings, task).values()]
@@ -89,7 +90,7 @@ def cameras(node: Node, settings: dict[str, object], task: Task) -> Iterator[Str
         yield Stream(node.create_publisher(Image, topic, FRAMES_QOS), message, period, due)
 
 
-def joints(node: Node, settings: dict[str, object], task: Task) -> Iterator[Stream]:
+def joints(node: Node, settings: Settings, task: Task) -> Iterator[Stream]:
     """The arm in its home pose, and the base at rest."""
     arm = task.action[0].source
     start = time.monotonic()

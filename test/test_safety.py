@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from act_ros.errors import LimitError
+from act_ros.parameters import Settings
 from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Entry, Task
 
@@ -35,7 +36,8 @@ VALUES = {
 
 
 def limits(task=TASK, **changes):
-    return Limits.from_parameters({**VALUES, **changes}, task)
+    given = {name: value for name, value in {**VALUES, **changes}.items() if value is not None}
+    return Limits.from_settings(Settings(**given), task)
 
 
 def limiter(pose=(0.0, 1.0), **changes):

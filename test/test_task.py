@@ -1,11 +1,14 @@
 """What a robot is to the policy, and the files that say it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from act_ros.config import CONFIG_DIR, TASKS, load_task, task_file
 from act_ros.errors import ActError, ParameterError, TaskError
-from act_ros.parameters import PARAMETERS, check_values, read_parameter_file
+from act_ros.parameter_file import parse_parameter_file, read_parameter_file
+from act_ros.parameters import PARAMETERS, Settings
 from act_ros.task import Entry, Task
 
 
@@ -25,12 +28,12 @@ def test_the_deployed_task_is_as_documented():
 
 @pytest.mark.parametrize('name', TASKS)
 def test_the_task_file_says_every_parameter_and_its_default(name):
-    values = read_parameter_file(task_file(name))
-    missing = PARAMETERS.keys() - values.keys()
-    assert not missing
+    path = task_file(name)
+    values = Settings.from_parameters(parse_parameter_file(path)['/**'])
+    assert PARAMETERS.keys() == parse_parameter_file(path)['/**'].keys()
     for key, row in PARAMETERS.items():
-        if row.default is not None and not key.startswith(('task.', 'outputs')):
-            assert values[key] == row.default, key
+        if row.default != () and not key.startswith(('task.', 'outputs')):
+            assert getattr(values, row.attribute) == row.default, key
 
 
 def test_an_entry_may_have_other_units_than_the_robot():
@@ -87,16 +90,16 @@ def test_an_entry_that_is_none_is_named(text, message):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'task.cameras': None}, "'task.cameras' is not set"),
-        ({'task.cameras': ['a', 'a']}, "cameras lists 'a' twice"),
-        ({'task.state': ['a/b/position'] * 2}, "state lists 'a/b/position' twice"),
-        ({'task.image_size': [480]}, 'image_size is .*found .480'),
+        ({'task_cameras': ()}, "'task.cameras' is not set"),
+        ({'task_cameras': ['a', 'a']}, "cameras lists 'a' twice"),
+        ({'task_state': ['a/b/position'] * 2}, "state lists 'a/b/position' twice"),
+        ({'task_image_size': [480]}, 'image_size is .*found .480'),
     ],
 )
 def test_a_task_that_does_not_fit_is_named(change, message):
-    values = read_parameter_file(task_file('astrobench_dual_arm')) | change
+    settings = replace(read_parameter_file(task_file('astrobench_dual_arm')), **change)
     with pytest.raises(TaskError, match=message):
-        Task.from_parameters(values)
+        Task.from_settings(settings)
 
 
 @pytest.mark.parametrize(
@@ -104,18 +107,19 @@ def test_a_task_that_does_not_fit_is_named(change, message):
     [
         ('act: [', 'cannot read parameter file'),
         ('[]', "has no '/..: ros__parameters:'"),
-        ('act: {decay: 1.0}', "'act' has no 'ros__parameters:'"),
+        ('act: {decay: 1.0}', "line 1: 'decay' stands before 'ros__parameters:'"),
+        ('ros__parameters: {decay: 1.0}', "'ros__parameters' stands below no node"),
         ('/**: {ros__parameters: {}}', 'has no parameters'),
         ('/**: {ros__parameters: {control_rat: 5.0}}', "'control_rat'; did you mean 'control_ra"),
-        ('/**: {ros__parameters: {decay: fast}}', "'decay' is 'fast'; expected float"),
+        ('/**: {ros__parameters: {decay: fast}}', "'decay' is 'fast'; expected a number"),
         ('/**: {ros__parameters: {decay: .nan}}', "'decay' is nan; expected 0 to 10"),
         ('/**: {ros__parameters: {control_rate: 0.0}}', 'expected 1 to 500 Hz'),
-        ('/**: {ros__parameters: {autostart: 1}}', "'autostart' is 1; expected bool"),
+        ('/**: {ros__parameters: {autostart: 1}}', "'autostart' is 1; expected true or false"),
         ('/**: {ros__parameters: {inference: maybe}}', 'one of asynchronous, synchronous'),
-        ('/**: {ros__parameters: {task: {cameras: main}}}', 'expected a list of str'),
-        ('/**: {ros__parameters: {task: {image_size: [1.5, 2]}}}', 'is .*1.5.*expected int'),
-        ('/**: {ros__parameters: {task: {name: 2024-13-45}}}', 'cannot read .* month'),
-        ('/**: {ros__parameters: &p {task: *p}}', 'refers to itself'),
+        ('/**: {ros__parameters: {task: {cameras: main}}}', 'expected a list of text'),
+        ('/**: {ros__parameters: {task: {image_size: [1.5, 2]}}}', 'mixes whole numbers'),
+        ('/**: {ros__parameters: {task: {image_size: [1.5, 2.0]}}}', 'expected a whole number'),
+        ('/**: {ros__parameters: &p {task: *p}}', r'line 1: \*p refers to another place'),
         ('[' * 5000, 'cannot read'),
     ],
 )
@@ -136,7 +140,7 @@ def test_a_section_of_the_node_counts_over_the_general_one(tmp_path):
         'sim_robot: {ros__parameters: {unrelated: 1}}\n'
     )
     values = read_parameter_file(path)
-    assert (values['decay'], values['control_rate']) == (0.5, 25.0)
+    assert (values.decay, values.control_rate) == (0.5, 25.0)
 
 
 def test_every_shipped_file_is_read():
@@ -150,6 +154,15 @@ def test_an_unknown_task_is_named():
 
 
 def test_defaults_stand_in_the_table_once():
-    values = check_values({})
-    assert values['command_timeout'] == 0.5
-    assert 'task.cameras' not in values
+    settings = Settings()
+    assert settings.command_timeout == 0.5
+    assert 'task.cameras' not in settings.parameters()
+    assert Settings.from_parameters(settings.parameters()) == settings
+
+
+def test_settings_are_never_wrong():
+    with pytest.raises(ParameterError, match=r"'decay' is -1\.0; expected 0 to 10"):
+        Settings(decay=-1)
+    with pytest.raises(ParameterError, match="'outputs' is 'x'; expected a list of text"):
+        replace(Settings(), outputs='x')
+    assert Settings(position_min=[1, 2]).position_min == (1.0, 2.0)

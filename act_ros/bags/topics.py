@@ -1,7 +1,5 @@
 """The topics of a robot in a bag."""
 
-from collections.abc import Mapping
-from typing import Any
 
 from act_ros.bags.bag import Bag
 from act_ros.errors import BagError, shorten
@@ -13,6 +11,7 @@ from act_ros.interfaces import (
     parse_output,
     state_inputs,
 )
+from act_ros.parameters import Settings
 from act_ros.task import Task
 
 
@@ -29,7 +28,7 @@ class Topics:
     """
 
     def __init__(
-        self, settings: Mapping[str, Any], task: Task, bag: Bag, namespace: str = ''
+        self, settings: Settings, task: Task, bag: Bag, namespace: str = ''
     ) -> None:
         given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
         self.inputs: dict[str, list[str]] = {}
@@ -38,7 +37,7 @@ class Topics:
             topic = absolute(topic, namespace)
             self.inputs.setdefault(topic, []).append(name)
             wanted[topic] = INPUT_TYPES[kind]
-        outputs = [parse_output(text, task) for text in settings['outputs']]
+        outputs = [parse_output(text, task) for text in settings.outputs]
         named = {absolute(spec.topic, namespace): spec for spec in outputs}
         self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
         self.missing = [topic for topic in named if topic not in bag.topics]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from act_ros.errors import TaskError
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.task import Task
 
 CONFIG_DIR = Path(__file__).parent
@@ -36,7 +36,7 @@ def parameter_files(path: str | Path | None) -> list[Path]:
     if path is None:
         return [task_file(DEFAULT_TASK)]
     own = read_parameter_file(path)
-    return [Path(path)] if own.get('task.cameras') else [task_file(DEFAULT_TASK), Path(path)]
+    return [Path(path)] if own.task_cameras else [task_file(DEFAULT_TASK), Path(path)]
 
 
 def load_task(name: str = DEFAULT_TASK) -> Task:
@@ -44,4 +44,4 @@ def load_task(name: str = DEFAULT_TASK) -> Task:
 
     :raises ActError: one line that names the file and what is wrong with it.
     """
-    return Task.from_parameters(read_parameter_file(task_file(name)))
+    return Task.from_settings(read_parameter_file(task_file(name)))

@@ -24,6 +24,7 @@ from act_ros.control.tracking import TrackingMonitor
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import LimitError, UncoveredStepError
 from act_ros.observation import Snapshot
+from act_ros.parameters import Settings
 from act_ros.policy import ActionSource, make_action_source, query_interval
 from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Task
@@ -92,6 +93,35 @@ class ControlLoop:
         self._retreated = False  # held where a joint was that did not follow
         self._veto: Veto | None = None
         self._begin_episode()
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        task: Task,
+        chunk_size: int,
+        limits: Limits,
+        *,
+        horizon: bool = False,
+        follows: bool = True,
+    ) -> 'ControlLoop':
+        """The loop of a robot as its parameters describe it: live and of a bag alike.
+
+        :param limits: those of the parameters, or others.
+        """
+        return cls(
+            chunk_size,
+            task,
+            limits,
+            command_timeout=settings.command_timeout,
+            stop_policy=settings.stop_policy,
+            recovery_window=settings.recovery_window,
+            temporal_aggregation=settings.temporal_aggregation,
+            query_every=settings.query_every,
+            decay=settings.decay,
+            horizon=horizon,
+            follows=follows,
+        )
 
     # --- from any thread -------------------------------------------------------------------
 

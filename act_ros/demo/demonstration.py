@@ -23,7 +23,7 @@ from act_ros.demo import report
 from act_ros.demo.monitor import Monitor
 from act_ros.errors import ActError
 from act_ros.nodes.dds import use_profile
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Task
 

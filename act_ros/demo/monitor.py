@@ -1,7 +1,6 @@
 """What the demonstration sees of the robot and the node: commands, states, diagnostics."""
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 import rclpy
@@ -13,6 +12,7 @@ from sensor_msgs.msg import Image, JointState
 from act_ros.demo.robot_node import command_topic
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.observation import decode_image, stamp_ns
+from act_ros.parameters import Settings
 from act_ros.task import Task
 
 
@@ -27,7 +27,7 @@ class Monitor(Node):
     :ivar pictures: one frame a camera, once taken.
     """
 
-    def __init__(self, task: Task, settings: Mapping[str, object]) -> None:
+    def __init__(self, task: Task, settings: Settings) -> None:
         super().__init__('demo_monitor')
         self.task = task
         self.joints = task.joints

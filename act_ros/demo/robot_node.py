@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from itertools import cycle
 
 import numpy as np
@@ -25,6 +24,7 @@ from act_ros.nodes.declare import declare_parameters, read_parameters
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
 from act_ros.nodes.outputs import parse_outputs
+from act_ros.parameters import Settings
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
 from act_ros.sim.scene import Camera, default_cameras
@@ -44,7 +44,7 @@ class SimRobot(Node):
         super().__init__('sim_robot', **kwargs)
         declare_parameters(self)
         settings = read_parameters(self)
-        task = Task.from_parameters(settings)
+        task = Task.from_settings(settings)
         try:
             self._robot = SimulatedRobot(task.joints)
             self._lock = threading.Lock()
@@ -159,16 +159,16 @@ class SimRobot(Node):
                 publisher.publish(message)
 
 
-def command_topic(settings: Mapping[str, object], task: Task) -> str:
+def command_topic(settings: Settings, task: Task) -> str:
     """The topic of the commands that the simulated robot follows.
 
     :raises ActError: the task's outputs have no JointState.
     """
-    for output in parse_outputs(settings['outputs'], task):
+    for output in parse_outputs(settings.outputs, task):
         if output.message_type is JointState:
             return output.topic
     raise ActError(
-        f'the simulated robot follows a JointState, but outputs is {settings["outputs"]}'
+        f'the simulated robot follows a JointState, but outputs is {settings.outputs}'
     )
 
 

@@ -11,8 +11,9 @@ from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError
 from act_ros.evaluation.run.episode import Decoder
-from act_ros.evaluation.run.ticks import before, make_store
-from act_ros.observation import Snapshot
+from act_ros.evaluation.run.ticks import before
+from act_ros.observation import ObservationStore, Snapshot
+from act_ros.parameters import Settings
 from act_ros.policy.interface import Predictor
 from act_ros.task import Task
 
@@ -87,7 +88,7 @@ def compare(
     path: Path,
     ticks: Sequence[LiveTick],
     policy: Predictor,
-    settings: Mapping[str, Any],
+    settings: Settings,
     namespace: str = '',
 ) -> Comparison:
     """Ask the policy again at each recorded tick, and blend the same chunks.
@@ -118,7 +119,7 @@ def compare(
         if any(chunk is None for chunk in sources):
             other.append(f'tick {tick.step} of episode {tick.episode}: a chunk of another tick')
             continue
-        weights = np.exp(-settings['decay'] * np.arange(len(sources)))
+        weights = np.exp(-settings.decay * np.arange(len(sources)))
         rows = [c[tick.step - s] for c, s in zip(sources, tick.chunk_steps, strict=True)]
         expected = weights @ np.array(rows, dtype=np.float64) / weights.sum()
         differences.append(float(np.abs(expected - tick.action).max()))
@@ -131,11 +132,12 @@ def _with_snapshots(
     path: Path,
     ticks: Sequence[LiveTick],
     task: Task,
-    settings: Mapping[str, Any],
+    settings: Settings,
     namespace: str,
 ) -> Iterator[tuple[LiveTick, Snapshot | None]]:
     bag = Bag(path)
-    topics, store = Topics(settings, task, bag, namespace), make_store(settings, task)
+    topics = Topics(settings, task, bag, namespace)
+    store = ObservationStore.from_settings(settings, task)
     begin = ticks[0].time - before(settings) if ticks else 0
     messages = bag.messages(topics.inputs, begin)
     ahead = next(messages, None)

@@ -17,7 +17,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
 from act_ros.config import DEFAULT_TASK, parameter_files, task_file
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 
 SHARE = get_package_share_path('act_ros')
 

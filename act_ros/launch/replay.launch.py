@@ -27,7 +27,7 @@ from launch.substitutions import LaunchConfiguration
 
 from act_ros.config import parameter_files
 from act_ros.interfaces import camera_inputs, state_inputs
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.task import Task
 
 SHARE = get_package_share_path('act_ros')
@@ -93,6 +93,6 @@ def play_and_record(context: LaunchContext) -> list[Action]:
 def input_topics(params_file: str) -> list[str]:
     """What the node subscribes to, by its parameter files."""
     settings = read_parameter_file(*parameter_files(params_file or None))
-    task = Task.from_parameters(settings)
+    task = Task.from_settings(settings)
     inputs = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     return ['/' + topic.lstrip('/') for topic, _ in inputs.values()]

@@ -24,10 +24,15 @@ from act_ros.nodes.checks import (
     warn_of_pose,
 )
 from act_ros.nodes.controller import Controller
-from act_ros.nodes.declare import check_changes, declare_parameters, read_parameters
+from act_ros.nodes.declare import (
+    check_changes,
+    declare_parameters,
+    read_live_parameters,
+    read_parameters,
+)
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.wiring import Wiring
-from act_ros.parameters import PARAMETERS
+from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, Rollout, SharedPolicy, query_interval
 from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
@@ -163,31 +168,31 @@ class ActNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings = read_parameters(self)
-        task = Task.from_parameters(settings)
-        Limits.from_parameters(settings, task)
+        task = Task.from_settings(settings)
+        Limits.from_settings(settings, task)
         self._wiring = Wiring(self, settings, task)
-        if settings['stop_policy'] == 'silent':
+        if settings.stop_policy == 'silent':
             check_silence(self._wiring)
         # Beside the tick's process, so that the network neither delays nor crashes it.
         self._process = policy = PolicyProcess(
-            self._load, torch_threads=settings['torch_threads']
+            self._load, torch_threads=settings.torch_threads
         )
 
         def load() -> float:
-            policy.load(settings['ckpt_dir'], task=task, **load_options(settings))
+            policy.load(settings.ckpt_dir, task=task, **load_options(settings))
             check_task(task, policy.task)
             query_interval(
-                policy.chunk_size, settings['temporal_aggregation'], settings['query_every']
+                policy.chunk_size, settings.temporal_aggregation, settings.query_every
             )
             policy.warm_up()
             return slowest_pass(policy)
 
         latency = self._abandonable(load)
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
-        chunk = policy.chunk_size / settings['control_rate']
+        chunk = policy.chunk_size / settings.control_rate
         check_latency(settings, latency, chunk, simulated=self._simulated)
         self._settings, self._policy, self._task = settings, SharedPolicy(policy), task
-        if settings['zmq_endpoint']:
+        if settings.zmq_endpoint:
             self._serve(settings)
         # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()
@@ -202,12 +207,10 @@ class ActNode(LifecycleNode):
         if faults or unmeasured:
             raise InputsError(unmeasured | faults)
         # What is set live counts from here on.
-        settings = self._settings | {
-            name: value for name, value in read_parameters(self).items() if PARAMETERS[name].live
-        }
+        settings = read_live_parameters(self, self._settings)
         controller = Controller(
             settings,
-            Limits.from_parameters(settings, self._task),
+            Limits.from_settings(settings, self._task),
             clock=self.get_clock(),
             simulated=self._simulated,
             policy=self._policy,
@@ -222,20 +225,15 @@ class ActNode(LifecycleNode):
                 raise AbandonedError('the process ends')
             self._controller = controller
             controller.start()
-        if self._simulated and settings['realtime_priority']:
+        if self._simulated and settings.realtime_priority:
             log.info('use_sim_time is true: realtime_priority has no effect')
-        if settings['dry_run']:
+        if settings.dry_run:
             log.warning('dry run: commands go to ~/dry_run only')
 
-    def _serve(self, settings: dict[str, object]) -> None:
+    def _serve(self, settings: Settings) -> None:
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
-        self._rollout = Rollout(
-            self._policy.guest(),
-            temporal_aggregation=settings['temporal_aggregation'],
-            query_every=settings['query_every'],
-            decay=settings['decay'],
-        )
-        self._server = PolicyServer(self._rollout, settings['zmq_endpoint'])
+        self._rollout = Rollout.from_settings(self._policy.guest(), settings)
+        self._server = PolicyServer(self._rollout, settings.zmq_endpoint)
         self._server_thread = threading.Thread(target=self._server.run, name='zmq', daemon=True)
         self._server_thread.start()
         log.info('serving ZMQ on %s', self._server.endpoint)
@@ -321,17 +319,17 @@ class ActNode(LifecycleNode):
     def _on_set_parameters(self, changes: list[RosParameter]) -> SetParametersResult:
         """Check all changes together, then apply all of them, or none."""
         try:
-            values = check_changes(self, changes, configured=self._policy is not None)
+            settings = check_changes(self, changes, configured=self._policy is not None)
             controller, rollout = self._controller, self._rollout
             if self._policy is not None:
-                limits = Limits.from_parameters(values, self._task)
+                limits = Limits.from_settings(settings, self._task)
                 if controller is not None:
                     controller.loop.set_limits(limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
         for user in (controller and controller.loop, rollout):
             if user is not None:
-                user.set_decay(values['decay'])
+                user.set_decay(settings.decay)
         return SetParametersResult(successful=True)
 
     # --- small parts -----------------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Mapping
 
 import numpy as np
 
 from act_ros.errors import ParameterError
 from act_ros.nodes.wiring import Wiring
+from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, Statistics
 from act_ros.task import Task
 
@@ -18,7 +18,7 @@ FAR = 5.0  # standard deviations from the mean of training
 
 
 def check_latency(
-    settings: Mapping[str, object], latency: float, chunk: float, *, simulated: bool
+    settings: Settings, latency: float, chunk: float, *, simulated: bool
 ) -> None:
     """Refuse time-outs under which commands would end, again and again, in normal running.
 
@@ -27,8 +27,8 @@ def check_latency(
     :param simulated: time is that of a simulation.
     :raises ParameterError: with the figures and the ways out.
     """
-    tick = 1 / settings['control_rate']
-    synchronous = settings['inference'] == 'synchronous'
+    tick = 1 / settings.control_rate
+    synchronous = settings.inference == 'synchronous'
     if synchronous and not simulated and latency > tick / 2:
         raise ParameterError(
             f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
@@ -37,14 +37,14 @@ def check_latency(
     # When a chunk arrives, the one before is of an observation two passes ago, and three where
     # a ZMQ client had a turn between. A synchronous one is of this tick, and simulated time
     # stands still meanwhile.
-    passes = 3 if settings['zmq_endpoint'] else 2
+    passes = 3 if settings.zmq_endpoint else 2
     if synchronous:
         passes = 0 if simulated else passes - 1
     behind = passes * latency + tick
-    needed = behind + settings['max_age']
-    if settings['command_timeout'] < needed:
+    needed = behind + settings.max_age
+    if settings.command_timeout < needed:
         raise ParameterError(
-            f'command_timeout is {settings["command_timeout"]:g} s, but a pass takes '
+            f'command_timeout is {settings.command_timeout:g} s, but a pass takes '
             f'{latency:.2f} s and commands rest on observations up to {needed:.2f} s old '
             f'({passes} passes, max_age and a tick): raise command_timeout, or use a faster '
             f'device or a smaller network'

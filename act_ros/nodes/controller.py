@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
@@ -16,6 +16,7 @@ from act_ros.nodes.messages import chunk_message, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
 from act_ros.nodes.wiring import Wiring
 from act_ros.observation import Snapshot
+from act_ros.parameters import Settings
 from act_ros.policy import SharedPolicy
 from act_ros.safety import Limits
 
@@ -37,7 +38,7 @@ class Controller:
 
     def __init__(
         self,
-        settings: Mapping[str, object],
+        settings: Settings,
         limits: Limits,
         *,
         clock: Clock,
@@ -45,26 +46,21 @@ class Controller:
         policy: SharedPolicy,
         wiring: Wiring,
     ) -> None:
-        rate = settings['control_rate']
-        self._synchronous = settings['inference'] == 'synchronous'
+        rate = settings.control_rate
+        self._synchronous = settings.inference == 'synchronous'
         self._simulated = simulated
         # Lock-step simulation may take as long as it likes: there, ages are ROS time.
         self._lock_step = simulated and self._synchronous
         self._clock = clock
         self._task = policy.policy.task
         self._wiring = wiring
-        self.loop = ControlLoop(
-            policy.policy.chunk_size,
+        self.loop = ControlLoop.from_settings(
+            settings,
             self._task,
+            policy.policy.chunk_size,
             limits,
-            command_timeout=settings['command_timeout'],
-            stop_policy=settings['stop_policy'],
-            recovery_window=settings['recovery_window'],
-            temporal_aggregation=settings['temporal_aggregation'],
-            query_every=settings['query_every'],
-            decay=settings['decay'],
             horizon=wiring.needs_horizon,
-            follows=not settings['dry_run'],
+            follows=not settings.dry_run,
         )
         self.ticker = (
             SimTicker(
@@ -72,14 +68,14 @@ class Controller:
                 idle=None if self._lock_step else self._guarded(self._idle),
             )
             if simulated
-            else SteadyTicker(rate, self._guarded(self._tick), settings['realtime_priority'])
+            else SteadyTicker(rate, self._guarded(self._tick), settings.realtime_priority)
         )  # fmt: skip
         self.inference = InferenceThread(policy)
         # A synchronous pass is waited for; in real time no longer than for the next tick, so
         # that one that hangs ends the commands as it does asynchronously.
         self._wait = None if self._lock_step else 1 / rate
         self._clock_watch = None if simulated else ClockWatch()
-        self._patience = settings['command_timeout']
+        self._patience = settings.command_timeout
         self.faults = FaultLog()
         self._inference_faults = FaultLog()
         self._tick_faults = FaultLog()

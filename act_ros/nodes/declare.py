@@ -1,13 +1,14 @@
 """The parameter table as ROS parameters."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from act_ros.errors import ParameterError
-from act_ros.parameters import PARAMETERS, Parameter, check_values
+from act_ros.parameters import PARAMETERS, Parameter, Settings
 
 
 def declare_parameters(node: Node) -> None:
@@ -16,18 +17,19 @@ def declare_parameters(node: Node) -> None:
     :raises ParameterError: a value set from outside is unknown or does not fit.
     """
     # rclpy keeps overrides that nobody declares without a word: a typo would be inert.
-    overrides = {name: _value(p) for name, p in node._parameter_overrides.items()}
-    # An empty list in a file has no type, and comes as no value.
-    check_values({name: value for name, value in overrides.items() if value is not None})
+    Settings.from_parameters(
+        _given({name: _value(p) for name, p in node._parameter_overrides.items()})
+    )
     for row in PARAMETERS.values():
-        if row.default is None:
+        if row.default == ():
             node.declare_parameter(row.name, descriptor=_descriptor(row))
         else:
-            node.declare_parameter(row.name, row.default, _descriptor(row))
+            default = list(row.default) if isinstance(row.default, tuple) else row.default
+            node.declare_parameter(row.name, default, _descriptor(row))
 
 
-def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> dict[str, object]:
-    """The values in force; parameters that are not set are absent.
+def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> Settings:
+    """The values in force.
 
     :param new: values that count over those of the node.
     :raises ParameterError: naming the parameter that does not fit.
@@ -38,12 +40,17 @@ def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> dict
         if node.has_parameter(name)  # not yet, while they are being declared
     }
     values |= {name: value for name, value in (new or {}).items() if name in PARAMETERS}
-    return check_values({name: value for name, value in values.items() if value is not None})
+    return Settings.from_parameters(_given(values))
 
 
-def check_changes(
-    node: Node, changes: list[RosParameter], configured: bool
-) -> dict[str, object]:
+def read_live_parameters(node: Node, settings: Settings) -> Settings:
+    """Settings with what may be set while the node is active as it is set now."""
+    now = read_parameters(node)
+    live = [row.attribute for row in PARAMETERS.values() if row.live]
+    return replace(settings, **{name: getattr(now, name) for name in live})
+
+
+def check_changes(node: Node, changes: list[RosParameter], configured: bool) -> Settings:
     """Whether new values may be set, all of them or none.
 
     :returns: the values that will be in force.
@@ -57,6 +64,17 @@ def check_changes(
         if configured and (name == 'use_sim_time' or (row is not None and not row.live)):
             raise ParameterError(f'parameter {name!r} is fixed while configured: clean up first')
     return read_parameters(node, new)
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    """Those that are set. An empty list in a file has no type, and comes as no value.
+
+    :raises ParameterError: what cannot be empty comes as no value.
+    """
+    for name, value in values.items():
+        if value is None and name in PARAMETERS and not PARAMETERS[name].is_list:
+            raise ParameterError(f'parameter {name!r} is an empty list; expected a value')
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _value(parameter: RosParameter) -> object:
@@ -73,10 +91,10 @@ def _descriptor(row: Parameter) -> ParameterDescriptor:
         # Types are checked by the table, which takes 50 for 50.0 and says what it expected.
         dynamic_typing=True,
     )
-    if row.range and row.type is float:
+    if row.range and row.type is float and not row.is_list:
         low, high = row.range
         descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-    elif row.range and row.type is int:
+    elif row.range and row.type is int and not row.is_list:
         low, high = map(int, row.range)
         descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
     return descriptor

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from act_ros.errors import ActError
+from act_ros.parameter_file import named_in, parse_parameter_file
 
 ROS_ERRORS = (
     rclpy_implementation.RCLError,
@@ -51,6 +52,8 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
         signal.signal(number, lambda *_: None)
 
     try:
+        for path in named_in(sys.argv):
+            parse_parameter_file(path)  # says more of what is wrong than rcl does
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         node = make()
     except (ActError, *ROS_ERRORS) as error:

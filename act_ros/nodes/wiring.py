@@ -30,6 +30,7 @@ from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.deadman import Deadman
 from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
 from act_ros.observation import ObservationStore
+from act_ros.parameters import Settings
 from act_ros.task import Task
 
 try:
@@ -70,22 +71,14 @@ class Wiring:
     :ivar deadman: None where `enable_topic` is not set.
     """
 
-    def __init__(self, node: Node, settings: Mapping[str, object], task: Task) -> None:
+    def __init__(self, node: Node, settings: Settings, task: Task) -> None:
         self._node = node
         self._entities: list[Callable[[], object]] = []
         self._mismatches: dict[str, str] = {}
-        self._dry = settings['dry_run']
+        self._dry = settings.dry_run
         cameras, states = camera_inputs(settings, task), state_inputs(settings, task)
-        self.store = ObservationStore(
-            task,
-            stamp_source=settings['stamp_source'],
-            max_age=settings['max_age'],
-            max_skew=settings['max_skew'],
-            frozen_timeout=settings['frozen_timeout'],
-            kinds={name: kind for name, (_, kind) in states.items()},
-            twist_frame=settings['twist_frame'],
-        )
-        self.outputs: list[Output] = parse_outputs(settings['outputs'], task)
+        self.store = ObservationStore.from_settings(settings, task)
+        self.outputs: list[Output] = parse_outputs(settings.outputs, task)
         if entries := unsent(self.outputs, task):
             log.info('not published: %s', ', '.join(entries))
         try:
@@ -96,7 +89,7 @@ class Wiring:
             raise
 
     def _connect(
-        self, settings: Mapping[str, object], inputs: Mapping[str, tuple[str, str]]
+        self, settings: Settings, inputs: Mapping[str, tuple[str, str]]
     ) -> None:
         publishers = []
         for output in self.outputs:
@@ -104,9 +97,9 @@ class Wiring:
             publishers.append(self._publisher(output.message_type, topic, COMMAND_QOS))
         self._senders = list(zip(self.outputs, publishers, strict=True))
         self.tick = self.chunk = None
-        if settings['publish_tick']:
+        if settings.publish_tick:
             self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
-        if settings['publish_chunk']:
+        if settings.publish_chunk:
             self.chunk = self._publisher(JointTrajectory, '~/chunk', QoSProfile(depth=1))
         clock, put = self._node.get_clock(), self.store.put
         for name, (topic, kind) in inputs.items():
@@ -114,9 +107,9 @@ class Wiring:
                 KINDS[kind], topic, lambda m, name=name: put(name, m, clock.now().nanoseconds)
             )
         self.deadman = None
-        if settings['enable_topic']:
-            self.deadman = Deadman(settings['enable_topic'])
-            self._subscribe(Bool, settings['enable_topic'], self.deadman.hear)
+        if settings.enable_topic:
+            self.deadman = Deadman(settings.enable_topic)
+            self._subscribe(Bool, settings.enable_topic, self.deadman.hear)
 
     @property
     def needs_horizon(self) -> bool:

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from act_ros.errors import ObservationError, TaskError
+from act_ros.interfaces import state_inputs
 from act_ros.observation.arrival import Ageing
 from act_ros.observation.camera import CameraInput
 from act_ros.observation.image import decode_image
 from act_ros.observation.joints import JointReader
 from act_ros.observation.odometry import OdometryReader
 from act_ros.observation.state import StateInput
+from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
 
 
@@ -105,6 +107,22 @@ class ObservationStore:
         self._positions = self._view(positions)
         self._inputs = self._empty()
         self.received = dict.fromkeys((*task.cameras, *task.sources), 0)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, task: Task) -> 'ObservationStore':
+        """The store of a robot as its parameters describe it: live and of a bag alike.
+
+        :raises ActError: the parameters do not fit the task.
+        """
+        return cls(
+            task,
+            stamp_source=settings.stamp_source,
+            max_age=settings.max_age,
+            max_skew=settings.max_skew,
+            frozen_timeout=settings.frozen_timeout,
+            kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
+            twist_frame=settings.twist_frame,
+        )
 
     def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:
         """Take in a message; the newest wins.

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from act_ros.errors import ObservationError, ParameterError, PolicyError, shorten
+from act_ros.parameters import Settings
 from act_ros.task import Task
 
 # qpos and, by camera name, the images.
@@ -17,9 +18,9 @@ Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
 LOAD_OPTIONS = ('device', 'precision', 'engine', 'max_deviation', 'ckpt_name', 'colour_order')
 
 
-def load_options(settings: Mapping[str, object]) -> dict[str, object]:
+def load_options(settings: Settings) -> dict[str, Any]:
     """The keywords of `load_policy` that parameters give."""
-    return {name: settings[name] for name in LOAD_OPTIONS}
+    return {name: getattr(settings, name) for name in LOAD_OPTIONS}
 
 
 class Predictor(Protocol):

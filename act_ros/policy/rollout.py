@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from act_ros.errors import ParameterError
+from act_ros.parameters import Settings
 from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
 from act_ros.policy.interface import Predictor, check_observation
 
@@ -59,6 +60,19 @@ class Rollout:
         )
         self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
         self.step = 0
+
+    @classmethod
+    def from_settings(cls, policy: Predictor, settings: Settings) -> 'Rollout':
+        """The episode of a policy that parameters ask for.
+
+        :raises ParameterError: as `query_interval`.
+        """
+        return cls(
+            policy,
+            temporal_aggregation=settings.temporal_aggregation,
+            query_every=settings.query_every,
+            decay=settings.decay,
+        )
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""

@@ -38,7 +38,7 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
     from act_ros.bags.typestore import typestore
     from act_ros.config import DEFAULT_TASK, load_task, task_file
     from act_ros.interfaces import camera_inputs, parse_output, state_inputs
-    from act_ros.parameters import read_parameter_file
+    from act_ros.parameter_file import read_parameter_file
     from act_ros.sim.renderer import Renderer
     from act_ros.sim.robot import SimulatedRobot
     from act_ros.sim.scene import default_cameras
@@ -52,7 +52,7 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
         for name, camera in default_cameras(task.cameras).items()
     }
     (base, _), (arm, _) = state_inputs(settings, task).values()
-    command = parse_output(settings['outputs'][0], task).topic
+    command = parse_output(settings.outputs[0], task).topic
     height, width = image_size
 
     def header(receipt: int) -> Any:

@@ -10,7 +10,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from act_ros.bags.typestore import typestore
 from act_ros.config import load_task, task_file
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))

@@ -51,14 +51,14 @@ def parameter_file(folder, text):
     ('text', 'message'),
     [
         ('/**: [1, 2', r"cannot read parameter file '.*parameters\.yaml': while parsing"),
-        ('decay: 0.1', r"parameter file '.*' has no parameters under '/\*\*: ros__parameters:'"),
+        ('decay: 0.1', "cannot read .*: line 1: 'decay' stands before 'ros__parameters:'"),
         (
             '/**: {ros__parameters: {decai: 0.1}}',
             r"\S+parameters\.yaml: unknown parameter 'decai'; did you mean 'decay'\?",
         ),
         (
             '/**: {ros__parameters: {decay: often}}',
-            r"\S+parameters\.yaml: parameter 'decay' is 'often'; expected float",
+            r"\S+parameters\.yaml: parameter 'decay' is 'often'; expected a number",
         ),
     ],
     ids=['no YAML', 'no section', 'unknown parameter', 'wrong type'],

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image, JointState
 from act_ros.config import load_task, task_file
 from act_ros.nodes.dds import use_profile
 from act_ros.observation import decode_image
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.sim.robot import HOME
 from test.waiting import wait_until
 
@@ -40,13 +40,13 @@ def node():
 
 def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node):
     frames, states = {name: [] for name in TASK.cameras}, []
-    for name, topic in zip(TASK.cameras, SETTINGS['camera_topics'], strict=True):
+    for name, topic in zip(TASK.cameras, SETTINGS.camera_topics, strict=True):
         node.create_subscription(
             Image, topic, lambda m, name=name: frames[name].append(np.array(decode_image(m))),
             rclpy.qos.qos_profile_sensor_data,
         )  # fmt: skip
     node.create_subscription(JointState, 'arm/joint_states', states.append, 1)
-    commands = node.create_publisher(JointState, SETTINGS['outputs'][0].split()[0], 1)
+    commands = node.create_publisher(JointState, SETTINGS.outputs[0].split()[0], 1)
 
     def positions() -> np.ndarray:
         by_name = dict(zip(states[-1].name, states[-1].position, strict=True))

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from test.processes import alive, children
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
-SMALL = {**SETTINGS, 'task.image_size': list(bags.SIZE)}
+SMALL = replace(SETTINGS, task_image_size=list(bags.SIZE))
 
 
 def plan(*paths, load='load', settings=SMALL, options=Options(), **rest):  # noqa: B008
@@ -124,7 +125,7 @@ def without(messages, what, begin, end):
 
 def test_a_tick_without_complete_input_is_counted_skipped_and_never_filled(tmp_path):
     path = write(tmp_path / 'run', without(bags.run(4), 'rgb_left', 1.0, 2.0))
-    settings = {**SMALL, 'max_skew': 0.3}
+    settings = replace(SMALL, max_skew=0.3)
     evaluation = written(plan(path, settings=settings), tmp_path / 'out')
     (result,) = evaluation.results.values()
     seconds = (result.ticks['time'] - START) / 1e9
@@ -155,8 +156,8 @@ def test_a_joint_that_is_not_measured_is_why_there_is_no_action(tmp_path):
         for m in bags.run(2)
     ]  # fmt: skip
     # The gripper is commanded, but is no part of qpos.
-    state = [entry for entry in SMALL['task.state'] if 'gripper' not in entry]
-    settings = {**SMALL, 'task.state': state}
+    state = [entry for entry in SMALL.task_state if 'gripper' not in entry]
+    settings = replace(SMALL, task_state=state)
     figures = total(carry_out(plan(write(tmp_path / 'run', blind), settings=settings),
                               tmp_path / 'out'))  # fmt: skip
     assert figures['ticks']['without_action'] == figures['ticks']['looked'] > 50
@@ -208,7 +209,7 @@ def test_stride_start_and_duration(bag, tmp_path):
 
 
 def test_aggregation_off_asks_for_a_chunk_only_when_one_has_run_out(bag, tmp_path):
-    settings = {**SMALL, 'temporal_aggregation': False}
+    settings = replace(SMALL, temporal_aggregation=False)
     evaluation = carry_out(plan(bag, settings=settings), tmp_path / 'out')
     (result,) = evaluation.results.values()
     assert len(result.durations) == pytest.approx(len(result.ticks['time']) / 20, abs=1)
@@ -216,11 +217,11 @@ def test_aggregation_off_asks_for_a_chunk_only_when_one_has_run_out(bag, tmp_pat
 
 
 def test_limits_that_would_have_cut_in_are_counted_by_joint(bag, tmp_path):
-    low = {**SMALL, 'position_max': [*SMALL['position_max'][:2], 0.4, *SMALL['position_max'][3:]]}
+    low = replace(SMALL, position_max=[*SMALL.position_max[:2], 0.4, *SMALL.position_max[3:]])
     figures = total(carry_out(plan(bag, settings=low), tmp_path / 'out'))
     assert set(figures['limits']['hits']['range']) == {'arm/left_joint_3/position'}
     assert worst_error(figures) < 1e-6  # what is scored is the action before them
-    narrow = {**SMALL, 'position_max': [0.1] * 8}
+    narrow = replace(SMALL, position_max=[0.1] * 8)
     figures = total(carry_out(plan(bag, settings=narrow), tmp_path / 'narrow'))
     assert any('arm/left_joint_1/position' in text for text in figures['limits']['refused'])
 
@@ -260,7 +261,7 @@ def test_predictions_are_a_bag_with_the_recordings_stamps(bag, tmp_path):
 
 def test_two_checkpoints_stand_side_by_side(bag, tmp_path):
     made = make_plan(
-        [bag], {'a': SMALL, 'b': {**SMALL, 'decay': 0.5}}, options=Options(),
+        [bag], {'a': SMALL, 'b': replace(SMALL, decay=0.5)}, options=Options(),
         load='test.evaluation.stub:load',
     )  # fmt: skip
     figures = metrics(written(made, tmp_path / 'out'))
@@ -285,7 +286,7 @@ def checkpoint(tmp_path_factory):
 
 
 def real(paths, checkpoint, **options):
-    settings = {**SMALL, 'ckpt_dir': str(checkpoint), 'torch_threads': 1}
+    settings = replace(SMALL, ckpt_dir=str(checkpoint), torch_threads=1)
     return make_plan(paths, {'ckpt': settings}, options=Options(**options))
 
 
@@ -303,7 +304,7 @@ def test_a_lost_worker_costs_a_retry_and_not_the_run(several, tmp_path, monkeypa
     folder = tmp_path / 'ckpt'
     folder.mkdir()
     (folder / 'died').touch()  # not in this process
-    made = plan(*several, load='load_and_die_once', settings={**SMALL, 'ckpt_dir': str(folder)})
+    made = plan(*several, load='load_and_die_once', settings=replace(SMALL, ckpt_dir=str(folder)))
 
     def progress(job, ticks):
         nonlocal killed
@@ -363,14 +364,14 @@ def test_a_resumption_of_something_else_is_refused(several, tmp_path):
     with pytest.raises(ActError, match='holds an evaluation already; give another --out, or --re'):
         carry_out(plan(several[0]), out)
     with pytest.raises(ActError, match='with other settings'):
-        carry_out(plan(several[0], settings={**SMALL, 'decay': 0.2}), out, resume=True)
+        carry_out(plan(several[0], settings=replace(SMALL, decay=0.2)), out, resume=True)
     with pytest.raises(ActError, match='with other episodes'):
         carry_out(plan(several[1]), out, resume=True)
 
 
 def test_what_does_not_fit_is_said_before_the_folder_is_made(several, tmp_path):
     out = tmp_path / 'out'
-    lacking = {key: value for key, value in SMALL.items() if key != 'max_velocity'}
+    lacking = replace(SMALL, max_velocity=())
     with pytest.raises(ActError, match='max_velocity'):
         carry_out(plan(several[0], settings=lacking), out)
     assert not out.exists()
@@ -399,13 +400,13 @@ def test_a_damaged_result_is_done_again(several, tmp_path):
 
 def test_the_engine_that_was_chosen_stays_chosen(several, tmp_path):
     out = tmp_path / 'out'
-    auto = {**SMALL, 'engine': 'auto'}
+    auto = replace(SMALL, engine='auto')
     carry_out(plan(several[0], settings=auto), out)
     assert json.loads((out / 'run.json').read_text())['settings']['ckpt']['engine'] == 'torch'
     # Another would be found best now.
     made = plan(several[0], settings=auto, load='load_openvino')
     evaluation = carry_out(made, out, resume=True)
-    assert evaluation.plan.checkpoints['ckpt']['engine'] == 'torch'
+    assert evaluation.plan.checkpoints['ckpt'].engine == 'torch'
 
 
 ORPHANS = """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_commands_in_parts_are_one_action(tmp_path):
 
 def test_what_was_measured_may_be_scored_against(tmp_path):
     path = write(tmp_path / 'run', bags.run(2))
-    settings = {**SMALL, 'outputs': ['arm/joint_states JointState arm/*/position']}
+    settings = replace(SMALL, outputs=['arm/joint_states JointState arm/*/position'])
     figures = total(carry_out(plan(path, settings=settings), tmp_path / 'out'))
     assert figures['groups']['joint positions']['count'] > 600
     assert figures['groups']['velocities']['count'] == 0
@@ -72,7 +73,7 @@ def test_limits_know_how_many_ticks_lie_between_two_actions(tmp_path):
     for stride in (1, 5):
         made = plan(path, options=Options(stride=stride))
         assert total(carry_out(made, tmp_path / str(stride)))['limits']['hits'] == {}
-    slow = {**SMALL, 'max_step': [0.002] * 8}
+    slow = replace(SMALL, max_step=[0.002] * 8)
     made = plan(path, options=Options(stride=5), settings=slow)
     assert 'step' in total(carry_out(made, tmp_path / 'slow'))['limits']['hits']
 

@@ -26,13 +26,13 @@ from std_srvs.srv import Trigger
 from act_ros.config import load_task, task_file
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.observation import stamp_ns
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from test.waiting import wait_until
 
 TASK = load_task()
 SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
 JOINTS = TASK.joints
-COMMANDS = SETTINGS['outputs'][0].split()[0]
+COMMANDS = SETTINGS.outputs[0].split()[0]
 TICK = 0.02  # [s]
 # Between a fault and what shows it: messages on their way, and a busy machine [s].
 MARGIN = 0.2

@@ -22,7 +22,8 @@ from test.waiting import wait_until
 T = 1.0  # command_timeout [s]
 # Without that of the tracking: the arm follows through this process, which may be held up.
 LIMITS = {
-    name: SETTINGS[name] for name in ('position_min', 'position_max', 'max_step', 'max_velocity')
+    name: list(getattr(SETTINGS, name))
+    for name in ('position_min', 'position_max', 'max_step', 'max_velocity')
 }
 SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
 
@@ -36,17 +37,17 @@ def robot(graph):
 
 
 def check_trace(commands):
-    low, high = np.array(SETTINGS['position_min']), np.array(SETTINGS['position_max'])
+    low, high = np.array(SETTINGS.position_min), np.array(SETTINGS.position_max)
     for command in commands:
         assert np.isfinite([*command.position, *command.velocity]).all()
         assert (np.array(command.position) >= low).all()
         assert (np.array(command.position) <= high).all()
-        assert (np.abs(command.velocity) <= np.array(SETTINGS['max_velocity']) + 1e-9).all()
+        assert (np.abs(command.velocity) <= np.array(SETTINGS.max_velocity) + 1e-9).all()
     for before, after in itertools.pairwise(commands):
         # One that was lost on its way was a step too.
         ticks = max(1, round((stamp_ns(after) - stamp_ns(before)) / 1e9 / TICK) + 1)
         step = np.abs(np.array(after.position) - np.array(before.position))
-        assert (step <= ticks * np.array(SETTINGS['max_step']) + 1e-9).all()
+        assert (step <= ticks * np.array(SETTINGS.max_step) + 1e-9).all()
 
 
 def start(graph, node):
@@ -342,7 +343,7 @@ def test_limits_take_effect_while_it_moves(robot, ckpt, tmp_path):
         assert np.abs([c.velocity for c in later]).max() <= 0.05 + 1e-9
         # A range that the last command violates is refused by name.
         now = robot.commands[-1].position[0]
-        refusal = robot.set_parameter('position_min', [now + 0.5, *SETTINGS['position_min'][1:]])
+        refusal = robot.set_parameter('position_min', [now + 0.5, *SETTINGS.position_min[1:]])
         assert 'arm/left_joint_1/position' in refusal
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from act_ros.errors import ParameterError
 from act_ros.nodes.checks import check_latency
-from act_ros.parameters import check_values
+from act_ros.parameters import Settings
 from test.nodes.graph import TASK, run_node
 from test.waiting import wait_until
 
@@ -52,7 +52,7 @@ def test_what_failed_is_forgotten_with_the_clean_up(graph, ckpt, tmp_path):
 
 def settings(**changes):
     values = {'max_age': 0.1, 'command_timeout': 0.15, 'control_rate': TASK.rate, **changes}
-    return check_values(values)
+    return Settings(**values)
 
 
 @pytest.mark.parametrize(

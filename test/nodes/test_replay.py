@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from act_ros.evaluation.run.episodes import Window
 from act_ros.evaluation.run.evaluate import carry_out
 from act_ros.evaluation.run.plan import Options, Plan, make_plan
 from act_ros.evaluation.run.policies import load
-from act_ros.parameters import read_parameter_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.replay import main
 from test.bags import bags
 from test.nodes.graph import NodeProcess
@@ -46,10 +47,8 @@ def folder(tmp_path_factory):
 
 
 def settings_of(folder):
-    return {
-        **read_parameter_file(task_file('astrobench_dual_arm'), folder / 'robot.yaml'),
-        'ckpt_dir': str(folder / 'ckpt'),
-    }
+    settings = read_parameter_file(task_file('astrobench_dual_arm'), folder / 'robot.yaml')
+    return replace(settings, ckpt_dir=str(folder / 'ckpt'))
 
 
 def replay(folder, out, *options):
@@ -92,7 +91,7 @@ def test_lock_step_gives_the_actions_of_the_evaluator(folder, tmp_path):
     recording = Bag(tmp_path / 'out' / 'recording')
     commands = list(recording.messages(['/act/dry_run/arm/joint_commands']))
     assert len(commands) >= len(ticks)
-    high = np.array(settings['position_max'])
+    high = np.array(settings.position_max)
     assert all((np.asarray(c.message.position) <= high).all() for c in commands)
 
 
@@ -166,7 +165,7 @@ def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, fold
         graph.close()  # before the writer: what still comes would find it closed
         writer.close()
         robot.close()
-    settings = {**settings_of(folder), 'max_skew': 1.0, 'max_age': 1.0}
+    settings = replace(settings_of(folder), max_skew=1.0, max_age=1.0)
     plan = make_plan([tmp_path / 'run'], {'ckpt': settings}, options=Options())
     evaluation = carry_out(plan, tmp_path / 'out')
     (result,) = evaluation.results.values()

@@ -93,7 +93,7 @@ def test_a_killed_node_leaves_an_arm_that_stops_and_starts_again(robot, graph, c
     with run_node(tmp_path, ckpt, **{**SAFE, **RAMP}, autostart=True) as node:
         wait_until(lambda: graph.commands, 60, lambda: f'a command: {node.log}')
         first = np.array(graph.commands[0].position)
-        assert (np.abs(first - there) <= np.array(SETTINGS['max_step']) + 2e-3).all()
+        assert (np.abs(first - there) <= np.array(SETTINGS.max_step) + 2e-3).all()
 
 
 def test_a_blocked_joint_stops_the_arm_until_reset(robot, graph, ckpt, tmp_path):

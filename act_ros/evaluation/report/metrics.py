@@ -13,7 +13,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         results, std = evaluation.of(label), evaluation.std(label)
         offset = evaluation.offset(label)
         checkpoints[label] = {
-            'ckpt_dir': evaluation.plan.checkpoints[label]['ckpt_dir'],
+            'ckpt_dir': evaluation.plan.checkpoints[label].ckpt_dir,
             'offset': offset,
             'total': scores(results, evaluation.task, std, offset),
             'episodes': [

@@ -17,7 +17,8 @@ from act_ros.evaluation.report import figures
 from act_ros.evaluation.report.scores import worst
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.result import EpisodeResult
-from act_ros.evaluation.run.ticks import before, make_store
+from act_ros.evaluation.run.ticks import before
+from act_ros.observation import ObservationStore
 
 # Pictures of so many episodes; those with the largest error where there are more.
 EPISODES = 6
@@ -193,7 +194,7 @@ def _frames(evaluation: Evaluation, label: str, about: Mapping[str, Any], time: 
     try:
         bag = Bag(about['bag'])
         topics = Topics(settings, task, bag, evaluation.plan.namespace)
-        store = make_store(settings, task)
+        store = ObservationStore.from_settings(settings, task)
         begin = time - before(settings)
         for topic, receipt, message in bag.messages(topics.inputs, begin, time + 1):
             for name in topics.inputs[topic]:

@@ -30,7 +30,7 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
         for number, label in enumerate(labels):
             root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(labels, number)}'
             settings = evaluation.plan.checkpoints[label]
-            specs = [parse_output(text, evaluation.task) for text in settings['outputs']]
+            specs = [parse_output(text, evaluation.task) for text in settings.outputs]
             ends = [(spec, f'{root}/{spec.topic.removeprefix("~").lstrip("/")}') for spec in specs]
             for spec, topic in ends:
                 writer.add_topic(topic, OUTPUT_TYPES[spec.kind])

@@ -19,8 +19,9 @@ from act_ros.evaluation.run.limits import LimitsObserver, unlimited
 from act_ros.evaluation.run.plan import Job, Options
 from act_ros.evaluation.run.recorded import RecordedCommands
 from act_ros.evaluation.run.result import EpisodeResult
-from act_ros.evaluation.run.ticks import Tick, before, make_store, ticks
-from act_ros.observation import Snapshot
+from act_ros.evaluation.run.ticks import Tick, before, ticks
+from act_ros.observation import ObservationStore, Snapshot
+from act_ros.parameters import Settings
 from act_ros.policy.interface import BatchPredictor
 from act_ros.safety import Limits
 from act_ros.task import Task
@@ -75,7 +76,7 @@ def run_episode(
             'not_recorded': topics.missing,
         }
         commands = RecordedCommands(
-            topics.outputs, task, by_header=job.settings['stamp_source'] == 'header'
+            topics.outputs, task, by_header=job.settings.stamp_source == 'header'
         )
         found = _ticks(job, task, bag, topics, commands)
         run = EpisodeRun(policy, job.settings, job.options)
@@ -92,15 +93,16 @@ def _ticks(
     window = job.window
     begin = window.start - before(job.settings) if window.exact else window.start
     messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
+    store = ObservationStore.from_settings(job.settings, task)
     return ticks(
-        messages, topics.inputs, make_store(job.settings, task), commands, window,
+        messages, topics.inputs, store, commands, window,
         round(NS / task.rate), job.options.stride,
     )  # fmt: skip
 
 
 def why_empty(job: Job, task: Task, bag: Bag, topics: Topics) -> str:
     """Why an episode had no complete observation."""
-    store = make_store(job.settings, task)
+    store = ObservationStore.from_settings(job.settings, task)
     faults: dict[str, str] = {name: f'{name} has not arrived' for name in store.received}
     for topic, receipt, message in bag.messages(topics.inputs, job.window.start, job.window.stop):
         for name in topics.inputs[topic]:
@@ -119,26 +121,18 @@ class EpisodeRun:
     """
 
     def __init__(
-        self, policy: BatchPredictor, settings: Mapping[str, Any], options: Options
+        self, policy: BatchPredictor, settings: Settings, options: Options
     ) -> None:
         self._policy, self._task, self._options = policy, policy.task, options
         task = self._task
-        self._loop = ControlLoop(
-            policy.chunk_size,
-            task,
-            unlimited(task),
-            command_timeout=settings['command_timeout'],
-            recovery_window=settings['recovery_window'],
-            temporal_aggregation=settings['temporal_aggregation'],
-            query_every=settings['query_every'],
-            decay=settings['decay'],
-            follows=False,
+        self._loop = ControlLoop.from_settings(
+            settings, task, policy.chunk_size, unlimited(task), follows=False
         )
-        limits = Limits.from_parameters(settings, task)
+        limits = Limits.from_settings(settings, task)
         self._limits = LimitsObserver(task, limits, options.stride)
         self._sums = HorizonSums(options.offsets, policy.chunk_size, task.action_dim)
         # Every complete tick is asked for, at once: then several can be in one pass.
-        self._ahead = settings['temporal_aggregation'] and not options.latency
+        self._ahead = settings.temporal_aggregation and not options.latency
         self._delay = _Delay(round(options.latency * 1e9)) if options.latency else None
         self._decoder = Decoder()
         self._slack = int(RECORDING_DELAY * task.rate)

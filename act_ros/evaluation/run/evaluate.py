@@ -14,7 +14,8 @@ from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.plan import Plan
 from act_ros.evaluation.run.policies import forget, loaded
 from act_ros.evaluation.run.result import EpisodeResult
-from act_ros.evaluation.run.ticks import make_store
+from act_ros.observation import ObservationStore
+from act_ros.parameters import Settings
 
 RUN, EPISODES = 'run.json', 'episodes'
 
@@ -81,10 +82,10 @@ def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
         settings = _settled(settings, label, known)
         policy = loaded(settings, plan.load)
         EpisodeRun(policy, settings, plan.options)
-        make_store(settings, policy.task)
+        ObservationStore.from_settings(settings, policy.task)
         statistics[label], task = policy.statistics, policy.task
         # Every process, and a resumption, shall run the engine that was found best here.
-        checkpoints[label] = settings | {'engine': policy.engine_name}
+        checkpoints[label] = replace(settings, engine=policy.engine_name)
     return Evaluation(replace(plan, checkpoints=checkpoints), task, statistics)
 
 
@@ -98,14 +99,14 @@ def _known(out: Path) -> dict[str, Any]:
 
 
 def _settled(
-    settings: Mapping[str, Any], label: str, known: Mapping[str, Any]
-) -> Mapping[str, Any]:
+    settings: Settings, label: str, known: Mapping[str, Any]
+) -> Settings:
     """The engine that was chosen before stays chosen: another's actions differ a little."""
     try:
         engine = known['settings'][label]['engine']
     except (KeyError, TypeError):
         return settings
-    return settings | {'engine': engine} if settings['engine'] == 'auto' else settings
+    return replace(settings, engine=engine) if settings.engine == 'auto' else settings
 
 
 def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> None:

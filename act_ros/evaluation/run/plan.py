@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from act_ros.errors import BagError, ObservationError
 from act_ros.evaluation.run.episodes import Window, split
 from act_ros.evaluation.run.policies import LOAD
 from act_ros.observation import check_image
+from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
 
@@ -48,7 +49,7 @@ class Job:
     bag: Path
     window: Window
     label: str
-    settings: Mapping[str, Any]
+    settings: Settings
     load: str
     options: Options = field(default_factory=Options)
     namespace: str = ''
@@ -69,7 +70,7 @@ class Plan:
     """
 
     bags: Mapping[Path, Sequence[Window]]
-    checkpoints: Mapping[str, Mapping[str, Any]]
+    checkpoints: Mapping[str, Settings]
     options: Options
     offset: int | None = None
     namespace: str = ''
@@ -95,7 +96,7 @@ class Plan:
                          job.window.stop, job.window.exact, job.label]
                         for job in self.jobs().values()
                     ],
-                    'settings': {k: dict(v) for k, v in self.checkpoints.items()},
+                    'settings': {k: v.parameters() for k, v in self.checkpoints.items()},
                     'files': {
                         str(path): [path.stat().st_size, path.stat().st_mtime_ns]
                         for path in self._files()
@@ -112,14 +113,14 @@ class Plan:
         """Everything that is read: with another content it is another evaluation."""
         files = [file for bag in self.bags for file in files_of(bag)]
         for settings in self.checkpoints.values():
-            names = (settings['ckpt_name'], STATS_NAME, CONFIG_NAME)
-            files += [Path(settings['ckpt_dir']) / name for name in names]
+            names = (settings.ckpt_name, STATS_NAME, CONFIG_NAME)
+            files += [Path(settings.ckpt_dir) / name for name in names]
         return [path for path in files if path.exists()]
 
 
 def make_plan(
     bags: Sequence[Path],
-    checkpoints: Mapping[str, Mapping[str, Any]],
+    checkpoints: Mapping[str, Settings],
     *,
     episodes: str = 'whole',
     start: float | None = None,
@@ -134,11 +135,11 @@ def make_plan(
     """
     # As every process finds them, wherever it runs.
     checkpoints = {
-        label: {**settings, 'ckpt_dir': str(Path(settings['ckpt_dir']).resolve())}
+        label: replace(settings, ckpt_dir=str(Path(settings.ckpt_dir).resolve()))
         for label, settings in checkpoints.items()
     }
     settings = next(iter(checkpoints.values()))
-    task = Task.from_parameters(settings)
+    task = Task.from_settings(settings)
     windows = {}
     for path in (Path(path).resolve() for path in bags):
         with Bag(path) as bag:

@@ -1,9 +1,9 @@
 """The policies that an evaluation runs; the one that was used last is kept."""
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
+from act_ros.parameters import PARAMETERS, Settings
 from act_ros.policy import set_torch_threads
 from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor, check_task, load_options
 from act_ros.task import Task
@@ -13,36 +13,37 @@ LOAD = 'act_ros.policy:load_policy'
 _policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
 
 
-def load(settings: Mapping[str, Any], function: str = LOAD) -> BatchPredictor:
+def load(settings: Settings, function: str = LOAD) -> BatchPredictor:
     """Load the policy that a node with these parameters would.
 
     :param function: 'module:function' that does it.
     :raises ActError: as `load_policy`; or the robot's cameras are not the network's.
     """
     module, name = function.split(':')
-    task = Task.from_parameters(settings)
+    task = Task.from_settings(settings)
     load_policy = getattr(importlib.import_module(module), name)
-    policy = load_policy(settings['ckpt_dir'], task=task, **load_options(settings))
+    policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
     check_task(task, policy.task)
     return policy
 
 
-def loaded(settings: Mapping[str, Any], function: str) -> BatchPredictor:
+def loaded(settings: Settings, function: str) -> BatchPredictor:
     """The policy that parameters ask for; the one that was used last is kept.
 
     :param function: 'module:function' that loads it.
     :raises ActError: as `load`.
     """
     names = ['ckpt_dir', *LOAD_OPTIONS, 'torch_threads']
-    names += sorted(name for name in settings if name.startswith('task.'))
+    names += [row.attribute for row in PARAMETERS.values() if row.name.startswith('task.')]
 
     def key(engine: str) -> tuple:
-        return (function, *(str((settings | {'engine': engine})[name]) for name in names))
+        asked = replace(settings, engine=engine)
+        return (function, *(getattr(asked, name) for name in names))
 
-    asked = key(settings['engine'])
+    asked = key(settings.engine)
     if asked not in _policies:
         _policies.clear()
-        set_torch_threads(settings['torch_threads'])
+        set_torch_threads(settings.torch_threads)
         policy = load(settings, function)
         # Also by the engine that was chosen for it.
         _policies[asked] = _policies[key(policy.engine_name)] = policy

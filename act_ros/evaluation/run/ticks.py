@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from act_ros.bags.bag import Recorded
 from act_ros.evaluation.run.episodes import NS, Window
 from act_ros.evaluation.run.recorded import RecordedCommands
-from act_ros.interfaces import state_inputs
 from act_ros.observation import ObservationStore, Snapshot
-from act_ros.task import Task
+from act_ros.parameters import Settings
 
 # Where nothing is recorded for longer, no further ticks are made until something is [ns]: a
 # clock that was set during the recording can make it years.
@@ -40,22 +38,9 @@ class Tick:
     looked: bool = True
 
 
-def before(settings: Mapping[str, Any]) -> int:
+def before(settings: Settings) -> int:
     """How much earlier than an instant its inputs may have come [ns]."""
-    return round(max(1.0, settings['max_age']) * NS)
-
-
-def make_store(settings: Mapping[str, Any], task: Task) -> ObservationStore:
-    """The store that the node would have made."""
-    return ObservationStore(
-        task,
-        stamp_source=settings['stamp_source'],
-        max_age=settings['max_age'],
-        max_skew=settings['max_skew'],
-        frozen_timeout=settings['frozen_timeout'],
-        kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
-        twist_frame=settings['twist_frame'],
-    )
+    return round(max(1.0, settings.max_age) * NS)
 
 
 def ticks(

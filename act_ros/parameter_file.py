@@ -1,0 +1,214 @@
+"""ROS 2 parameter files, read without ROS as rcl reads them.
+
+rcl does not resolve scalars as YAML does: `1e2`, `0x10` and `+.5` are numbers to it, `y` and
+`off` are booleans, a date and `1_000` are text. A file shall mean the same to every program,
+so its rules stand here (rcl_yaml_param_parser, `get_value` and `parse_file_events`).
+"""
+
+import contextlib
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+import yaml
+
+from act_ros.errors import ParameterError, shorten
+from act_ros.parameters import Settings
+
+PARAMETERS_KEY = 'ros__parameters'
+TRUE = ('Y', 'y', 'yes', 'Yes', 'YES', 'true', 'True', 'TRUE', 'on', 'On', 'ON')
+FALSE = ('N', 'n', 'no', 'No', 'NO', 'false', 'False', 'FALSE', 'off', 'Off', 'OFF')
+INFINITY = ('.inf', '.Inf', '.INF')
+NAN = ('.nan', '.NaN', '.NAN')
+STRING_TAG = 'tag:yaml.org,2002:str'
+# What C's strtoll (base 0) and strtod take whole.
+_INTEGER = re.compile(r'[+-]?(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)')
+_DECIMAL = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
+_HEXADECIMAL = re.compile(
+    r'[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?'
+)
+_WORD = re.compile(r'[+-]?(?:inf|infinity|nan(?:\([0-9a-zA-Z_]*\))?)', re.IGNORECASE)
+
+class _Loader(yaml.SafeLoader):
+    """Leaves scalars as they are written: only a tag that is written is one."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+    DEFAULT_SCALAR_TAG = ''
+
+
+Scalar = bool | int | float | str
+Value = Scalar | list[Scalar]
+
+
+def read_parameter_file(*paths: str | Path) -> Settings:
+    """Read ROS 2 parameter files without ROS, later ones over earlier ones.
+
+    Sections of every node (`/**`, `/*`) and of a node named `act` count, the latter over the
+    former.
+
+    :param paths: YAML files of the form `/**: {ros__parameters: {...}}`.
+    :returns: the checked values, the table's defaults where the files are silent.
+    :raises ParameterError: naming the file and what is wrong with it.
+    """
+    values: dict[str, Value] = {}
+    settings = Settings()
+    for path in paths:
+        values |= _of_the_node(Path(path))
+        try:
+            settings = Settings.from_parameters(values)
+        except ParameterError as error:
+            raise ParameterError(f'{path}: {error}') from None
+    return settings
+
+
+def parse_parameter_file(path: Path) -> dict[str, dict[str, Value]]:
+    """A parameter file as rcl reads it.
+
+    :returns: name of a node, with wildcards, to flat parameter names and values.
+    :raises ParameterError: naming the file, the line and the remedy.
+    """
+    try:
+        return _parse(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise ParameterError(f'no parameter file {str(path)!r}') from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, ParameterError) as error:
+        reason = ' '.join(str(error).split())
+        raise ParameterError(f'cannot read parameter file {str(path)!r}: {reason}') from None
+
+
+def named_in(argv: Sequence[str]) -> list[Path]:
+    """The parameter files that a node's command line names."""
+    return [Path(value) for flag, value in pairwise(argv) if flag == '--params-file']
+
+
+def _of_the_node(path: Path) -> dict[str, Value]:
+    """What a file says of a node named `act`, unchecked."""
+    sections = parse_parameter_file(path)
+    mine = [name for name in sections if name.split('/')[-1] in ('**', '*', 'act')]
+    values: dict[str, Value] = {}
+    for name in sorted(mine, key=lambda name: name.endswith('act')):
+        values |= sections[name]
+    if not values:
+        raise ParameterError(
+            f"parameter file {str(path)!r} has no parameters under '/**: {PARAMETERS_KEY}:'"
+        )
+    return values
+
+
+def _parse(text: str) -> dict[str, dict[str, Value]]:
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise _error(event, f'*{event.anchor} refers to another place; ROS 2 parameter files '
+                                f'know no aliases: write it out')  # fmt: skip
+    root = yaml.compose(text, Loader=_Loader)
+    if not isinstance(root, yaml.MappingNode):
+        raise ParameterError(f"it has no '/**: {PARAMETERS_KEY}:'")
+    sections: dict[str, dict[str, Value]] = {}
+    for name, parameters in _sections(root, ''):
+        section = sections.setdefault(name, {})
+        for parameter, at, value in _parameters(parameters, ''):
+            # rcl takes the last, or where their types differ the one that it looks for first.
+            if parameter in section:
+                raise _error(at, f'{shorten(parameter)} is set twice below {shorten(name)}')
+            section[parameter] = value
+    return sections
+
+
+def _sections(node: yaml.MappingNode, name: str) -> Iterator[tuple[str, yaml.MappingNode]]:
+    """The nodes below a namespace, with their parameters."""
+    for key, value in node.value:
+        text = _key(key)
+        if not isinstance(value, yaml.MappingNode):
+            raise _error(key, f"{shorten(text)} stands before '{PARAMETERS_KEY}:'")
+        if text != PARAMETERS_KEY:
+            yield from _sections(value, f'{name}/{text}' if name else text)
+        elif name:
+            yield name, value
+        else:
+            raise _error(key, f"{PARAMETERS_KEY!r} stands below no node; put it under '/**:'")
+
+
+def _parameters(
+    node: yaml.MappingNode, prefix: str
+) -> Iterator[tuple[str, yaml.Node, Value]]:
+    """{'task': {'name': 'x'}} as 'task.name', where it stands, and 'x'."""
+    for key, value in node.value:
+        name = f'{prefix}{_key(key)}'
+        if isinstance(value, yaml.MappingNode):
+            yield from _parameters(value, f'{name}.')
+        elif isinstance(value, yaml.SequenceNode):
+            yield name, key, _list(name, value)
+        else:
+            yield name, key, _scalar(name, value)
+
+
+def _key(node: yaml.Node) -> str:
+    if not isinstance(node, yaml.ScalarNode) or not node.value:
+        raise _error(node, 'a name is expected here')
+    return node.value
+
+
+def _list(name: str, node: yaml.SequenceNode) -> list[Scalar]:
+    """All of one type: rcl refuses the others."""
+    items = []
+    for item in node.value:
+        if not isinstance(item, yaml.ScalarNode):
+            raise _error(item, f'{name!r} is a list in a list; ROS 2 knows only flat ones')
+        items.append(_scalar(name, item))
+    types = {type(item) for item in items}
+    if types == {int, float}:
+        whole = next(n.value for n, item in zip(node.value, items, strict=True)
+                     if type(item) is int)  # fmt: skip
+        raise _error(node, f'{name!r} mixes whole numbers with others, which ROS 2 refuses: write '
+                           f'all with a point ({whole} as {whole}.0)')  # fmt: skip
+    if len(types) > 1:
+        names = ' and '.join(sorted({str: 'text'}.get(t, t.__name__) for t in types))
+        raise _error(node, f'{name!r} mixes {names}, which ROS 2 refuses: quote what is text, or '
+                           f'leave out what does not belong')  # fmt: skip
+    return items
+
+
+def _scalar(name: str, node: yaml.ScalarNode) -> Scalar:
+    if node.tag == STRING_TAG or node.style in ("'", '"'):
+        return node.value
+    if not node.value:
+        raise _error(node, f"{name!r} has no value; write '' for empty text")
+    return resolve(node.value)
+
+
+def resolve(text: str) -> Scalar:
+    """The value of an unquoted scalar, as rcl has it."""
+    if text in TRUE or text in FALSE:
+        return text in TRUE
+    if _INTEGER.fullmatch(text):
+        digits = text.lstrip('+-')
+        base = 16 if digits[:2] in ('0x', '0X') else 8 if digits.startswith('0') else 10
+        value = int(text, base)
+        if -(2**63) <= value < 2**63:
+            return value
+    sign = -1.0 if text.startswith('-') else 1.0
+    if text.lstrip('+-') in INFINITY and len(text) <= 5:
+        return sign * math.inf
+    if text in NAN:
+        return math.nan
+    if _WORD.fullmatch(text):
+        return float(text.split('(')[0])
+    number = None
+    if _DECIMAL.fullmatch(text):
+        number = float(text)
+    elif _HEXADECIMAL.fullmatch(text):
+        with contextlib.suppress(OverflowError):
+            number = float.fromhex(text)
+    # What is too large for a float, or too small, has no value to C; it is text.
+    if number is None or math.isinf(number):
+        return text
+    vanished = abs(number) < sys.float_info.min and re.match(r'[^eEpP]*[1-9a-dA-D]', text)
+    return text if vanished else number
+
+
+def _error(at: yaml.Node | yaml.Event, what: str) -> ParameterError:
+    return ParameterError(f'line {at.start_mark.line + 1}: {what}')
