@@ -34,6 +34,7 @@ setup(
         'torch>=2.1',
         'numpy>=1.22',
         'opencv-python-headless<5',
+        'simplejpeg>=1.8',
         'pyzmq>=22',
         'PyYAML>=5.4',
         'rich>=11',

@@ -204,8 +204,8 @@ class ActNode(LifecycleNode):
             raise ActError('use_sim_time is true, but nothing publishes /clock')
         snapshot, faults = self._wiring.store.snapshot(now)
         measured, unmeasured = self._wiring.store.measured(now)
-        if faults or unmeasured:
-            raise InputsError(unmeasured | faults)
+        if faults := unmeasured | faults or snapshot.damaged():
+            raise InputsError(faults)
         # What is set live counts from here on.
         settings = read_live_parameters(self, self._settings)
         controller = Controller(

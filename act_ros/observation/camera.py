@@ -106,9 +106,13 @@ class CameraInput:
                 f'frozen_timeout {self._frozen / 1e9:g} s'
             )
         try:
-            check_image(held.message, self._size)
+            coloured = check_image(held.message, self._size)
         except ObservationError as error:
             return f'{self._name}: {error}'
+        if not coloured:
+            self.remarks['grey'] = (
+                f'{self._name} sends grey pictures: red, green and blue are the same'
+            )
         return ''
 
 

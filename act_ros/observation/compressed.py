@@ -1,4 +1,4 @@
-"""JPEG and PNG frames: their size without decoding, and their pixels."""
+"""JPEG and PNG frames: what they are without decoding, and their pixels."""
 
 import struct
 from typing import Any
@@ -7,50 +7,72 @@ import cv2
 import numpy as np
 
 from act_ros.errors import ObservationError, shorten
+from act_ros.observation import jpeg
 
 _PNG = b'\x89PNG\r\n\x1a\n'
-_JPEG = b'\xff\xd8'
-_JPEG_END = b'\xff\xd9'
-# Start-of-frame markers, which hold the size; C4, C8 and CC are something else.
-_SIZES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+_PNG_HEADER = struct.Struct('>8s4x4sIIBB')  # signature, IHDR: width, height, depth, colour type
+_PNG_GREY = (0, 4)  # colour types, without and with alpha
 
 
-def compressed_size(message: Any) -> tuple[int, int]:
-    """Height and width of a JPEG or PNG [px], read from its header.
+def inspect_compressed(message: Any) -> tuple[tuple[int, int], bool]:
+    """Height and width of a JPEG or PNG [px], and whether it has colours; from its header.
 
-    What it is, its bytes say: drivers write all sorts of things into `format`.
+    What it is, its bytes say: drivers write all sorts of things into `format`. What is in it,
+    nothing else may say.
 
     :param message: a sensor_msgs/CompressedImage.
-    :raises ObservationError: it is neither, or ends too early.
+    :raises ObservationError: it is neither, of a kind that is not decoded, or ends too early.
     """
     data = memoryview(message.data)
-    if bytes(data[:8]) == _PNG and bytes(data[12:16]) == b'IHDR' and len(data) >= 24:
-        width, height = struct.unpack('>II', data[16:24])
-        return height, width
-    if bytes(data[:2]) == _JPEG:
-        place = _start_of_frame(data)
-        height, width = struct.unpack('>HH', data[place + 5 : place + 9])
-        return height, width
-    raise ObservationError(
-        f'format {shorten(message.format)} is neither JPEG nor PNG: its {len(data)} bytes begin '
-        f'with {bytes(data[:8]).hex() or "nothing"}; publish jpeg, png or a sensor_msgs/Image'
-    )
+    if 'compressedDepth' in message.format:
+        raise ObservationError(
+            f'format {shorten(message.format)} is a depth picture; read the topic of a colour '
+            f'camera'
+        )
+    if bytes(data[:2]) == jpeg.BEGIN:
+        if jpeg.simplejpeg is None:
+            raise ObservationError(
+                'simplejpeg, which decodes JPEG frames, is not importable: pip install '
+                'simplejpeg, or publish png or a sensor_msgs/Image'
+            )
+        header = jpeg.read_header(data)
+        size, colour = header.size, len(header.components) > 1
+    elif bytes(data[:8]) == _PNG and len(data) >= _PNG_HEADER.size and data[12:16] == b'IHDR':
+        _, _, width, height, depth, kind = _PNG_HEADER.unpack_from(data)
+        if depth > 8:
+            raise ObservationError(
+                f'a PNG of {depth} bits a channel, as depth and raw pictures have; publish 8 bits'
+            )
+        size, colour = (height, width), kind not in _PNG_GREY
+    else:
+        raise ObservationError(
+            f'format {shorten(message.format)} is neither JPEG nor PNG: its {len(data)} bytes '
+            f'begin with {bytes(data[:8]).hex() or "nothing"}; publish jpeg, png or a '
+            f'sensor_msgs/Image'
+        )
+    if not colour and message.format.startswith('bayer_'):
+        raise ObservationError(
+            f'format {shorten(message.format)} is a Bayer mosaic packed as a grey picture; '
+            f'publish it in colour (image_proc), or the mosaic as a sensor_msgs/Image'
+        )
+    return size, colour
 
 
 def decode_compressed(message: Any) -> np.ndarray:
-    """Decode a JPEG or PNG whose size has been checked.
+    """Decode a JPEG or PNG that `inspect_compressed` accepts, of a size that is right.
+
+    As it was taken: what a header says of the camera's mounting (EXIF) does not turn it. Alpha
+    is left out.
 
     :param message: a sensor_msgs/CompressedImage.
     :returns: (H, W, 3) uint8 RGB.
     :raises ObservationError: the data is damaged.
     """
     data = bytes(message.data)
-    # OpenCV 4.6 fills what is cut off with grey. Searched from the frame on, for a preview in
-    # the header has an end too.
-    if data.startswith(_JPEG) and data.rfind(_JPEG_END, _start_of_frame(data)) < 0:
-        raise ObservationError(f'a JPEG cut off: no end marker in its {len(data)} bytes')
-    # As it was taken: a camera's pixels are not turned by what a header says of its mounting.
+    if data.startswith(jpeg.BEGIN):
+        return jpeg.decode_jpeg(data)
+    data = _critical(data)
+    # To look for an orientation would take 2 ms. libpng refuses missing rows and wrong checksums.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -58,24 +80,26 @@ def decode_compressed(message: Any) -> np.ndarray:
     except cv2.error as error:
         pixels, reason = None, ' '.join(str(error).split())[:200]
     if pixels is None:
-        raise ObservationError(
-            f'format {shorten(message.format)} cannot be decoded from {len(data)} bytes: {reason}'
-        )
+        raise ObservationError(f'a PNG that cannot be decoded from {len(data)} bytes: {reason}')
     # Not a view backwards: copying that later takes 2 ms, this 50 us.
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
-def _start_of_frame(data: bytes | memoryview) -> int:
-    """Where the segment that holds a JPEG's size begins."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # padding
-            place += 1
-        elif marker in _ALONE:
-            place += 2
-        elif marker in _SIZES:
-            return place
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], 'big')
-    raise ObservationError(f'a JPEG without a size in its {len(data)} bytes')
+def _critical(data: bytes) -> bytes:
+    """A PNG of nothing but the chunks that its pixels are made of.
+
+    The rest, animation and orientation too, does not concern them. OpenCV would make room for
+    whatever length a damaged chunk tells: 4 GB, and half a minute.
+
+    :raises ObservationError: a chunk, or the last one, is not there as a whole.
+    """
+    parts, place, kind = [_PNG], len(_PNG), b''
+    while kind != b'IEND':
+        kind = data[place + 4 : place + 8]
+        end = place + 12 + int.from_bytes(data[place : place + 4], 'big')
+        if end > len(data):
+            raise ObservationError(f'a PNG cut off: no end in its {len(data)} bytes')
+        if kind[:1].isupper():
+            parts.append(data[place:end])
+        place = end
+    return b''.join(parts)

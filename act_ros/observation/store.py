@@ -48,6 +48,16 @@ class Snapshot:
         """
         return {name: self.image(name) for name in self.frames}
 
+    def damaged(self) -> dict[str, str]:
+        """Decode every frame to see whether that can be done; one line for each that cannot."""
+        faults = {}
+        for name in self.frames:
+            try:
+                self.image(name)
+            except ObservationError as error:
+                faults[name] = str(error)
+        return faults
+
     def image(self, name: str) -> np.ndarray:
         """Decode one camera's frame, (H, W, 3) uint8 RGB.
 

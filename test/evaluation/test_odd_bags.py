@@ -4,11 +4,12 @@ import dataclasses
 import sqlite3
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from act_ros.bags.bag import Bag
-from act_ros.errors import ActError
+from act_ros.errors import ActError, BagError
 from act_ros.evaluation.report.metrics import metrics
 from act_ros.evaluation.report.results import write_results
 from act_ros.evaluation.run.episodes import split
@@ -167,3 +168,54 @@ def test_a_resumption_sees_other_files_and_other_beginnings(tmp_path):
     (path / 'run.mcap').write_bytes(data)
     with pytest.raises(ActError, match='with other files'):
         carry_out(plan(path), out, resume=True)
+
+
+def with_frames(change, seconds=0.5):
+    """A run whose camera rgb_left sends something else: number and message to content."""
+    number = 0
+    for m in bags.run(seconds):
+        content = m.content
+        if m.what == 'rgb_left':
+            content, number = change(number, content), number + 1
+        yield Message(m.time, m.what, content)
+
+
+def jpeg_of(image, lost=0):
+    """The frame as JPEG, without that share of its data."""
+    data = cv2.imencode('.jpeg', image.data.reshape(*bags.SIZE, 3))[1]
+    cut = len(data) - int(lost * len(data))
+    kept = np.concatenate((data[: cut - 2], data[-2:]))
+    return KINDS['sensor_msgs/msg/CompressedImage'](image.header, 'jpeg', kept)
+
+
+JPEG_CAMERA = dataclasses.replace(SMALL, camera_types=['Image', 'CompressedImage', 'Image'])
+
+
+@pytest.mark.parametrize(
+    ('change', 'settings', 'text'),
+    [
+        (lambda n, m: dataclasses.replace(m, encoding='16UC1'), SMALL,
+         "/rgb_left/image_raw: encoding '16UC1' is not supported: it has more than 8 bits a"),
+        (lambda n, m: jpeg_of(m, 0.5), JPEG_CAMERA,
+         '/rgb_left/image_raw: a JPEG that has lost part of its data: Corrupt JPEG data: '),
+    ],
+    ids=['depth', 'damaged'],
+)  # fmt: skip
+def test_frames_of_which_none_can_be_decoded_are_refused_before_anything_is_run(
+    tmp_path, change, settings, text
+):
+    path = write(tmp_path / 'run', with_frames(change))
+    with pytest.raises(BagError) as caught:
+        plan(path, settings=settings)
+    assert text in str(caught.value)
+
+
+def test_frames_that_are_damaged_at_the_start_only_are_faults_of_their_ticks(tmp_path):
+    messages = with_frames(lambda n, m: jpeg_of(m, 0.5 if n < 12 else 0), seconds=2)
+    figures = total(
+        carry_out(
+            plan(write(tmp_path / 'run', messages), settings=JPEG_CAMERA), tmp_path / 'out'
+        )
+    )
+    assert 50 < figures['ticks']['scored'] < 90
+    assert figures['ticks']['without_action'] > 10

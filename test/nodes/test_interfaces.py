@@ -16,7 +16,7 @@ from test.processes import children
 from test.waiting import wait_until
 
 
-def test_odometry_and_compressed_images_come_in(graph, ckpt, tmp_path):
+def test_odometry_and_compressed_images_come_in_where_they_can_be_decoded(graph, ckpt, tmp_path):
     parameters = {
         'state_topics': ['base/odom', 'arm/joint_states'],
         'state_types': ['Odometry', 'JointState'],
@@ -26,21 +26,28 @@ def test_odometry_and_compressed_images_come_in(graph, ckpt, tmp_path):
     }
     odometry = graph.node.create_publisher(Odometry, 'base/odom', 1)
     camera = graph.node.create_publisher(CompressedImage, 'rgb_main/compressed', 1)
-    _, jpeg = cv2.imencode('.jpeg', np.full((120, 160, 3), 80, np.uint8))
-    frame = ['world']
+    jpeg = cv2.imencode('.jpeg', np.full((120, 160, 3), 80, np.uint8))[1].tobytes()
+    frame, pictures = ['world'], [jpeg[:-100] + jpeg[-2:]]  # cut, but for its end marker
 
     def publish() -> None:
         stamp = graph.node.get_clock().now().to_msg()
         base = Odometry(child_frame_id='base_link')
         base.header.stamp, base.header.frame_id = stamp, frame[0]
         odometry.publish(base)
-        image = CompressedImage(format='jpeg', data=jpeg.tobytes())
+        image = CompressedImage(format='jpeg', data=pictures[0])
         image.header.stamp = stamp
         camera.publish(image)
 
     timer = graph.node.create_timer(0.02, publish)
     with run_node(tmp_path, ckpt, **parameters) as node:
-        graph.activate(node)
+        graph.configure(node)
+        graph.stream()
+        wait_until(
+            lambda: not graph.change('activate') and 'a JPEG that has lost part' in node.log,
+            20, f'the cut picture to be told: {node.log}',
+        )  # fmt: skip
+        pictures[0] = jpeg
+        wait_until(lambda: graph.change('activate'), 20, f'activation: {node.log}')
         wait_until(lambda: len(graph.commands) > 20, 20, f'commands: {node.log}')
         frame[0] = 'map'
         node.wait_for("base is an Odometry of 'base_link' in 'map', but twist_frame is 'world'")

@@ -1,11 +1,13 @@
 """One instant: complete, fresh, within skew; qpos by joint name."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
-from act_ros.errors import TaskError
+from act_ros.errors import ObservationError, TaskError
 from act_ros.observation import ObservationStore
 from act_ros.task import Entry, Task
 from test.messages import header, image, joints, odometry
@@ -331,3 +333,46 @@ def test_a_snapshot_is_an_instant_that_later_messages_do_not_change():
     snapshot, _ = store.snapshot(NOW)
     store.put('base', joints(['x'], [7.0], stamp=NOW), NOW)
     assert snapshot.qpos[0] == 0.5
+
+
+def jpeg(pixels, stamp=NOW):
+    data = cv2.imencode('.jpeg', pixels)[1].tobytes()
+    return SimpleNamespace(header=header(stamp), format='jpeg', data=data)
+
+
+@pytest.mark.parametrize('grey', [image(FRAME[..., :1], 'mono8', stamp=NOW), jpeg(FRAME[..., 0])],
+                         ids=['mono8', 'jpeg'])  # fmt: skip
+def test_a_camera_that_sends_grey_pictures_is_remarked(grey):
+    store = make_store()
+    fill(store)
+    store.put('left', jpeg(FRAME, stamp=NOW - MS), NOW)
+    assert store.snapshot(NOW)[0] is not None
+    assert store.remarks() == []
+    store.put('left', grey, NOW)
+    snapshot, found = store.snapshot(NOW)
+    assert found == {}
+    assert snapshot.images()['left'].shape == FRAME.shape
+    assert store.remarks() == ['left sends grey pictures: red, green and blue are the same']
+
+
+def test_frames_that_cannot_be_decoded_are_named():
+    store = make_store()
+    fill(store)
+    cut = jpeg(FRAME, stamp=NOW - MS)
+    cut.data = cut.data[:-4] + cut.data[-2:]
+    store.put('left', cut, NOW)
+    snapshot, _ = store.snapshot(NOW)
+    (text,) = snapshot.damaged().values()
+    assert text.startswith('left: a JPEG that has lost part of its data: Corrupt JPEG data: ')
+    with pytest.raises(ObservationError, match='left: a JPEG that has lost'):
+        snapshot.images()
+    store.put('left', jpeg(FRAME), NOW)
+    assert store.snapshot(NOW)[0].damaged() == {}
+
+
+def test_what_nobody_decodes_is_a_fault_of_the_camera():
+    store = make_store()
+    fill(store)
+    store.put('left', image(FRAME, '16UC1', stamp=NOW), NOW)
+    text = faults(store)['left']
+    assert text.startswith("left: encoding '16UC1' is not supported: it has more than 8 bits")

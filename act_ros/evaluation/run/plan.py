@@ -12,7 +12,7 @@ from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
 from act_ros.evaluation.run.episodes import Window, split
 from act_ros.evaluation.run.policies import LOAD
-from act_ros.observation import check_image
+from act_ros.observation import check_image, decode_image
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
@@ -150,17 +150,25 @@ def make_plan(
 
 
 def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
-    """Refuse a bag whose frames the policy cannot take: no tick would be complete."""
+    """Refuse a bag of whose frames the policy can take none: no action would come of it."""
     waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
-    bad = dict.fromkeys(waiting, 0)
+    refused = dict.fromkeys(waiting, 0)
+    faults: dict[str, BagError] = {}
     for topic, _, message in bag.messages(list(waiting)):
-        if topic in waiting:
-            try:
-                check_image(message, task.image_size)
-                waiting.discard(topic)
-            except ObservationError as error:
-                bad[topic] += 1
-                if bad[topic] == FRAMES:
-                    raise BagError(f'{bag.path}: {topic}: {error}') from None
-        if not waiting:
-            return
+        if topic not in waiting:
+            continue
+        try:
+            refused[topic] += 1
+            check_image(message, task.image_size)
+            refused[topic] = 0  # of the right kind; some may be damaged
+            decode_image(message)
+        except ObservationError as error:
+            faults[topic] = BagError(f'{bag.path}: {topic}: {error}')
+            if refused[topic] == FRAMES:
+                raise faults[topic] from None
+        else:
+            waiting.discard(topic)
+            if not waiting:
+                return
+    for topic in sorted(waiting & faults.keys()):
+        raise faults[topic]
