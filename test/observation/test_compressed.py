@@ -106,6 +106,15 @@ def test_pixels_of_a_jpeg_are_those_of_opencv(name):
     np.testing.assert_array_equal(pixels, as_opencv(JPEGS[name]))
 
 
+@pytest.mark.parametrize('kind', ['.jpeg', '.png'])
+def test_it_does_not_matter_what_holds_the_bytes(kind):
+    data = encoded(kind)
+    for holder in (data, bytearray(data), np.frombuffer(data, np.uint8)):  # as rosbags has them
+        message = SimpleNamespace(format='', data=holder)
+        assert check_image(message, SIZE)
+        np.testing.assert_array_equal(decode_image(message), as_opencv(data))
+
+
 def test_colours_are_in_the_order_of_rgb():
     pixels = decode(encoded('.jpeg', PICTURE, cv2.IMWRITE_JPEG_QUALITY, 98))
     assert np.abs(pixels.astype(int) - PICTURE[..., ::-1]).mean() < 5
@@ -256,13 +265,21 @@ def test_what_surrounds_a_picture_does_no_harm(name):
     np.testing.assert_array_equal(decode(DRESSED[name]), as_opencv(BASELINE))
 
 
-@pytest.mark.parametrize('name', ['intervals', 'rows', 'grey intervals'])
+ODD = encoded('.jpeg', PICTURE[:83, :117], cv2.IMWRITE_JPEG_RST_INTERVAL, 5)
+WITH_RESTARTS = {
+    **{name: (JPEGS[name], SIZE) for name in ('intervals', 'rows', 'grey intervals')},
+    'blocks that are not whole': (ODD, (83, 117)),
+}
+
+
+@pytest.mark.parametrize('name', WITH_RESTARTS)
 def test_what_webcams_write_before_restart_markers_does_no_harm(name):
-    whole = data = JPEGS[name]
+    whole, size = WITH_RESTARTS[name]
+    data = whole
     for place in restarts(whole)[::-2]:
         data = inserted(data, place, b'\x12' * 9)
     data = data[:-2] + b'\x12' * 9 + jpeg.END
-    np.testing.assert_array_equal(decode(data), as_opencv(whole))
+    np.testing.assert_array_equal(decode(data, size), as_opencv(whole))
 
 
 def test_strays_behind_a_progressive_picture_do_no_harm():
