@@ -38,6 +38,7 @@ from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits
 from act_ros.task import Task
+from act_ros.topics import with_cause
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +58,14 @@ class AbandonedError(ActError):
 class InputsError(ActError):
     """Inputs are missing or wrong.
 
-    :ivar names: of those inputs; what is said of them changes from second to second.
+    :param faults: by input.
+    :param causes: what the graph says of each.
+    :ivar causes: as items; what else is said of them changes from second to second.
     """
 
-    def __init__(self, faults: Mapping[str, str]) -> None:
-        super().__init__('; '.join(faults.values()))
-        self.names = frozenset(faults)
+    def __init__(self, faults: Mapping[str, str], causes: Mapping[str, str]) -> None:
+        super().__init__('; '.join(with_cause(text, causes[n]) for n, text in faults.items()))
+        self.causes = frozenset(causes.items())
 
 
 class ActNode(LifecycleNode):
@@ -87,6 +90,8 @@ class ActNode(LifecycleNode):
         self._failure = ''  # why the last transition failed
         self._was_active = False
         self._by_itself = False  # a transition that autostart has asked for
+        self._explained: set[str] = set()  # inputs of which the graph's word has been logged
+        self._remarks: set[str] = set()  # on inputs, that have been logged
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -205,7 +210,7 @@ class ActNode(LifecycleNode):
         snapshot, faults = self._wiring.store.snapshot(now)
         measured, unmeasured = self._wiring.store.measured(now)
         if faults := unmeasured | faults or snapshot.damaged():
-            raise InputsError(faults)
+            raise InputsError(faults, self._wiring.causes(faults))
         # What is set live counts from here on.
         settings = read_live_parameters(self, self._settings)
         controller = Controller(
@@ -264,19 +269,41 @@ class ActNode(LifecycleNode):
 
     def _on_second(self) -> None:
         """Once a second: report, and with autostart try the next transition."""
+        now = self.get_clock().now().nanoseconds
         message = self._report.message(
             self._state_machine.current_state[1],
             self._failure,
             self._wiring,
             self._controller,
             self._server,
-            self.get_clock().now().nanoseconds,
-            self.get_parameter('max_age').value,
+            now,
+            self._watch_inputs(now),
         )
         self._diagnostics.publish(message)
         # Who deactivates later on does not want it back by itself.
         if not self._was_active and self.get_parameter('autostart').value:
             self._start_by_itself()
+
+    def _watch_inputs(self, now: int) -> dict[str, str]:
+        """What is wrong with the inputs, each with what the graph says of it.
+
+        That is logged too: what the tick has said of an input lacks it, for the tick has no
+        time to look at the graph.
+        """
+        wiring, controller = self._wiring, self._controller
+        if wiring is None:
+            return {}
+        faults = wiring.input_faults(now)
+        causes = wiring.causes(faults)
+        texts = {name: with_cause(text, causes[name]) for name, text in faults.items()}
+        said = set() if controller is None else controller.faults.begun
+        for name in (said & texts.keys()) - self._explained:
+            log.warning('%s', texts[name])
+        self._explained = said & (self._explained | texts.keys())
+        for text in set(wiring.store.remarks()) - self._remarks:
+            self._remarks.add(text)
+            log.warning('%s', text)
+        return texts
 
     def _start_by_itself(self) -> None:
         if self._ending.is_set():
@@ -365,7 +392,7 @@ class ActNode(LifecycleNode):
         Autostart tries again and again: what it meets is said once.
         """
         self._failure = f'{what}: {error}'
-        failure = (what, getattr(error, 'names', str(error)))
+        failure = (what, getattr(error, 'causes', str(error)))
         if (self._by_itself and failure == self._last_failure) or isinstance(
             error, AbandonedError
         ):

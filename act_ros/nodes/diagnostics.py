@@ -43,18 +43,18 @@ class Report:
         controller: Controller | None,
         server: PolicyServer | None,
         now: int,
-        max_age: float,
+        input_faults: Mapping[str, str],
     ) -> DiagnosticArray:
         """The statuses of now; parts that do not exist in this state are left out.
 
         :param state: of the lifecycle.
         :param failure: why the last transition failed, or ''.
         :param now: on the node's clock [ns].
-        :param max_age: of an input [s].
+        :param input_faults: what is wrong with each input.
         """
         statuses = [self._control(state, failure, wiring, controller)]
         if wiring is not None:
-            statuses.append(self._inputs(wiring.store, now, max_age))
+            statuses.append(self._inputs(wiring.store, now, input_faults))
         if controller is not None:
             inference = controller.inference
             values = {'inferences': inference.count, 'running_s': inference.busy}
@@ -86,16 +86,19 @@ class Report:
         text = '; '.join(text for _, text in found) or state
         return self._status('control', level, text, values)
 
-    def _inputs(self, store: ObservationStore, now: int, max_age: float) -> DiagnosticStatus:
+    def _inputs(
+        self, store: ObservationStore, now: int, faults: Mapping[str, str]
+    ) -> DiagnosticStatus:
         ages = store.ages(now)
-        old = [name for name, age in ages.items() if age is None or age > max_age]
         values: dict[str, object] = {
             f'age/{name}': 'none' if age is None else float(age) for name, age in ages.items()
         }
         values |= self._rates(store)
-        if old:
-            return self._status('inputs', STALE, f'not fresh: {", ".join(old)}', values)
-        return self._status('inputs', OK, 'all inputs are fresh', values)
+        if not faults:
+            return self._status('inputs', OK, 'all inputs are fresh', values)
+        ceased = any(age is None or age > store.max_age for age in ages.values())
+        level = STALE if ceased else WARN
+        return self._status('inputs', level, '; '.join(faults.values()), values)
 
     def _rates(self, store: ObservationStore) -> dict[str, object]:
         now, received = time.monotonic(), dict(store.received)

@@ -22,6 +22,11 @@ class FaultLog:
         self.current: dict[str, str] = {}
         self._last_seen: dict[str, float] = {}
 
+    @property
+    def begun(self) -> set[str]:
+        """What has been logged as wrong and not yet as ended."""
+        return set(self._last_seen)
+
     def failed(self, name: str, error: Exception | None) -> None:
         """Take the outcome of something that may fail, with the traceback where it is a fault.
 

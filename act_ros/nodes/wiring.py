@@ -2,10 +2,11 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+import rclpy.subscription
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -26,8 +27,9 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from act_ros.errors import ParameterError
-from act_ros.interfaces import camera_inputs, state_inputs
-from act_ros.nodes.deadman import Deadman
+from act_ros.interfaces import INPUT_TYPES, camera_inputs, state_inputs
+from act_ros.nodes.deadman import MAX_AGE, Deadman
+from act_ros.nodes.graph import GraphWatch
 from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
@@ -40,9 +42,16 @@ except ImportError:  # Humble
 
 log = logging.getLogger(__name__)
 
+# Humble's subscriptions give their messages alone.
+TELLS_INFO = hasattr(rclpy.subscription, 'MessageInfo')
 # Best effort matches any publisher; of an image only the newest is of use.
-INPUT_QOS = QoSProfile(
+IMAGE_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+# Of joints too, but of each its own: the messages of a quick driver must not push out those of
+# a slow one while a frame is taken in.
+STATE_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.BEST_EFFORT
 )
 COMMAND_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
@@ -101,15 +110,29 @@ class Wiring:
             self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
         if settings.publish_chunk:
             self.chunk = self._publisher(JointTrajectory, '~/chunk', QoSProfile(depth=1))
-        clock, put = self._node.get_clock(), self.store.put
         for name, (topic, kind) in inputs.items():
-            self._subscribe(
-                KINDS[kind], topic, lambda m, name=name: put(name, m, clock.now().nanoseconds)
-            )
+            qos = STATE_QOS if kind in ('JointState', 'Odometry') else IMAGE_QOS
+            self._subscribe(KINDS[kind], topic, self._receiver(name), qos)
+        topics = {name: (topic, INPUT_TYPES[kind]) for name, (topic, kind) in inputs.items()}
         self.deadman = None
-        if settings.enable_topic:
-            self.deadman = Deadman(settings.enable_topic)
-            self._subscribe(Bool, settings.enable_topic, self.deadman.hear)
+        if topic := settings.enable_topic:
+            self.deadman = Deadman(self._node.resolve_topic_name(topic))
+            self._subscribe(Bool, topic, self.deadman.hear, IMAGE_QOS)
+            topics['enable_topic'] = topic, 'std_msgs/msg/Bool'
+        self._graph = GraphWatch(self._node, topics)
+
+    def _receiver(self, name: str) -> Callable[..., None]:
+        """What puts an input's messages into the store, and who sent them, where that is told."""
+        clock, put = self._node.get_clock(), self.store.put
+        if not TELLS_INFO:
+            return lambda message: put(name, message, clock.now().nanoseconds)
+
+        def receive(message: Any, info: Mapping[str, Any]) -> None:
+            publisher = info.get('publisher_gid')  # since 2025
+            identity = None if publisher is None else publisher['data']
+            put(name, message, clock.now().nanoseconds, identity)
+
+        return receive
 
     @property
     def needs_horizon(self) -> bool:
@@ -144,10 +167,33 @@ class Wiring:
                     f'{rivals} other publisher(s) on {publisher.topic_name}: the robot gets '
                     f'the commands of both'
                 )
+        if self.deadman is not None:
+            topic = self.deadman.topic
+            if (count := self._node.count_publishers(topic)) > 1:
+                faults[topic] = f'{count} publishers on {topic}: any of them lets the arm move'
         for topic in [topic for topic in self._mismatches if self._compatible(topic)]:
             log.info('QoS of %s is fine again', topic)
             del self._mismatches[topic]
         return faults | self._mismatches
+
+    def input_faults(self, now: int) -> dict[str, str]:
+        """What is wrong with the inputs by name, that the deadman is silent included.
+
+        :param now: in the clock of the stamps [ns].
+        """
+        faults = self.store.measured(now)[1] | self.store.snapshot(now)[1]
+        if self.deadman is not None:
+            age = self.deadman.age
+            if age is None or age > MAX_AGE:
+                faults['enable_topic'] = f'enable_topic {self.deadman.topic} says nothing'
+        return faults
+
+    def causes(self, names: Collection[str]) -> dict[str, str]:
+        """What the graph says of inputs that do not come, by name; looks at it."""
+        heard = {name for name, count in self.store.received.items() if count}
+        if self.deadman is not None and self.deadman.age is not None:
+            heard.add('enable_topic')
+        return self._graph.causes(names, heard)
 
     def close(self) -> None:
         """Take every topic's end away."""
@@ -165,10 +211,12 @@ class Wiring:
         self._entities.append(lambda: self._node.destroy_publisher(publisher))
         return publisher
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable[[Any], None]) -> None:
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile
+    ) -> None:
         name = self._node.resolve_topic_name(topic)
         subscription = self._node.create_subscription(
-            kind, topic, callback, copy.copy(INPUT_QOS), qos_overriding_options=overriding(),
+            kind, topic, callback, copy.copy(qos), qos_overriding_options=overriding(),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._on_mismatch(name, 'subscription', event)
             ),

@@ -81,6 +81,8 @@ class ObservationStore:
     :param twist_frame: of the velocities of an Odometry.
     :param max_step: furthest that each joint of the action may be sent in a tick, in the order
         in which the action first names them; empty if that is not known.
+    :ivar max_age: as given.
+    :ivar received: by input, how many messages had something that is wanted.
     :raises TaskError: an entry cannot be read, or a commanded joint is not measured.
     """
 
@@ -96,6 +98,7 @@ class ObservationStore:
         twist_frame: str = '',
         max_step: Sequence[float] = (),
     ) -> None:
+        self.max_age = max_age
         self._task, self._kinds, self._twist_frame = task, kinds, twist_frame
         self._ageing = Ageing(stamp_source == 'header', round(max_age * 1e9))
         self._max_skew = round(max_skew * 1e9)
@@ -132,6 +135,7 @@ class ObservationStore:
             frozen_timeout=settings.frozen_timeout,
             kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
             twist_frame=settings.twist_frame,
+            max_step=settings.max_step,
         )
 
     def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:

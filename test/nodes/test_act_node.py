@@ -75,7 +75,8 @@ def test_autostart_tries_again_and_says_why_once(graph, ckpt, tmp_path):
         # Some more tries, counted by the diagnostics that each second brings.
         seen = len(graph.reports)
         wait_until(lambda: len(graph.reports) >= seen + 3, 10, 'three more seconds')
-        assert node.log.count('not activated: rgb_main has not arrived\n') == 1
+        because = '/rgb_main/image_raw is published by /robot_of_the_test'
+        assert node.log.count(f'not activated: rgb_main has not arrived: {because}') == 1
         graph.stop_streams()
         graph.stream()
         flowing(graph)

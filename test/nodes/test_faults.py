@@ -215,7 +215,7 @@ def test_a_camera_process_is_killed_and_started_again(robot, ckpt, tmp_path):
             cameras[-1].kill()
             killed = robot.now()
             stops(robot, killed, T + TICK)
-            told(robot, 'rgb_under is stale', 'not fresh: rgb_under')
+            told(robot, 'rgb_under is stale', '/rgb_under/image_raw is published by /')
             start_camera()
             flowing(robot)
     finally:
