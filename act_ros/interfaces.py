@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -43,6 +43,22 @@ def state_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
     topics = _one_each('state_topics', settings.state_topics, task.sources, '{}/joint_states')
     kinds = _one_each('state_types', settings.state_types, task.sources, 'JointState')
     return {name: (topics[name], kinds[name]) for name in task.sources}
+
+
+def check_shared(inputs: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse a topic that is read as two types.
+
+    :param inputs: name to full topic and type.
+    :raises ParameterError: naming it and both inputs.
+    """
+    readers: dict[str, str] = {}
+    for name, (topic, kind) in inputs.items():
+        other = readers.setdefault(topic, name)
+        if inputs[other][1] != kind:
+            raise ParameterError(
+                f'{topic} is read as {inputs[other][1]} for {other} and as {kind} for {name}; '
+                f'a topic has one type: correct camera_types, state_types or the topics'
+            )
 
 
 def absolute(topic: str, namespace: str = '') -> str:

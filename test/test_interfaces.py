@@ -3,7 +3,7 @@
 import pytest
 
 from act_ros.errors import ParameterError
-from act_ros.interfaces import parse_output
+from act_ros.interfaces import check_shared, parse_output
 from act_ros.task import Entry, Task
 
 
@@ -57,3 +57,9 @@ def test_a_pattern_means_the_entries_of_that_name(joints, patterns, expected):
 def test_a_pattern_that_means_nothing_says_how_to_write_it(pattern, message):
     with pytest.raises(ParameterError, match=message):
         parse_output(f'commands Float64MultiArray {pattern}', make_task(*SLASHES))
+
+
+def test_a_topic_is_read_as_one_type():
+    check_shared({'arm': ('/joints', 'JointState'), 'hand': ('/joints', 'JointState')})
+    with pytest.raises(ParameterError, match='/x is read as Odometry for base and as JointState'):
+        check_shared({'base': ('/x', 'Odometry'), 'arm': ('/x', 'JointState')})

@@ -1,5 +1,6 @@
 """The topics of a robot in a bag."""
 
+from collections.abc import Collection, Mapping
 
 from act_ros.bags.bag import Bag
 from act_ros.errors import BagError, shorten
@@ -8,11 +9,13 @@ from act_ros.interfaces import (
     OUTPUT_TYPES,
     absolute,
     camera_inputs,
+    check_shared,
     parse_output,
     state_inputs,
 )
 from act_ros.parameters import Settings
 from act_ros.task import Task
+from act_ros.topics import near
 
 
 class Topics:
@@ -30,34 +33,43 @@ class Topics:
     def __init__(
         self, settings: Settings, task: Task, bag: Bag, namespace: str = ''
     ) -> None:
-        given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
+        given = {
+            name: (absolute(topic, namespace), kind)
+            for name, (topic, kind) in {
+                **camera_inputs(settings, task), **state_inputs(settings, task)
+            }.items()
+        }  # fmt: skip
+        check_shared(given)
         self.inputs: dict[str, list[str]] = {}
-        wanted: dict[str, str] = {}
-        for name, (topic, kind) in given.items():
-            topic = absolute(topic, namespace)
+        for name, (topic, _) in given.items():
             self.inputs.setdefault(topic, []).append(name)
-            wanted[topic] = INPUT_TYPES[kind]
+        wanted = {topic: INPUT_TYPES[kind] for topic, kind in given.values()}
         outputs = [parse_output(text, task) for text in settings.outputs]
         named = {absolute(spec.topic, namespace): spec for spec in outputs}
         self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
         self.missing = [topic for topic in named if topic not in bag.topics]
         sent = {topic: OUTPUT_TYPES[spec.kind] for topic, spec in self.outputs.items()}
         bag.choose({**sent, **wanted})
-        check_topics(bag, wanted)
+        # Joints may share a topic; a camera's is its own.
+        cameras = [topic for topic, kind in wanted.items() if kind.endswith('Image')]
+        check_topics(bag, wanted, taken=[*cameras, *named])
         check_topics(bag, sent)
 
 
-def check_topics(bag: Bag, wanted: dict[str, str]) -> None:
+def check_topics(bag: Bag, wanted: Mapping[str, str], taken: Collection[str] = ()) -> None:
     """Refuse a bag that lacks a topic, or has it with another type.
 
     :param wanted: topic to type.
+    :param taken: those that can be meant by no other name.
     :raises BagError: with what the bag has beside what was asked for.
     """
     lacking = [topic for topic in wanted if topic not in bag.topics]
     if lacking:
+        others = {topic: [kind] for topic, kind in bag.topics.items() if topic not in taken}
+        texts = [f'no {topic}{near(topic, wanted[topic], others)}' for topic in lacking]
         found = ', '.join(f'{name} ({kind})' for name, kind in sorted(bag.topics.items()))
         raise BagError(
-            f'{bag.path} has no {", ".join(lacking)}; it has {found or "no topic at all"} '
+            f'{bag.path} has {"; ".join(texts)}; it has {found or "no topic at all"} '
             f'(set camera_topics, state_topics and outputs in --params-file)'
         )
     for topic, kind in wanted.items():

@@ -12,15 +12,11 @@ class GraphWatch:
     """Looks for the publishers of some topics; no work for the control tick.
 
     :param node: whose subscriptions they are.
-    :param topics: what is read, to its topic and type, as in 'sensor_msgs/msg/Image'.
+    :param topics: what is read, to its full topic and type, as in 'sensor_msgs/msg/Image'.
     """
 
     def __init__(self, node: Node, topics: Mapping[str, tuple[str, str]]) -> None:
-        self._node = node
-        self._topics = {
-            name: (node.resolve_topic_name(topic), type_)
-            for name, (topic, type_) in topics.items()
-        }
+        self._node, self._topics = node, topics
 
     def causes(self, names: Collection[str], heard: Collection[str]) -> dict[str, str]:
         """What there is to say of the topics of what does not come.

@@ -27,7 +27,7 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from act_ros.errors import ParameterError
-from act_ros.interfaces import INPUT_TYPES, camera_inputs, state_inputs
+from act_ros.interfaces import INPUT_TYPES, camera_inputs, check_shared, state_inputs
 from act_ros.nodes.deadman import MAX_AGE, Deadman
 from act_ros.nodes.graph import GraphWatch
 from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
@@ -110,16 +110,19 @@ class Wiring:
             self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
         if settings.publish_chunk:
             self.chunk = self._publisher(JointTrajectory, '~/chunk', QoSProfile(depth=1))
+        resolve = self._node.resolve_topic_name
+        named = {name: (resolve(topic), kind) for name, (topic, kind) in inputs.items()}
+        check_shared(named)
         for name, (topic, kind) in inputs.items():
             qos = STATE_QOS if kind in ('JointState', 'Odometry') else IMAGE_QOS
             self._subscribe(KINDS[kind], topic, self._receiver(name), qos)
-        topics = {name: (topic, INPUT_TYPES[kind]) for name, (topic, kind) in inputs.items()}
+        read = {name: (topic, INPUT_TYPES[kind]) for name, (topic, kind) in named.items()}
         self.deadman = None
         if topic := settings.enable_topic:
-            self.deadman = Deadman(self._node.resolve_topic_name(topic))
+            self.deadman = Deadman(resolve(topic))
             self._subscribe(Bool, topic, self.deadman.hear, IMAGE_QOS)
-            topics['enable_topic'] = topic, 'std_msgs/msg/Bool'
-        self._graph = GraphWatch(self._node, topics)
+            read['enable_topic'] = self.deadman.topic, 'std_msgs/msg/Bool'
+        self._graph = GraphWatch(self._node, read)
 
     def _receiver(self, name: str) -> Callable[..., None]:
         """What puts an input's messages into the store, and who sent them, where that is told."""

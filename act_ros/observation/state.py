@@ -81,6 +81,7 @@ class StateInput:
         self._before = [NAN] * len(entries)  # the values before the newest
         self._publishers = Senders(ageing.window)
         self._layouts = Senders(ageing.window)
+        self._doubtful = 0  # entries that have been remarked on for it
         self._backward = _Repeatedly()
         self._jumps = [_Repeatedly() for _ in entries]
         self._between = [(NAN, NAN)] * len(entries)  # what each jumped between last
@@ -184,7 +185,8 @@ class StateInput:
                 self.remarks.setdefault(
                     'order', f'the stamps of {who} go back and forth: do two publishers send it?'
                 )
-        if self._layouts.contested and 'layouts' not in self.remarks:
+        if len(self._layouts.contested) > self._doubtful:
+            self._doubtful = len(self._layouts.contested)
             who = self._subject(list(self._layouts.contested))
             self.remarks['layouts'] = (
                 f'{who} comes in messages of two kinds by turns: do two publishers send it?'

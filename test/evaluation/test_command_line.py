@@ -84,7 +84,7 @@ def no_left(messages):
 @pytest.mark.parametrize(
     ('change', 'text'),
     [
-        (renamed, 'has no /base/joint_states; it has /arm/joint_commands (sensor_msgs/msg/Join'),
+        (renamed, 'has no /base/joint_states; near: /arm/joint_states (sensor_msgs/msg/JointStat'),
         (larger, '/rgb_main/image_raw: 60x80 pixels, expected 48x64'),
         (retyped, "/arm/joint_states is a 'std_msgs/msg/Bool', expected sensor_msgs/msg/Join"),
         (lambda m: [], 'is an empty bag'),

@@ -17,7 +17,7 @@ from act_ros.evaluation.run.evaluate import carry_out
 from act_ros.evaluation.run.plan import Options, make_plan
 from act_ros.evaluation.run.result import EpisodeResult
 from test.bags import bags
-from test.bags.bags import KINDS, Message, write
+from test.bags.bags import JOINTS, KINDS, Message, write
 from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written
 
 
@@ -219,3 +219,62 @@ def test_frames_that_are_damaged_at_the_start_only_are_faults_of_their_ticks(tmp
     )
     assert 50 < figures['ticks']['scored'] < 90
     assert figures['ticks']['without_action'] > 10
+
+
+def drivers(messages, *, until=9.0, rival=None):
+    """Base, arm and gripper drivers on one topic, that of a mobile base's wheels too.
+
+    :param until: when the gripper's dies [s].
+    :param rival: what another one says of the gripper.
+    """
+    for m in messages:
+        c = m.content
+        if m.what not in ('base', 'arm'):
+            yield m
+            continue
+        parts = [(0, slice(0, 99))] if m.what == 'base' else [(0, slice(0, 7)), (1, slice(7, 8))]
+        for late, part in parts:
+            if part.start == 0 or m.time < until * 1e9:
+                yield Message(m.time + late, '/joint_states', bags.joints(
+                    m.time + late, c.name[part], c.position[part], c.velocity[part]))  # fmt: skip
+        wheels = bags.joints(m.time + 2, ['wheel_1', 'wheel_2'], [np.nan, 1.0])
+        yield Message(m.time + 2, '/joint_states', wheels)
+        if rival is not None and m.what == 'arm':
+            other = bags.joints(m.time + 3, JOINTS[6:], [c.position[6], rival(c.position[7])])
+            yield Message(m.time + 3, '/joint_states', other)
+
+
+def of_drivers(tmp_path, name, **how):
+    messages = sorted(drivers(bags.run(2), **how), key=lambda m: m.time)
+    settings = replace(SMALL, state_topics=('/joint_states', '/joint_states'))
+    path = write(tmp_path / name, messages)
+    return written(plan(path, settings=settings), tmp_path / f'{name} results')
+
+
+def test_drivers_that_share_a_topic_are_as_good_as_one(tmp_path):
+    whole = written(plan(write(tmp_path / 'whole', bags.run(2))), tmp_path / 'out')
+    shared = of_drivers(tmp_path, 'shared')
+    (one,), (other,) = whole.results.values(), shared.results.values()
+    assert one.ticks['complete'].sum() > 90
+    for name in ('complete', 'qpos', 'predicted', 'measured'):
+        np.testing.assert_array_equal(one.ticks[name], other.ticks[name])
+    assert other.about['damage'] == []
+
+
+def test_a_driver_that_dies_in_a_bag_is_noticed_by_its_joint(tmp_path):
+    figures = total(of_drivers(tmp_path, 'dies', until=1.0))
+    assert figures['skipped']['arm']['first'].startswith('arm (left_gripper) is stale: 0.1')
+    assert figures['ticks']['skipped'] > 40
+
+
+def test_two_drivers_of_one_joint_in_a_bag_are_named(tmp_path):
+    # They agree, and may be one: that is told. They differ by more than the joint may be sent.
+    agreed = of_drivers(tmp_path, 'agreed', rival=lambda position: position)
+    assert total(agreed)['ticks']['skipped'] == 0
+    (texts,) = agreed.damage().values()
+    assert texts == [
+        'arm (left_joint_7, left_gripper) comes in messages of two kinds by turns: do two '
+        'publishers send it?'
+    ]
+    with pytest.raises(ActError, match='observation: arm/left_gripper/position jumps between'):
+        of_drivers(tmp_path, 'differ', rival=lambda position: position + 0.5)

@@ -95,10 +95,9 @@ def test_the_drivers_of_a_robot_share_a_topic_and_are_told_apart(graph, drive, c
 
 @pytest.fixture
 def nodes():
-    """The node whose inputs they are, in a namespace and with a remapped topic, and another."""
+    """The node whose inputs they are, in a namespace, and another."""
     rclpy.init()
-    arguments = ['--ros-args', '-r', 'main/image_raw:=front/image_raw']
-    node = rclpy.create_node('act', namespace='robot', cli_args=arguments)
+    node = rclpy.create_node('act', namespace='robot')
     yield node, rclpy.create_node('camera', namespace='robot')
     rclpy.try_shutdown()
 
@@ -109,9 +108,9 @@ def test_an_input_that_does_not_come_is_explained_by_what_there_is(nodes):
     node.create_publisher(Image, '/near/front/image_raw', 1)  # its own is nobody's
     image = 'sensor_msgs/msg/Image'
     watch = GraphWatch(node, {
-        'main': ('main/image_raw', image),
-        'left': ('left/image_raw', image),
-        'under': ('under/image_raw', image),
+        'main': ('/robot/front/image_raw', image),
+        'left': ('/robot/left/image_raw', image),
+        'under': ('/robot/under/image_raw', image),
         'arm': ('/joint_states', 'sensor_msgs/msg/JointState'),
     })  # fmt: skip
     assert watch.causes([], []) == {}

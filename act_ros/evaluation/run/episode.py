@@ -78,22 +78,28 @@ def run_episode(
         commands = RecordedCommands(
             topics.outputs, task, by_header=job.settings.stamp_source == 'header'
         )
-        found = _ticks(job, task, bag, topics, commands)
+        store = ObservationStore.from_settings(job.settings, task)
+        found = _ticks(job, task, bag, topics, store, commands)
         run = EpisodeRun(policy, job.settings, job.options)
         result = run.run(found, commands, about, progress)
         if not result.about['looked'] and not result.about['interrupted']:
             result.about['empty'] = why_empty(job, task, bag, topics)
-        result.about['damage'] = list(bag.damage)  # which grows while it is read
+        # Both grow while the bag is read.
+        result.about['damage'] = [*bag.damage, *store.remarks()]
     return result
 
 
 def _ticks(
-    job: Job, task: Task, bag: Bag, topics: Topics, commands: RecordedCommands
+    job: Job,
+    task: Task,
+    bag: Bag,
+    topics: Topics,
+    store: ObservationStore,
+    commands: RecordedCommands,
 ) -> Iterator[Tick]:
     window = job.window
     begin = window.start - before(job.settings) if window.exact else window.start
     messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
-    store = ObservationStore.from_settings(job.settings, task)
     return ticks(
         messages, topics.inputs, store, commands, window,
         round(NS / task.rate), job.options.stride,
