@@ -31,6 +31,7 @@ from act_ros.nodes.declare import (
     read_parameters,
 )
 from act_ros.nodes.diagnostics import Report
+from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, Rollout, SharedPolicy, query_interval
@@ -90,8 +91,7 @@ class ActNode(LifecycleNode):
         self._failure = ''  # why the last transition failed
         self._was_active = False
         self._by_itself = False  # a transition that autostart has asked for
-        self._explained: set[str] = set()  # inputs of which the graph's word has been logged
-        self._remarks: set[str] = set()  # on inputs, that have been logged
+        self._inputs = InputWatch()
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -277,33 +277,12 @@ class ActNode(LifecycleNode):
             self._controller,
             self._server,
             now,
-            self._watch_inputs(now),
+            self._inputs.look(self._wiring, self._controller, now),
         )
         self._diagnostics.publish(message)
         # Who deactivates later on does not want it back by itself.
         if not self._was_active and self.get_parameter('autostart').value:
             self._start_by_itself()
-
-    def _watch_inputs(self, now: int) -> dict[str, str]:
-        """What is wrong with the inputs, each with what the graph says of it.
-
-        That is logged too: what the tick has said of an input lacks it, for the tick has no
-        time to look at the graph.
-        """
-        wiring, controller = self._wiring, self._controller
-        if wiring is None:
-            return {}
-        faults = wiring.input_faults(now)
-        causes = wiring.causes(faults)
-        texts = {name: with_cause(text, causes[name]) for name, text in faults.items()}
-        said = set() if controller is None else controller.faults.begun
-        for name in (said & texts.keys()) - self._explained:
-            log.warning('%s', texts[name])
-        self._explained = said & (self._explained | texts.keys())
-        for text in set(wiring.store.remarks()) - self._remarks:
-            self._remarks.add(text)
-            log.warning('%s', text)
-        return texts
 
     def _start_by_itself(self) -> None:
         if self._ending.is_set():
