@@ -36,4 +36,4 @@ lint: $(READY) ## check style
 	@.venv/bin/ruff check .
 
 clean: ## remove what was made here
-	rm -rf .venv out build install log *.egg-info
+	rm -rf .venv out/demo build install log *.egg-info

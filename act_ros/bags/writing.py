@@ -14,9 +14,11 @@ class BagWriter:
     """A new MCAP bag, open for writing until it is closed.
 
     :param path: its folder, which must not be there yet.
+    :ivar file: the file in it.
     """
 
     def __init__(self, path: Path) -> None:
+        self.file = path / f'{path.name}.mcap'
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connections: dict[str, Any] = {}

@@ -104,18 +104,21 @@ class ControlLoop:
         *,
         horizon: bool = False,
         follows: bool = True,
+        unseen: float = 0.0,
     ) -> 'ControlLoop':
         """The loop of a robot as its parameters describe it: live and of a bag alike.
 
         :param limits: those of the parameters, or others.
+        :param unseen: between two ticks in which inputs may have been there and were not looked
+            at: time-outs are longer by it [s].
         """
         return cls(
             chunk_size,
             task,
             limits,
-            command_timeout=settings.command_timeout,
+            command_timeout=settings.command_timeout + unseen,
             stop_policy=settings.stop_policy,
-            recovery_window=settings.recovery_window,
+            recovery_window=settings.recovery_window + unseen,
             temporal_aggregation=settings.temporal_aggregation,
             query_every=settings.query_every,
             decay=settings.decay,

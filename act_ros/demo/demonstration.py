@@ -21,10 +21,10 @@ from act_ros.child import child
 from act_ros.config import CONFIG_DIR, load_task, task_file
 from act_ros.demo import report
 from act_ros.demo.monitor import Monitor
-from act_ros.errors import ActError
+from act_ros.errors import ActError, ParameterError
 from act_ros.nodes.dds import use_profile
 from act_ros.parameter_file import read_parameter_file
-from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from act_ros.sim.demo_checkpoint import is_demo_checkpoint, write_demo_checkpoint
 from act_ros.task import Task
 
 START_TIMEOUT = 90.0  # loading and warming up may take as long on a busy machine [s]
@@ -43,6 +43,10 @@ def run(task_name: str, seconds: float, out: Path) -> None:
         signal.signal(number, signal.default_int_handler)
     console = Console()
     task = load_task(task_name)
+    if not is_demo_checkpoint(out / 'ckpt') and (found := _results(out)):
+        raise ParameterError(
+            f'{found[0]} is of something else, and stays; give another --out'
+        )
     checkpoint = write_demo_checkpoint(out / 'ckpt', task)
     console.print(
         f'[bold]demonstration checkpoint[/] {checkpoint}: '
@@ -73,6 +77,12 @@ def run(task_name: str, seconds: float, out: Path) -> None:
     report.picture(monitor, task, out / 'demo.png')
     console.print(report.summary_table(summary))
     console.print(f'[bold]picture[/] {out / "demo.png"}   [bold]logs[/] {out}/*.log')
+
+
+def _results(out: Path) -> list[Path]:
+    """What is in a folder under a name that the demonstration gives."""
+    names = ('summary.json', 'demo.png', 'parameters.yaml', 'sim_robot.log', 'act_node.log')
+    return [out / name for name in names if (out / name).exists()]
 
 
 def _watch(

@@ -6,7 +6,6 @@ states and commands are written as a robot would record them. It is the same eac
 
 import argparse
 import math
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from act_ros import cli
-from act_ros.errors import ParameterError
+from act_ros.errors import BagError, ParameterError
+from act_ros.files import whole
 
 OUT = Path('out/demo')
 START = 1_700_000_000_000_000_000  # of the recording [ns]
@@ -97,14 +97,41 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
 
 
 def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (480, 640)) -> Path:
-    """Write the recording as an MCAP bag, in place of one that is there."""
+    """Write the recording as an MCAP bag, in place of a former one.
+
+    :raises ParameterError: something else is there.
+    """
     from act_ros.bags.writing import write_bag
 
-    shutil.rmtree(path, ignore_errors=True)
+    former = _former(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_bag(
-        path, ((t, START + receipt, m) for receipt, t, m in messages(seconds, image_size))
-    )
+    with whole(path) as part:
+        write_bag(
+            part, ((t, START + receipt, m) for receipt, t, m in messages(seconds, image_size))
+        )
+        for file in former:
+            file.unlink()
+    return path
+
+
+def _former(path: Path) -> list[Path]:
+    """The files of a recording that was written here before.
+
+    :raises ParameterError: something else is there.
+    """
+    from act_ros.bags.bag import Bag
+
+    files = [path / f'{path.name}.mcap', path / 'metadata.yaml']
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return []
+    try:
+        with Bag(path) as bag:
+            is_former = set(path.iterdir()) == set(files) and bag.start == START
+    except BagError:
+        is_former = False
+    if not is_former:
+        raise ParameterError(f'{path} is no demonstration bag, and stays; give another --out')
+    return files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -126,8 +153,9 @@ def main(argv: list[str] | None = None) -> int:
         out = arguments.out or OUT
         if arguments.out is not None and out.exists():
             raise ParameterError(f'{out} exists, and what is in it stays; give another --out')
+        checkpoint = write_demo_checkpoint(out / 'ckpt', load_task())
         print(write_demo_bag(out / 'bag', arguments.seconds))
-        print(write_demo_checkpoint(out / 'ckpt', load_task()))
+        print(checkpoint)
 
     return cli.run('demo_bag', work)
 

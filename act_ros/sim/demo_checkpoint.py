@@ -11,10 +11,13 @@ import numpy as np
 import torch
 import yaml
 
+from act_ros.errors import ParameterError
 from act_ros.sim.robot import HOME
 from act_ros.task import Task
 from detr import DETRVAE, ACTConfig
 
+MARK = '# Untrained weights made by rule: for demonstration only.'
+FILES = ('config.yaml', 'policy_best.ckpt', 'dataset_stats.pkl')
 SEED = 7
 CHUNK_SIZE = 250  # 5 s at 50 Hz: more than two passes on a busy CPU core
 HEADS = 8
@@ -26,13 +29,35 @@ VELOCITY_STD = 0.02
 BASE_POSITION_STD, BASE_VELOCITY_STD, JOINT_STD = 0.02, 0.02, 1.0
 
 
+def is_demo_checkpoint(folder: Path) -> bool:
+    """Whether a folder's checkpoint is one for demonstration."""
+    try:
+        return (folder / FILES[0]).read_text(encoding='utf-8').startswith(MARK)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def write_demo_checkpoint(folder: Path, task: Task) -> Path:
     """Write `policy_best.ckpt`, `dataset_stats.pkl` and `config.yaml`.
 
     :param folder: is made if it does not exist.
     :param task: gives the sizes and what `config.yaml` says.
+    :raises ParameterError: another checkpoint is there.
     """
+    if not is_demo_checkpoint(folder) and any((folder / name).exists() for name in FILES):
+        raise ParameterError(
+            f'{folder} holds a checkpoint that is not for demonstration; give another --out'
+        )
     folder.mkdir(parents=True, exist_ok=True)
+    side = {
+        'task': task.name,
+        'camera_names': list(task.cameras),
+        'image_size': list(task.image_size),
+        'nheads': HEADS,
+        'dilation': False,
+    }
+    # First of all: it says whose the others are.
+    (folder / 'config.yaml').write_text(f'{MARK}\n{yaml.safe_dump(side)}', encoding='utf-8')
     config = ACTConfig(
         state_dim=task.state_dim,
         action_dim=task.action_dim,
@@ -55,16 +80,6 @@ def write_demo_checkpoint(folder: Path, task: Task) -> Path:
         {f'model.{key}': value for key, value in weights.items()}, folder / 'policy_best.ckpt'
     )
     (folder / 'dataset_stats.pkl').write_bytes(pickle.dumps(_statistics(task)))
-    side = {
-        'task': task.name,
-        'camera_names': list(task.cameras),
-        'image_size': list(task.image_size),
-        'nheads': HEADS,
-        'dilation': False,
-    }
-    (folder / 'config.yaml').write_text(
-        '# Untrained weights made by rule: for demonstration only.\n' + yaml.safe_dump(side)
-    )
     return folder
 
 

@@ -156,6 +156,35 @@ def test_no_complete_observation_says_why(call, tmp_path):
     assert not out.exists()
 
 
+def test_what_a_user_put_beside_an_evaluation_of_no_use_stays(call, tmp_path, monkeypatch):
+    bag = other(tmp_path, no_left)
+
+    def killed(*of, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('act_ros.evaluation.run.runner.run_here', killed)
+        code, _, out = call('--duration', '0.3', bag=bag)
+    assert code == 130
+    for path in (out / 'notes.txt', out / 'episodes' / 'video.mp4', out / 'ticks.part'):
+        path.write_text('mine')
+    code, said, _ = call('--duration', '0.3', '--resume', bag=bag)
+    check_refusal(code, said, 'no tick has a complete observation')
+    left = {str(p.relative_to(out)) for p in out.rglob('*') if p.is_file()}
+    assert left == {'notes.txt', 'episodes/video.mp4', 'ticks.part'}
+
+
+def test_folders_that_were_made_are_removed_and_no_others(call, tmp_path):
+    bag, home = other(tmp_path, no_left), tmp_path / 'home'
+    home.mkdir()
+    code, said, _ = call('--duration', '0.3', '--out', str(home / 'new' / 'out'), bag=bag)
+    check_refusal(code, said, 'no tick has a complete observation')
+    assert list(home.iterdir()) == []
+    code, said, _ = call('--duration', '0.3', '--out', str(home), bag=bag)
+    check_refusal(code, said, 'no tick has a complete observation')
+    assert list(home.iterdir()) == []
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path, number):
     paths = [write(tmp_path / f'run{i}', bags.run(1, seed=i)) for i in range(6)]

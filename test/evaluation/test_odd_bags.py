@@ -79,6 +79,26 @@ def test_limits_know_how_many_ticks_lie_between_two_actions(tmp_path):
     assert 'step' in total(carry_out(made, tmp_path / 'slow'))['limits']['hits']
 
 
+@pytest.mark.parametrize('stride', [1, 5, 40])
+@pytest.mark.parametrize(('end', 'stops'), [(1.8, 0), (2.5, 1)])
+def test_a_stride_does_not_make_a_stop_of_a_tick(tmp_path, stride, end, stops):
+    # Every 40th tick is 0.8 s after the last; command_timeout is 0.5 s.
+    messages = (m for m in bags.run(6) if m.what != 'rgb_left' or not 1.4 < m.time / 1e9 < end)
+    made = plan(write(tmp_path / 'run', messages), options=Options(stride=stride))
+    ticks = total(carry_out(made, tmp_path / 'out'))['ticks']
+    assert ticks['skipped'] >= 1 + stops
+    assert (ticks['stops'], ticks['resets']) == (stops, 0)
+
+
+def test_the_start_counts_from_the_first_receipt_that_is_a_time(tmp_path):
+    first, *rest = bags.run(3)
+    stray = Message(-bags.START, first.what, first.content)
+    made = plan(write(tmp_path / 'run', [stray, *rest]), start=1.0, duration=1.0)
+    (result,) = carry_out(made, tmp_path / 'out').results.values()
+    assert result.ticks['time'].tolist() == [bags.START + 10**9 + k * bags.TICK for k in range(50)]
+    assert 'have a receipt of 0' in result.about['damage'][0]
+
+
 def test_a_message_that_cannot_be_read_is_left_out_and_told(tmp_path):
     path = write(tmp_path / 'run', bags.run(2), storage='sqlite3')
     with sqlite3.connect(path / 'run.db3') as file:

@@ -12,12 +12,12 @@ import numpy as np
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import ActError
-from act_ros.evaluation.files import whole
 from act_ros.evaluation.report import figures
 from act_ros.evaluation.report.scores import worst
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.evaluation.run.ticks import before
+from act_ros.files import whole
 from act_ros.observation import ObservationStore
 
 # Pictures of so many episodes; those with the largest error where there are more.

@@ -1,6 +1,5 @@
 """The predicted commands as a bag, beside the recording in any viewer."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from act_ros.bags.typestore import typestore
 from act_ros.bags.writing import BagWriter
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.recorded import FIELDS
+from act_ros.files import whole
 from act_ros.interfaces import OUTPUT_TYPES, OutputSpec, parse_output
 
 ROOT = '/predicted'
@@ -22,29 +22,31 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
     Topics are those of the outputs under /predicted, and with several checkpoints under
     /predicted/LABEL; stamps are those of the ticks.
     """
-    folder = path.with_suffix('.part')
-    shutil.rmtree(folder, ignore_errors=True)
+    with whole(path) as part:
+        with BagWriter(part.with_suffix('')) as writer:
+            _write(evaluation, writer)
+        writer.file.replace(part)
+
+
+def _write(evaluation: Evaluation, writer: BagWriter) -> None:
     labels = evaluation.labels()
     rows = []
-    with BagWriter(folder) as writer:
-        for number, label in enumerate(labels):
-            root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(labels, number)}'
-            settings = evaluation.plan.checkpoints[label]
-            specs = [parse_output(text, evaluation.task) for text in settings.outputs]
-            ends = [(spec, f'{root}/{spec.topic.removeprefix("~").lstrip("/")}') for spec in specs]
-            for spec, topic in ends:
-                writer.add_topic(topic, OUTPUT_TYPES[spec.kind])
-            for result in evaluation.of(label):
-                ticks = result.ticks
-                known = np.isfinite(ticks['predicted']).all(axis=1) & ticks['complete']
-                for i in np.flatnonzero(known):
-                    rows.append((int(ticks['time'][i]), ends, ticks['predicted'][i]))
-        rows.sort(key=lambda row: row[0])
-        for time, ends, action in rows:
-            for spec, topic in ends:
-                writer.write(topic, time, _message(spec, action, time, evaluation.task.rate))
-    (folder / f'{folder.name}.mcap').replace(path)
-    shutil.rmtree(folder)
+    for number, label in enumerate(labels):
+        root = ROOT if len(labels) == 1 else f'{ROOT}/{_name(labels, number)}'
+        settings = evaluation.plan.checkpoints[label]
+        specs = [parse_output(text, evaluation.task) for text in settings.outputs]
+        ends = [(spec, f'{root}/{spec.topic.removeprefix("~").lstrip("/")}') for spec in specs]
+        for spec, topic in ends:
+            writer.add_topic(topic, OUTPUT_TYPES[spec.kind])
+        for result in evaluation.of(label):
+            ticks = result.ticks
+            known = np.isfinite(ticks['predicted']).all(axis=1) & ticks['complete']
+            for i in np.flatnonzero(known):
+                rows.append((int(ticks['time'][i]), ends, ticks['predicted'][i]))
+    rows.sort(key=lambda row: row[0])
+    for time, ends, action in rows:
+        for spec, topic in ends:
+            writer.write(topic, time, _message(spec, action, time, evaluation.task.rate))
 
 
 def _name(labels: Sequence[str], number: int) -> str:

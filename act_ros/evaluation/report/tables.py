@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.evaluation.files import whole
 from act_ros.evaluation.report.scores import aligned
 from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.files import whole
 
 
 def write_metrics(metrics: Mapping[str, Any], path: Path) -> None:

@@ -132,8 +132,9 @@ class EpisodeRun:
         self._policy, self._task, self._options = policy, policy.task, options
         task = self._task
         self._loop = ControlLoop.from_settings(
-            settings, task, policy.chunk_size, unlimited(task), follows=False
-        )
+            settings, task, policy.chunk_size, unlimited(task), follows=False,
+            unseen=(options.stride - 1) / task.rate,
+        )  # fmt: skip
         limits = Limits.from_settings(settings, task)
         self._limits = LimitsObserver(task, limits, options.stride)
         self._sums = HorizonSums(options.offsets, policy.chunk_size, task.action_dim)

@@ -1,8 +1,8 @@
 """From a plan to a folder of results; what is finished is kept for a resumption."""
 
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.plan import Plan
 from act_ros.evaluation.run.policies import forget, loaded
 from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.files import whole
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
 
@@ -43,7 +44,7 @@ def carry_out(
     evaluation = _begin(plan, known or {})
     if ray is not None:
         runner.reach(ray)
-    _claim(out, evaluation.plan, known)
+    made = _claim(out, evaluation.plan, known)
     jobs = evaluation.plan.jobs()
     for number in jobs:
         result = EpisodeResult.load(_file(out, number))
@@ -67,7 +68,7 @@ def carry_out(
         runner.run_here(left, done, progress)
     if not evaluation.labels() and not evaluation.partial:
         whys = '; '.join(dict.fromkeys(r.about['empty'] for r in evaluation.in_order()))
-        shutil.rmtree(out)  # nothing is in it that is of use
+        _give_up(out, jobs, made)
         raise BagError(f'no tick has a complete observation: {whys}')
     return evaluation
 
@@ -109,10 +110,11 @@ def _settled(
     return replace(settings, engine=engine) if settings.engine == 'auto' else settings
 
 
-def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> None:
+def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> list[Path]:
     """Make the folder, or see that what it holds is of the same plan.
 
     :param known: what it is of, to be gone on with; None begins anew.
+    :returns: the folders that were made, the innermost first.
     """
     identity = plan.identity()
     if (out / RUN).exists():
@@ -127,14 +129,30 @@ def _claim(out: Path, plan: Plan, known: Mapping[str, Any] | None) -> None:
                     f'{out} holds an evaluation with other {key}; give another --out, or the '
                     f'same bags, checkpoints and options to resume it'
                 )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ParameterError(f'{out} exists and is no evaluation; give another --out')
+    folder = out / EPISODES
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        (out / EPISODES).mkdir(parents=True)
-        (out / RUN).write_text(json.dumps(identity, indent=1), encoding='utf-8')
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (out / RUN).exists():
+            with whole(out / RUN) as part:
+                part.write_text(json.dumps(identity, indent=1), encoding='utf-8')
     except OSError as error:
         raise ParameterError(f'cannot write to --out {out}: {error.strerror}') from None
+    return made
+
+
+def _give_up(out: Path, jobs: Iterable[int], made: Iterable[Path]) -> None:
+    """Remove what is of no use, and nothing that this did not make.
+
+    :param made: folders, the innermost first.
+    """
+    for file in (*(_file(out, number) for number in jobs), out / RUN):
+        file.unlink(missing_ok=True)
+    for folder in dict.fromkeys((out / EPISODES, *made)):
+        with suppress(OSError):  # something else is in it
+            folder.rmdir()
 
 
 def _file(out: Path, number: int) -> Path:

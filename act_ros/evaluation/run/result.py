@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.evaluation.files import whole
 from act_ros.evaluation.run.horizon import HorizonSums
+from act_ros.files import whole
 
 
 @dataclass
