@@ -107,6 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         except ActError as error:
             raise ActError(f'{error} ({log}: {last_line(log)})') from None
     report(arguments, settings)
+    for text in bag.damage:
+        print(f'{arguments.bag}: {text}')
 
 
 def node_command(

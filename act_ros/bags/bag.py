@@ -275,8 +275,8 @@ class Bag:
         try:
             if path.suffix != PACKED:
                 path.open('rb').close()  # sqlite would not say why it cannot
-                kind = McapFile if path.suffix == '.mcap' else SqliteFile
-                return kind(path, self.damage)
+                is_mcap = path.suffix == '.mcap'
+                return McapFile(path, self.damage) if is_mcap else SqliteFile(path, self.damage)
             with TemporaryDirectory() as folder:
                 copy = Path(folder, path.stem)
                 with path.open('rb') as packed, copy.open('wb') as file:

@@ -164,9 +164,9 @@ def _summary(file: BinaryIO) -> Index | None:
     """The index that an intact file has at its end; None if it was recorded without."""
     file.seek(0)
     summary = SeekingReader(file).get_summary()
-    statistics = summary and summary.statistics
-    if not statistics or not summary.chunk_indexes:
+    if summary is None or summary.statistics is None or not summary.chunk_indexes:
         return None
+    statistics = summary.statistics
     if len(summary.chunk_indexes) != statistics.chunk_count:
         raise McapError(f'{len(summary.chunk_indexes)} of {statistics.chunk_count} chunks')
     channels, schemas = summary.channels, summary.schemas

@@ -44,7 +44,8 @@ class SqliteFile:
         self.counts: Counter[Connection] = Counter()
         self.start, self.end = 2**63 - 1, -1
         self._nameless: Counter[int] = Counter()  # messages by their number of no topic
-        self._found: np.ndarray | None = None  # of a damaged file
+        # Of a damaged file: the rows' numbers, topics and receipts, in the order of these.
+        self._found: np.ndarray | None = None
         invalid, fault = 0, ''
         try:
             invalid = self._measure()
@@ -70,9 +71,9 @@ class SqliteFile:
     ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
         names = {n: topic for n, (topic, kind) in self._topics.items() if (topic, kind) in wanted}
-        stop = 2**63 - 1 if stop is None else stop
+        stop = 2**63 - 1 if stop is None else min(stop, 2**63 - 1)
         if self._found is not None:
-            return self._rows_found(names, start, stop)
+            return self._rows_of(self._found, names, start, stop)
         rows = self._connection.execute(
             f'SELECT topic_id, timestamp, data FROM messages '
             f'WHERE topic_id IN ({", ".join("?" * len(names))}) '
@@ -81,9 +82,11 @@ class SqliteFile:
         )
         return ((names[number], receipt, data) for number, receipt, data in rows)
 
-    def _rows_found(self, names: dict[int, str], start: int, stop: int) -> Iterator[RawMessage]:
+    def _rows_of(
+        self, found: np.ndarray, names: dict[int, str], start: int, stop: int
+    ) -> Iterator[RawMessage]:
         """Row by row: the index of the times may be what a damaged file has lost."""
-        rows, topics, receipts = self._found
+        rows, topics, receipts = found
         inside = np.isin(topics, list(names)) & (receipts >= start) & (receipts < stop)
         for row in rows[inside].tolist():
             query = 'SELECT topic_id, timestamp, data FROM messages NOT INDEXED WHERE id = ?'
@@ -140,9 +143,8 @@ class SqliteFile:
                 self._count(number, 1, receipt, receipt)
                 for column, value in zip(found, (row, number, receipt), strict=True):
                     column.append(value)
-        rows, topics, receipts = (np.frombuffer(column, np.int64) for column in found)
-        order = np.argsort(receipts, kind='stable')
-        self._found = np.stack((rows[order], topics[order], receipts[order]))
+        table = np.array([np.frombuffer(column, np.int64) for column in found])
+        self._found = table[:, np.argsort(table[2], kind='stable')]
 
 
 def _open(path: Path, damage: Damage) -> sqlite3.Connection:

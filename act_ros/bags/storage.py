@@ -1,6 +1,7 @@
 """What a file of a bag is to its reader."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Iterator, Set
 from typing import Any, Protocol
 
 Connection = tuple[str, str]  # topic and type, as 'sensor_msgs/msg/Image'
@@ -10,10 +11,12 @@ RawMessage = tuple[str, int, bytes]  # topic, receipt [ns], CDR
 class Storage(Protocol):
     """One file of a bag, open for reading."""
 
-    counts: Mapping[Connection, int]  # its messages
+    counts: Counter[Connection]  # its messages
     start: int  # receipt of the first message [ns]
     end: int  # and of the last
-    close: Callable[[], Any]
+
+    @property
+    def close(self) -> Callable[[], Any]: ...
 
     def raw(
         self, wanted: Set[Connection], start: int, stop: int | None

@@ -115,12 +115,12 @@ def compare(
             del chunks[old]
         if tick.action is None:
             continue
-        sources = [chunks.get((tick.episode, step)) for step in tick.chunk_steps]
-        if any(chunk is None for chunk in sources):
+        steps = tick.chunk_steps
+        if any((tick.episode, step) not in chunks for step in steps):
             other.append(f'tick {tick.step} of episode {tick.episode}: a chunk of another tick')
             continue
-        weights = np.exp(-settings.decay * np.arange(len(sources)))
-        rows = [c[tick.step - s] for c, s in zip(sources, tick.chunk_steps, strict=True)]
+        weights = np.exp(-settings.decay * np.arange(len(steps)))
+        rows = [chunks[tick.episode, step][tick.step - step] for step in steps]
         expected = weights @ np.array(rows, dtype=np.float64) / weights.sum()
         differences.append(float(np.abs(expected - tick.action).max()))
     return Comparison(

@@ -68,7 +68,7 @@ def messages(seconds: float, image_size: tuple[int, int]) -> Iterator[tuple[int,
     due = {topic: round(i * 1e9 / RATES['cameras'] / len(views)) for i, topic in enumerate(views)}
     due = {**dict.fromkeys(periods, 0), **due}
     while True:
-        topic = min(due, key=due.get)
+        topic = min(due, key=due.__getitem__)
         receipt = due[topic]
         if receipt >= seconds * 1e9:
             return

@@ -13,7 +13,7 @@ import yaml
 
 from act_ros.errors import ParameterError
 from act_ros.sim.robot import HOME
-from act_ros.task import Task
+from act_ros.task import Entry, Task
 from detr import DETRVAE, ACTConfig
 
 MARK = '# Untrained weights made by rule: for demonstration only.'
@@ -126,10 +126,10 @@ def _smooth_queries(steps: int, hidden: int) -> np.ndarray:
 def _statistics(task: Task) -> dict[str, np.ndarray]:
     home = dict(zip(task.joints, HOME, strict=True))
 
-    def mean(entry: object) -> float:
+    def mean(entry: Entry) -> float:
         return home.get(entry.name, 0.0) if entry.quantity == 'position' else 0.0
 
-    def qpos_std(entry: object) -> float:
+    def qpos_std(entry: Entry) -> float:
         if entry.name in home:
             return JOINT_STD
         return BASE_POSITION_STD if entry.quantity == 'position' else BASE_VELOCITY_STD

@@ -113,7 +113,7 @@ def worst(
 
 def _errors(error: np.ndarray, std: np.ndarray) -> dict[str, Any]:
     """Of (ticks, entries) errors: in physical units, and in those of `std`."""
-    values = {'count': int(np.isfinite(error).sum())}
+    values: dict[str, Any] = {'count': int(np.isfinite(error).sum())}
     for suffix, scaled in (('', error), ('_normalised', error / std)):
         known = np.abs(scaled[np.isfinite(scaled)])
         some = len(known) > 0

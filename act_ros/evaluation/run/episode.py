@@ -211,7 +211,8 @@ class EpisodeRun:
                 self._delay.submit(request, tick.time)
         action = command.action if command is not None else None
         # Without a joint's position no command begins: that is why there is none.
-        self._count_faults(tick.faults if action is not None else tick.unmeasured | tick.faults)
+        unmeasured = tick.unmeasured if action is None else {}
+        self._count_faults({**unmeasured, **tick.faults})
         predicted = np.full(self._task.action_dim, np.nan)
         if action is not None:
             predicted = self._task.to_robot(action)
@@ -253,11 +254,10 @@ class EpisodeRun:
         self._loop.accept(Arrival(request, chunk))
 
     def _predict_ahead(self, group: Sequence[Tick]) -> dict[int, np.ndarray | None]:
-        complete = [tick for tick in group if tick.snapshot is not None]
+        complete = {tick.time: tick.snapshot for tick in group if tick.snapshot is not None}
         if not (self._ahead and complete):
             return {}
-        chunks = self._predict([tick.snapshot for tick in complete])
-        return {tick.time: chunk for tick, chunk in zip(complete, chunks, strict=True)}
+        return dict(zip(complete, self._predict(list(complete.values())), strict=True))
 
     def _predict(self, snapshots: Sequence[Snapshot]) -> list[np.ndarray | None]:
         """A chunk for each; None, and a fault, where an observation or what came of it is bad."""

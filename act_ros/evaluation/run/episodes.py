@@ -82,15 +82,16 @@ Part = tuple[str, int, int]
 
 
 def _by_gaps(bag: Bag, gap: float, inputs: Iterable[str]) -> list[Part]:
-    parts, begin, last = [], None, None
+    parts: list[Part] = []
+    begin = last = None
     for _, receipt, _ in bag.raw(inputs):
-        if begin is None:
+        if begin is None or last is None:
             begin = receipt
         elif receipt - last > gap * NS:
             parts.append(('', begin, last + 1))
             begin = receipt
         last = receipt
-    return parts if begin is None else [*parts, ('', begin, last + 1)]
+    return parts if begin is None or last is None else [*parts, ('', begin, last + 1)]
 
 
 def _by_topic(bag: Bag, topic: str) -> list[Part]:

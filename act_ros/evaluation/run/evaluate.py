@@ -78,16 +78,17 @@ def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
 
     :param known: what is gone on with.
     """
-    statistics, task, checkpoints = {}, None, {}
+    statistics, tasks, checkpoints = {}, [], {}
     for label, settings in plan.checkpoints.items():
         settings = _settled(settings, label, known)
         policy = loaded(settings, plan.load)
         EpisodeRun(policy, settings, plan.options)
         ObservationStore.from_settings(settings, policy.task)
-        statistics[label], task = policy.statistics, policy.task
+        statistics[label] = policy.statistics
+        tasks.append(policy.task)
         # Every process, and a resumption, shall run the engine that was found best here.
         checkpoints[label] = replace(settings, engine=policy.engine_name)
-    return Evaluation(replace(plan, checkpoints=checkpoints), task, statistics)
+    return Evaluation(replace(plan, checkpoints=checkpoints), tasks[-1], statistics)
 
 
 def _known(out: Path) -> dict[str, Any]:

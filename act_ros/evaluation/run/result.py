@@ -33,12 +33,17 @@ class EpisodeResult:
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
         with whole(path) as part, part.open('wb') as file:
-            np.savez_compressed(
-                file, about=np.array(json.dumps(self.about)), recorded=self.recorded,
-                offsets=np.array(self.sums.offsets), absolute=self.sums.absolute,
-                square=self.sums.square, count=self.sums.count, durations=self.durations,
+            content: dict[str, Any] = {
+                'about': np.array(json.dumps(self.about)),
+                'recorded': self.recorded,
+                'offsets': np.array(self.sums.offsets),
+                'absolute': self.sums.absolute,
+                'square': self.sums.square,
+                'count': self.sums.count,
+                'durations': self.durations,
                 **{f'tick/{name}': values for name, values in self.ticks.items()},
-            )  # fmt: skip
+            }
+            np.savez_compressed(file, **content)
 
     @classmethod
     def load(cls, path: Path) -> 'EpisodeResult | None':

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 from act_ros.errors import ActError, PolicyError
@@ -36,7 +37,7 @@ def run_here(jobs: Mapping[int, Job], done: Done, progress: Progress) -> None:
         if not progress(number, 0):
             return
         policy = loaded(job.settings, job.load)
-        result = run_episode(job, policy, lambda ticks, number=number: progress(number, ticks))
+        result = run_episode(job, policy, partial(progress, number))
         done(number, result)
         if result.about['interrupted']:
             return
@@ -111,8 +112,9 @@ def run_on_ray(jobs: Mapping[int, Job], address: str, done: Done, progress: Prog
                 try:
                     result = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    if isinstance(getattr(error, 'cause', None), ActError):
-                        raise error.cause from None
+                    cause = getattr(error, 'cause', None)
+                    if isinstance(cause, ActError):
+                        raise cause from None
                     text = ' '.join(str(error).split())[:200]
                     raise PolicyError(f'{jobs[number].name}: {text}') from None
                 done(number, result)
@@ -153,7 +155,9 @@ def _begin(news: Any) -> None:
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would work for nobody."""
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)
 
 

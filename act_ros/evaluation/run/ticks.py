@@ -62,7 +62,8 @@ def ticks(
     :param period: of the ticks [ns].
     :param stride: every so many ticks are looked at; the others only pass.
     """
-    due = newest = window.start if window.exact else None
+    due = window.start if window.exact else None
+    newest = window.start
     count = pause = 0
 
     def until(instant: int) -> Iterator[Tick]:
