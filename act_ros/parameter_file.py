@@ -36,8 +36,8 @@ _WORD = re.compile(r'[+-]?(?:inf|infinity|nan(?:\([0-9a-zA-Z_]*\))?)', re.IGNORE
 class _Loader(yaml.SafeLoader):
     """Leaves scalars as they are written: only a tag that is written is one."""
 
-    yaml_implicit_resolvers: ClassVar[dict] = {}
-    DEFAULT_SCALAR_TAG = ''
+    yaml_implicit_resolvers: ClassVar[dict] = {}  # type: ignore[misc]  # shadows on purpose
+    DEFAULT_SCALAR_TAG = ''  # type: ignore[misc]
 
 
 Scalar = bool | int | float | str
@@ -166,7 +166,7 @@ def _list(name: str, node: yaml.SequenceNode) -> list[Scalar]:
         raise _error(node, f'{name!r} mixes whole numbers with others, which ROS 2 refuses: write '
                            f'all with a point ({whole} as {whole}.0)')  # fmt: skip
     if len(types) > 1:
-        names = ' and '.join(sorted({str: 'text'}.get(t, t.__name__) for t in types))
+        names = ' and '.join(sorted('text' if t is str else t.__name__ for t in types))
         raise _error(node, f'{name!r} mixes {names}, which ROS 2 refuses: quote what is text, or '
                            f'leave out what does not belong')  # fmt: skip
     return items
@@ -211,4 +211,5 @@ def resolve(text: str) -> Scalar:
 
 
 def _error(at: yaml.Node | yaml.Event, what: str) -> ParameterError:
-    return ParameterError(f'line {at.start_mark.line + 1}: {what}')
+    line = 0 if at.start_mark is None else at.start_mark.line
+    return ParameterError(f'line {line + 1}: {what}')

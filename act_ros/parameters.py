@@ -250,9 +250,10 @@ class Settings:
         :raises ParameterError: naming the parameter.
         """
         check_names(values)
-        return cls(
-            **{PARAMETERS[name].attribute: v for name, v in values.items() if name in PARAMETERS}
-        )
+        fitting: dict[str, Any] = {
+            PARAMETERS[name].attribute: v for name, v in values.items() if name in PARAMETERS
+        }
+        return cls(**fitting)  # which checks their types
 
     def parameters(self) -> dict[str, Any]:
         """The values by their names in ROS; lists that are not set are absent."""

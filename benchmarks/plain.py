@@ -4,12 +4,15 @@ Eager float32; batch norms where they are; `torch.nn.MultiheadAttention`, which 
 weights out; every one of the decoder's layers, though only the first one's output is used.
 """
 
+from functools import partial
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from detr import DETRVAE
 from detr.detr_vae import normalise_images, to_tokens
-from detr.transformer import Attention
+from detr.transformer import Attention, DecoderLayer, EncoderLayer
 
 DECODER_LAYERS = 7
 
@@ -25,9 +28,10 @@ class PlainACT(nn.Module):
         self.network = network
         transformer = network.transformer
         self.encoder = nn.ModuleList(
-            _attention(layer.self_attn) for layer in transformer.encoder.layers
+            _attention(cast(EncoderLayer, layer).self_attn)
+            for layer in transformer.encoder.layers
         )
-        layer = transformer.decoder.layers[0]
+        layer = cast(DecoderLayer, transformer.decoder.layers[0])
         self.decoder_self, self.decoder_cross = (
             nn.ModuleList(_attention(attention) for _ in range(DECODER_LAYERS))
             for attention in (layer.self_attn, layer.multihead_attn)
@@ -46,18 +50,17 @@ class PlainACT(nn.Module):
             (net.additional_pos_embed.weight, net.image_positions(features, images.shape[1]))
         )
         for attention, layer in zip(self.encoder, net.transformer.encoder.layers, strict=True):
-            x = layer.residual(x, layer.norm1, lambda x, a=attention: _self(a, x, position))
+            layer = cast(EncoderLayer, layer)
+            x = layer.residual(x, layer.norm1, partial(_self, attention, position=position))
             x = layer.residual(x, layer.norm2, layer.feedforward)
         memory = net.transformer.encoder.norm(x)
         query = net.query_embed.weight.expand(len(qpos), -1, -1)
-        layer, x, outputs = net.transformer.decoder.layers[0], torch.zeros_like(query), []
+        layer = cast(DecoderLayer, net.transformer.decoder.layers[0])
+        x, outputs = torch.zeros_like(query), []
         for own, cross in zip(self.decoder_self, self.decoder_cross, strict=True):
-            x = layer.residual(x, layer.norm1, lambda x, a=own: _self(a, x, query))
-            x = layer.residual(
-                x,
-                layer.norm2,
-                lambda x, a=cross: a(x + query, memory + position, memory)[0],
-            )
+            x = layer.residual(x, layer.norm1, partial(_self, own, position=query))
+            to_memory = partial(_cross, cross, query=query, memory=memory, position=position)
+            x = layer.residual(x, layer.norm2, to_memory)
             x = layer.residual(x, layer.norm3, layer.feedforward)
             outputs.append(net.transformer.decoder.norm(x))
         return net.action_head(torch.stack(outputs))[0]
@@ -66,6 +69,12 @@ class PlainACT(nn.Module):
 def _self(attention: nn.MultiheadAttention, x: Tensor, position: Tensor) -> Tensor:
     placed = x + position
     return attention(placed, placed, x)[0]
+
+
+def _cross(
+    attention: nn.MultiheadAttention, x: Tensor, query: Tensor, memory: Tensor, position: Tensor
+) -> Tensor:
+    return attention(x + query, memory + position, memory)[0]
 
 
 def _attention(source: Attention) -> nn.MultiheadAttention:

@@ -20,6 +20,10 @@ class FrozenBatchNorm2d(nn.Module):
     """Batch norm whose statistics and affine parameters are constants."""
 
     eps = 1e-5
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -103,6 +107,11 @@ class ResNet(nn.Module):
         its features are twice as fine (ResNet-50 only).
     :raises ValueError: for a dilated ResNet-18 or 34.
     """
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
 
     def __init__(self, name: str, dilation: bool = False) -> None:
         super().__init__()

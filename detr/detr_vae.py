@@ -5,11 +5,12 @@ only the bias of its projection counts.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from detr.backbone import Backbone
+from detr.backbone import Backbone, ResNet
 from detr.position_encoding import sine_position_embedding
 from detr.transformer import Transformer
 
@@ -47,7 +48,7 @@ class DETRVAE(nn.Module):
             nn.Sequential(Backbone(config.backbone, config.dilation))
             for _ in range(config.num_backbones)
         )
-        self.input_proj = nn.Conv2d(self.backbones[0][0].body.channels, hidden, 1)
+        self.input_proj = nn.Conv2d(self.resnet(0).channels, hidden, 1)
         self.input_proj_robot_state = nn.Linear(config.state_dim, hidden)
         self.latent_out_proj = nn.Linear(LATENT_DIM, hidden)
         self.additional_pos_embed = nn.Embedding(2, hidden)  # latent, proprioception
@@ -56,6 +57,10 @@ class DETRVAE(nn.Module):
             hidden, config.heads, config.feedforward_dim, config.encoder_layers, config.pre_norm
         )
         self.action_head = nn.Linear(hidden, config.action_dim)
+
+    def resnet(self, index: int) -> ResNet:
+        """The body of a backbone."""
+        return cast(Backbone, cast(nn.Sequential, self.backbones[index])[0]).body
 
     def forward(self, qpos: Tensor, images: Tensor) -> Tensor:
         """Predict a chunk of normalised actions.

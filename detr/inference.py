@@ -8,12 +8,13 @@ their order, and a camera whose frame has not changed keeps its own.
 """
 
 import copy
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from detr.backbone import FrozenBatchNorm2d
+from detr.backbone import FrozenBatchNorm2d, ResNet
 from detr.detr_vae import DETRVAE, IMAGENET_MEAN, IMAGENET_STD
 from detr.position_encoding import sine_position_embedding
 from detr.transformer import Attention, DecoderLayer, EncoderLayer
@@ -32,7 +33,7 @@ class Vision(nn.Module):
 
     def __init__(self, network: DETRVAE, index: int, bgr: bool = False) -> None:
         super().__init__()
-        self.body = _folded_body(network.backbones[index][0].body)
+        self.body = _folded_body(network.resnet(index))
         mean, std = torch.tensor(IMAGENET_MEAN) * 255, torch.tensor(IMAGENET_STD) * 255
         first = self.body.conv1
         # (x / 255 - mean) / std = (x - 255 mean) / (255 std). The division goes into the
@@ -46,7 +47,9 @@ class Vision(nn.Module):
         self.mean = mean[:, None, None].clone()
         source = network.input_proj
         self.project = copy.deepcopy(source)
-        self.requires_grad_(False).to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        # Missing in torch's own types.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def place(self, device: torch.device, kind: torch.dtype) -> 'Vision':
         """Move and cast the weights; the mean is moved only."""
@@ -70,6 +73,8 @@ class Actions(nn.Module):
     :param cameras: how many there are.
     """
 
+    latent: Tensor
+
     @torch.no_grad()
     def __init__(self, network: DETRVAE, grid: tuple[int, int], cameras: int) -> None:
         super().__init__()
@@ -80,10 +85,11 @@ class Actions(nn.Module):
         self.state = network.input_proj_robot_state
         self.register_buffer('latent', network.latent_out_proj.bias.clone())
         self.encoder = nn.ModuleList(
-            _Encoder(layer, position) for layer in transformer.encoder.layers
+            _Encoder(cast(EncoderLayer, layer), position) for layer in transformer.encoder.layers
         )
         self.norm = transformer.encoder.norm
-        self.decoder = _Decoder(transformer.decoder.layers[0], position, query)
+        first = cast(DecoderLayer, transformer.decoder.layers[0])
+        self.decoder = _Decoder(first, position, query)
         self.decoder_norm = transformer.decoder.norm
         self.head = network.action_head
 
@@ -109,6 +115,9 @@ class _Encoder(nn.Module):
     position adds to it is a constant.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, layer: EncoderLayer, position: Tensor) -> None:
         super().__init__()
         self.pre_norm, self.heads = layer.pre_norm, layer.self_attn.heads
@@ -124,12 +133,18 @@ class _Encoder(nn.Module):
 
     def _attend(self, x: Tensor) -> Tensor:
         q, k, v = (F.linear(x, self.weight) + self.bias).chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(*(_heads(t, self.heads) for t in (q, k, v)))
+        q, k, v = (_heads(t, self.heads) for t in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
 class _Decoder(nn.Module):
     """The first decoder layer from its cross-attention on; what is before it is constant."""
+
+    target: Tensor
+    q: Tensor
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, layer: DecoderLayer, position: Tensor, query: Tensor) -> None:
         super().__init__()
@@ -177,7 +192,7 @@ def _placed(attention: Attention, position: Tensor, which: str) -> Tensor:
     return torch.cat(parts, dim=1).detach().clone()
 
 
-def _folded_body(body: nn.Module) -> nn.Module:
+def _folded_body(body: ResNet) -> ResNet:
     """A copy of a ResNet with each frozen batch norm folded into its convolution.
 
     conv(x) * scale + shift is a convolution of its own; on a CPU the norms otherwise cost a
@@ -197,10 +212,7 @@ def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> nn.Conv2d:
     # In double precision: the fold itself shall not add rounding.
     scale = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale
-    folded = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-        conv.dilation, bias=True, device='meta',
-    )  # fmt: skip
+    folded = copy.deepcopy(conv)
     weight = conv.weight.double() * scale[:, None, None, None]
     folded.weight = nn.Parameter(weight.float(), requires_grad=False)
     folded.bias = nn.Parameter(shift.float(), requires_grad=False)

@@ -118,31 +118,37 @@ class ChunkPlayer:
 
     def __init__(self, chunk_size: int, action_dim: int) -> None:
         self.chunk_size = chunk_size
-        self._shape = (chunk_size, action_dim)
+        self._chunk = np.empty((chunk_size, action_dim))
         self.decay = 0.0  # means nothing here: a chunk alone has no weights
         self.reset()
 
     def reset(self) -> None:
         """Forget every chunk: a new episode."""
-        self._chunk, self._step = None, None
+        self._step: int | None = None  # of the chunk held
 
     def add(self, chunk: np.ndarray, step: int) -> None:
         """Take in a chunk; one older than the chunk held is dropped."""
-        if chunk.shape != self._shape:
-            raise ValueError(f'chunk has shape {chunk.shape}, expected {self._shape}')
+        if chunk.shape != self._chunk.shape:
+            raise ValueError(f'chunk has shape {chunk.shape}, expected {self._chunk.shape}')
         if self._step is None or step >= self._step:
-            self._chunk, self._step = np.array(chunk, dtype=np.float64), step
+            self._chunk[:], self._step = chunk, step
 
     def steps(self, step: int) -> np.ndarray:
         """The step of the chunk that is played at `step`, (0,) or (1,) int64."""
-        covers = self._step is not None and 0 <= step - self._step < self.chunk_size
-        return np.array([self._step] if covers else [], dtype=np.int64)
+        return np.array([self._step] if self._place(step) is not None else [], dtype=np.int64)
 
     def action(self, step: int) -> np.ndarray:
         """The action of a step, (action_dim,) float64.
 
         :raises UncoveredStepError: no chunk covers the step.
         """
-        if not len(self.steps(step)):
+        place = self._place(step)
+        if place is None:
             raise UncoveredStepError(f'no chunk covers step {step}')
-        return self._chunk[step - self._step].copy()
+        return self._chunk[place].copy()
+
+    def _place(self, step: int) -> int | None:
+        """Where the chunk held has a step."""
+        if self._step is None or not 0 <= step - self._step < self.chunk_size:
+            return None
+        return step - self._step

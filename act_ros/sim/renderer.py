@@ -291,7 +291,7 @@ class Renderer:
         region = image[low[1]:high[1], low[0]:high[0]]
         origin = low << _SHIFT
         shadows -= origin
-        dark = np.zeros(region.shape[:2], dtype=np.uint8)
+        dark: np.ndarray = np.zeros(region.shape[:2], dtype=np.uint8)
         for start, end in mesh.casters:
             hull = cv2.convexHull(shadows[start:end])
             cv2.fillConvexPoly(dark, hull, _SHADOW, cv2.LINE_8, _SHIFT)

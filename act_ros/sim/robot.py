@@ -111,7 +111,10 @@ class SimulatedRobot:
         self._update_base(0.0)
 
     def command(
-        self, now: float, positions: Sequence[float], velocities: Sequence[float]
+        self,
+        now: float,
+        positions: np.ndarray | Sequence[float],
+        velocities: np.ndarray | Sequence[float],
     ) -> None:
         """Set a new target, which moves on with its velocity until the next one or the timeout.
 
@@ -211,7 +214,7 @@ class SimulatedRobot:
         """Angular velocity of the base, expressed in the world frame, shape (3,) [rad/s]."""
         return self._base_angular_velocity.copy()
 
-    def _checked(self, values: Sequence[float], what: str) -> FloatArray:
+    def _checked(self, values: np.ndarray | Sequence[float], what: str) -> FloatArray:
         """:return: the values as an array of their own, shape (8,), all finite."""
         array = np.array(values, dtype=np.float64)
         if array.ndim != 1:

@@ -343,9 +343,9 @@ def _body() -> list[Solid]:
     for material, low, low_radius, high, high_radius in (
             (WHITE, -0.42, 0.24, -0.30, 0.34), (GOLD_FOIL, -0.30, 0.34, -0.02, 0.34),
             (RUBBER, -0.02, 0.34, 0.01, 0.34), (WHITE, 0.01, 0.34, 0.11, 0.27)):
-        rings = (_ring('z', z, (-0.06, 0.0), (radius, 1.3 * radius), 12)
-                 for z, radius in ((low, low_radius), (high, high_radius)))
-        parts.append(_loft(BASE, BODY_LAYER, material, *rings))
+        first, last = (_ring('z', z, (-0.06, 0.0), (radius, 1.3 * radius), 12)
+                       for z, radius in ((low, low_radius), (high, high_radius)))
+        parts.append(_loft(BASE, BODY_LAYER, material, first, last))
     return [
         *parts,
         _box(BASE, SOLAR_BLUE, (-0.20, -0.24, 0.11), (0.06, -0.04, 0.12)),
