@@ -17,7 +17,7 @@ from act_ros.bags.mcap_file import McapFile
 from act_ros.bags.merging import merged
 from act_ros.bags.sqlite_file import SqliteFile
 from act_ros.bags.storage import Connection, RawMessage, Storage
-from act_ros.bags.typestore import typestore
+from act_ros.bags.typestore import deserialize
 from act_ros.errors import BagError
 
 FIRST = 10  # messages of a topic; where none of them is of its type, the topic is not
@@ -197,7 +197,7 @@ class Bag:
     def _decode(self, topic: str, raw: bytes) -> Any:
         kind = self.topics[topic]
         try:
-            return typestore().deserialize_cdr(raw, kind)
+            return deserialize(raw, kind)
         except Exception as error:  # of the generated code
             raise BagError(
                 f'{self.path}: a message of {topic} is no {kind}: {reason(error)}'
