@@ -1,5 +1,7 @@
 """Errors a user can mend: one line that says what was found, what was expected, what to do."""
 
+from collections.abc import Sequence
+
 
 class ActError(Exception):
     """Base of every error that is the input's fault and is shown without a traceback."""
@@ -37,8 +39,27 @@ class BagError(ActError):
     """A recorded bag cannot be read, or does not hold what is needed."""
 
 
+class CommandError(ActError):
+    """A message of an output holds no command for it, wholly or in part.
+
+    The text is what such messages do: 'hold 7 values, expected 8'.
+
+    :ivar cause: one word, the same for messages with the same fault.
+    """
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """`repr` of a value from outside, cut so that an error stays one readable line."""
     # Cut first: the repr of a message's 60 MB string would take a second.
     text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def listed(names: Sequence[str], limit: int = 4) -> str:
+    """The first of some names, and how many there are where there are more."""
+    more = f', ... ({len(names)})' if len(names) > limit else ''
+    return ', '.join(name[:80] for name in names[:limit]) + more

@@ -5,23 +5,16 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-import numpy as np
-
-from act_ros.errors import ParameterError, TaskError, shorten
+from act_ros.commands import OUTPUT_TYPES, OutputSpec
+from act_ros.errors import ParameterError, shorten
 from act_ros.parameters import Settings
-from act_ros.task import QUANTITIES, Task
+from act_ros.task import Task
 
 INPUT_TYPES = {
     'Image': 'sensor_msgs/msg/Image',
     'CompressedImage': 'sensor_msgs/msg/CompressedImage',
     'JointState': 'sensor_msgs/msg/JointState',
     'Odometry': 'nav_msgs/msg/Odometry',
-}
-OUTPUT_TYPES = {
-    'JointState': 'sensor_msgs/msg/JointState',
-    'JointTrajectory': 'trajectory_msgs/msg/JointTrajectory',
-    'JointTrajectoryHorizon': 'trajectory_msgs/msg/JointTrajectory',
-    'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
 }
 
 
@@ -82,65 +75,6 @@ def _one_each(
     return dict(zip(names, values, strict=True))
 
 
-class OutputSpec:
-    """One topic of commands: a part of the action, and what it is sent as.
-
-    :param text: as the parameter has it, for errors.
-    :param topic: where it goes.
-    :param kind: one of OUTPUT_TYPES.
-    :param columns: places in the action, in the message's order.
-    :param task: the action's entries.
-    :ivar joints: joint names, each once; empty for a Float64MultiArray.
-    :ivar places: quantity to the places in the action of each joint's.
-    :raises TaskError: the entries do not make a message of this type.
-    """
-
-    def __init__(
-        self, text: str, topic: str, kind: str, columns: Sequence[int], task: Task
-    ) -> None:
-        self.topic, self.kind, self.columns = topic, kind, list(columns)
-        self.entries = [task.action[i] for i in columns]
-        self.joints: list[str] = []
-        self.places: dict[str, np.ndarray] = {}
-        if kind != 'Float64MultiArray':
-            self._order_by_joint(text)
-            if kind != 'JointState' and 'position' not in self.places:
-                raise TaskError(f'output {shorten(text)}: a trajectory needs positions')
-
-    @property
-    def velocities_alone(self) -> list[str]:
-        """Velocities that are sent without their joint's position: motion until told otherwise."""
-        held = {(e.source, e.name) for e in self.entries if e.quantity == 'position'}
-        return [
-            str(e)
-            for e in self.entries
-            if e.quantity == 'velocity' and (e.source, e.name) not in held
-        ]
-
-    def _order_by_joint(self, text: str) -> None:
-        """Names once, and the places of each quantity in their order."""
-        sources = sorted({entry.source for entry in self.entries})
-        if len(sources) > 1:
-            raise TaskError(
-                f'output {shorten(text)} has entries of the sources {", ".join(sources)}, but one '
-                f'message names the joints of one: give each an output of its own'
-            )
-        place = {
-            (e.name, e.quantity): i for i, e in zip(self.columns, self.entries, strict=True)
-        }
-        self.joints = list(dict.fromkeys(entry.name for entry in self.entries))
-        for quantity in QUANTITIES:
-            places = [place.get((joint, quantity)) for joint in self.joints]
-            if None not in places:
-                self.places[quantity] = np.array(places)
-            elif any(i is not None for i in places):
-                lacking = self.joints[places.index(None)]
-                raise TaskError(
-                    f'output {shorten(text)} has a {quantity} of some joints but none of '
-                    f'{lacking!r}; it holds one for all or for none'
-                )
-
-
 def parse_output(text: str, task: Task) -> OutputSpec:
     """Read one text of the parameter `outputs`: `TOPIC TYPE [PATTERN ...]`.
 
@@ -153,11 +87,11 @@ def parse_output(text: str, task: Task) -> OutputSpec:
         raise ParameterError(
             f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
         )
-    topic, kind, *patterns = words
-    if kind not in OUTPUT_TYPES:
+    topic, name, *patterns = words
+    if name not in OUTPUT_TYPES:
         raise ParameterError(
-            f'output {shorten(text)} has the type {kind!r}; expected one of '
-            f'{", ".join(OUTPUT_TYPES)} (nearest: {_nearest(kind, OUTPUT_TYPES)})'
+            f'output {shorten(text)} has the type {name!r}; expected one of '
+            f'{", ".join(OUTPUT_TYPES)} (nearest: {_nearest(name, OUTPUT_TYPES)})'
         )
     names = [str(entry) for entry in task.action]
     columns: dict[int, None] = {}
@@ -171,7 +105,7 @@ def parse_output(text: str, task: Task) -> OutputSpec:
                 f'the nearest is {near!r}{hint}'
             )
         columns |= dict.fromkeys(found)
-    return OutputSpec(text, topic, kind, list(columns), task)
+    return OutputSpec(text, topic, OUTPUT_TYPES[name], list(columns), task)
 
 
 def _words(text: str) -> list[str]:

@@ -52,7 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.errors import ActError, ParameterError
     from act_ros.interfaces import (
         INPUT_TYPES,
-        OUTPUT_TYPES,
         absolute,
         camera_inputs,
         parse_output,
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
     specs = [parse_output(text, task) for text in settings.outputs]
     outputs = {
-        dry_run_topic(spec.topic).replace('~', '/act'): OUTPUT_TYPES[spec.kind] for spec in specs
+        dry_run_topic(spec.topic).replace('~', '/act'): spec.message_type for spec in specs
     }
     # A robot on the same network shall not take the recording for its own state.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')

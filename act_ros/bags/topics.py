@@ -6,7 +6,6 @@ from act_ros.bags.bag import Bag
 from act_ros.errors import BagError, shorten
 from act_ros.interfaces import (
     INPUT_TYPES,
-    OUTPUT_TYPES,
     absolute,
     camera_inputs,
     check_shared,
@@ -48,7 +47,7 @@ class Topics:
         named = {absolute(spec.topic, namespace): spec for spec in outputs}
         self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
         self.missing = [topic for topic in named if topic not in bag.topics]
-        sent = {topic: OUTPUT_TYPES[spec.kind] for topic, spec in self.outputs.items()}
+        sent = {topic: spec.message_type for topic, spec in self.outputs.items()}
         bag.choose({**sent, **wanted})
         # Joints may share a topic; a camera's is its own.
         cameras = [topic for topic, kind in wanted.items() if kind.endswith('Image')]

@@ -17,6 +17,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
+from act_ros.commands import OUTPUT_TYPES
 from act_ros.errors import ActError
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
@@ -164,9 +165,9 @@ def command_topic(settings: Settings, task: Task) -> str:
 
     :raises ActError: the task's outputs have no JointState.
     """
-    for output in parse_outputs(settings.outputs, task):
-        if output.message_type is JointState:
-            return output.topic
+    for spec in parse_outputs(settings.outputs, task):
+        if spec.output_type is OUTPUT_TYPES['JointState']:
+            return spec.topic
     raise ActError(
         f'the simulated robot follows a JointState, but outputs is {settings.outputs}'
     )

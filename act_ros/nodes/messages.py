@@ -10,7 +10,7 @@ from rclpy.time import Time as RosTime
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from act_ros.control import Command
-from act_ros.nodes.outputs import doubles
+from act_ros.nodes.message_classes import doubles
 from act_ros.task import Task
 
 

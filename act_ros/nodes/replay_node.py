@@ -1,6 +1,5 @@
 """Plays a bag into the live node and records what it would have commanded."""
 
-import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from rosgraph_msgs.msg import Clock
 
 from act_ros.bags.writing import BagWriter
 from act_ros.errors import ActError
+from act_ros.nodes.message_classes import message_class
 from act_ros.observation import stamp_ns
 
 ANSWER = 120.0  # a transition may load a model meanwhile [s]
@@ -200,9 +200,3 @@ class Replay:
             if time.monotonic() > deadline:
                 raise ActError(f'waited {timeout:g} s for {what}; the log of the node says why')
             time.sleep(0.001)
-
-
-def message_class(kind: str) -> type:
-    """The class of 'package/msg/Name'."""
-    package, _, name = kind.split('/')
-    return getattr(importlib.import_module(f'{package}.msg'), name)

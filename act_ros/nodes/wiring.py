@@ -9,7 +9,6 @@ import numpy as np
 import rclpy.subscription
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -22,15 +21,16 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
+from act_ros.commands import OutputSpec
 from act_ros.errors import ParameterError
 from act_ros.interfaces import INPUT_TYPES, camera_inputs, check_shared, state_inputs
 from act_ros.nodes.deadman import MAX_AGE, Deadman
 from act_ros.nodes.graph import GraphWatch
-from act_ros.nodes.outputs import Output, dry_run_topic, parse_outputs, unsent
+from act_ros.nodes.message_classes import RosMessages, message_class
+from act_ros.nodes.outputs import dry_run_topic, parse_outputs, unsent
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
 from act_ros.task import Task
@@ -59,12 +59,6 @@ COMMAND_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )
-KINDS = {
-    'Image': Image,
-    'CompressedImage': CompressedImage,
-    'JointState': JointState,
-    'Odometry': Odometry,
-}
 # Declared by rclpy when it likes.
 FOREIGN_OVERRIDES = ('qos_overrides./clock.', 'qos_overrides./parameter_events.')
 
@@ -87,24 +81,26 @@ class Wiring:
         self._dry = settings.dry_run
         cameras, states = camera_inputs(settings, task), state_inputs(settings, task)
         self.store = ObservationStore.from_settings(settings, task)
-        self.outputs: list[Output] = parse_outputs(settings.outputs, task)
+        self.outputs: list[OutputSpec] = parse_outputs(settings.outputs, task)
         if entries := unsent(self.outputs, task):
             log.info('not published: %s', ', '.join(entries))
         try:
-            self._connect(settings, {**cameras, **states})
+            self._connect(settings, task, {**cameras, **states})
             self._refuse_unknown_overrides()
         except BaseException:
             self.close()
             raise
 
     def _connect(
-        self, settings: Settings, inputs: Mapping[str, tuple[str, str]]
+        self, settings: Settings, task: Task, inputs: Mapping[str, tuple[str, str]]
     ) -> None:
-        publishers = []
-        for output in self.outputs:
-            topic = dry_run_topic(output.topic) if self._dry else output.topic
-            publishers.append(self._publisher(output.message_type, topic, COMMAND_QOS))
-        self._senders = list(zip(self.outputs, publishers, strict=True))
+        library = RosMessages()
+        self._senders = []
+        for spec in self.outputs:
+            topic = dry_run_topic(spec.topic) if self._dry else spec.topic
+            publisher = self._publisher(message_class(spec.message_type), topic, COMMAND_QOS)
+            encoder = spec.output_type.encoder(spec, task.rate, library)
+            self._senders.append((encoder, publisher))
         self.tick = self.chunk = None
         if settings.publish_tick:
             self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
@@ -115,7 +111,8 @@ class Wiring:
         check_shared(named)
         for name, (topic, kind) in inputs.items():
             qos = STATE_QOS if kind in ('JointState', 'Odometry') else IMAGE_QOS
-            self._subscribe(KINDS[kind], topic, self._receiver(name), qos)
+            message_type = message_class(INPUT_TYPES[kind])
+            self._subscribe(message_type, topic, self._receiver(name), qos)
         read = {name: (topic, INPUT_TYPES[kind]) for name, (topic, kind) in named.items()}
         self.deadman = None
         if topic := settings.enable_topic:
@@ -140,12 +137,12 @@ class Wiring:
     @property
     def needs_horizon(self) -> bool:
         """Whether any output sends the coming ticks too."""
-        return any(output.needs_horizon for output in self.outputs)
+        return any(spec.output_type.horizon for spec in self.outputs)
 
     @property
     def velocities_alone(self) -> list[str]:
         """Entries whose last command would last, were nothing sent after it."""
-        return [entry for output in self.outputs for entry in output.spec.velocities_alone]
+        return [entry for spec in self.outputs for entry in spec.velocities_alone]
 
     def send(self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None) -> None:
         """Publish one tick's values on every output; all are built before any is sent.
@@ -154,8 +151,8 @@ class Wiring:
         :param horizon: (n, action_dim) those of the coming ticks.
         """
         built = [
-            (publisher, output.build(values, stamp, horizon))
-            for output, publisher in self._senders
+            (publisher, encoder.encode(values, stamp, horizon))
+            for encoder, publisher in self._senders
         ]
         for publisher, message in built:
             publisher.publish(message)

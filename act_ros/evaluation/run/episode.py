@@ -17,7 +17,11 @@ from act_ros.evaluation.run.episodes import NS
 from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.limits import LimitsObserver, unlimited
 from act_ros.evaluation.run.plan import Job, Options
-from act_ros.evaluation.run.recorded import RecordedCommands
+from act_ros.evaluation.run.recorded import (
+    PLANNED_AHEAD,
+    RECORDING_DELAY,
+    RecordedCommands,
+)
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.evaluation.run.ticks import Tick, before, ticks
 from act_ros.observation import ObservationStore, Snapshot
@@ -26,8 +30,6 @@ from act_ros.policy.interface import BatchPredictor
 from act_ros.safety import Limits
 from act_ros.task import Task
 
-# A command counts from its stamp, and may have been recorded as much later [s].
-RECORDING_DELAY = 1.0
 NOT_ASKED = object()
 
 
@@ -75,16 +77,15 @@ def run_episode(
             'bag_start': bag.start,
             'not_recorded': topics.missing,
         }
-        commands = RecordedCommands(
-            topics.outputs, task, by_header=job.settings.stamp_source == 'header'
-        )
+        commands = RecordedCommands.from_settings(job.settings, topics.outputs, task)
         store = ObservationStore.from_settings(job.settings, task)
         found = _ticks(job, task, bag, topics, store, commands)
         run = EpisodeRun(policy, job.settings, job.options)
         result = run.run(found, commands, about, progress)
         if not result.about['looked'] and not result.about['interrupted']:
             result.about['empty'] = why_empty(job, task, bag, topics)
-        # Both grow while the bag is read.
+        # These grow while the bag is read.
+        result.about['commands'] = commands.about()
         result.about['damage'] = [*bag.damage, *store.remarks()]
     return result
 
@@ -99,6 +100,10 @@ def _ticks(
 ) -> Iterator[Tick]:
     window = job.window
     begin = window.start - before(job.settings) if window.exact else window.start
+    # A trajectory may have begun long before.
+    earlier = [t for t, spec in topics.outputs.items() if spec.output_type.trajectory]
+    for topic, receipt, message in bag.messages(earlier, begin - PLANNED_AHEAD, begin):
+        commands.put(topic, message, receipt)
     messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
     return ticks(
         messages, topics.inputs, store, commands, window,
@@ -142,7 +147,7 @@ class EpisodeRun:
         self._ahead = settings.temporal_aggregation and not options.latency
         self._delay = _Delay(round(options.latency * 1e9)) if options.latency else None
         self._decoder = Decoder()
-        self._slack = int(RECORDING_DELAY * task.rate)
+        self._slack = int(RECORDING_DELAY / 1e9 * task.rate)
         self._times: list[int] = []
         self._recorded: list[np.ndarray] = []
         self._pending: deque[tuple[int, np.ndarray]] = deque()
