@@ -22,7 +22,10 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['act_ros', 'act_ros.*', 'detr']),
-    package_data={'act_ros.config': ['*.yaml', '*.xml']},
+    package_data={
+        'act_ros.config': ['*.yaml', '*.xml'],
+        'act_ros.evaluation.report': ['templates/*.html'],
+    },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/act_ros']),
         ('share/act_ros', ['package.xml']),
@@ -39,6 +42,7 @@ setup(
         'PyYAML>=5.4',
         'rich>=11',
         'matplotlib>=3.6',
+        'Jinja2>=3.0',
     ],
     extras_require={
         'ros': ROS_WHEELS,

@@ -75,6 +75,7 @@ def test_executables_run_what_was_installed(prefix):
     (site,) = (path.parents[1] for path in prefix.glob('**/act_ros/__init__.py'))
     assert (site / 'detr/__init__.py').is_file()
     assert (site / 'act_ros/config/astrobench_dual_arm.yaml').is_file()
+    assert (site / 'act_ros/evaluation/report/templates/report.html').is_file()
     run = subprocess.run(
         [sys.executable, prefix / 'lib/act_ros/inference_server', '--help'],
         env={**os.environ, 'PYTHONPATH': str(site)},
