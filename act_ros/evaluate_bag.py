@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,9 +169,11 @@ class ProgressBar:
 def run(arguments: argparse.Namespace) -> bool:
     """Evaluate, and print the summary; whether all of it was done."""
     settings, offset = read_settings(arguments), read_offset(arguments.action_offset)
+    from act_ros.errors import BagError
     from act_ros.evaluation.report.results import write_results
     from act_ros.evaluation.run.evaluate import carry_out
     from act_ros.evaluation.run.plan import Options, make_plan
+    from act_ros.evaluation.run.recorded import lines, unreadable
 
     offsets = sorted({-2, -1, 0, 1, 2, offset or 0})
     plan = make_plan(
@@ -194,7 +197,12 @@ def run(arguments: argparse.Namespace) -> bool:
         )  # fmt: skip
     finally:
         progress.bar.stop()
-    print_summary(write_results(evaluation, arguments.out), arguments.out)
+    metrics = write_results(evaluation, arguments.out)
+    print_summary(metrics, arguments.out)
+    commands = metrics['recorded_commands']
+    if unreadable(*commands.values()) and not evaluation.partial:
+        first = next(lines(about)[0] for about in commands.values() if lines(about))
+        raise BagError(f'nothing is scored, for no recorded command can be read: {first}')
     return not evaluation.partial
 
 
@@ -204,7 +212,10 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from act_ros.evaluation.run.recorded import lines
+
     console = Console()
+    say = partial(console.print, markup=False, soft_wrap=True)
     for label, checkpoint in metrics['checkpoints'].items():
         total = checkpoint['total']
         table = Table(title=Text(f'{label}: mean absolute error (in standard deviations)'))
@@ -219,19 +230,26 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
             table.add_row(name, *cells)
         console.print(table)
         ticks, times = total['ticks'], checkpoint['timings']
-        console.print(
+        say(
             f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped, '
             f'{ticks["without_action"]} without an action, {ticks["not_commanded"]} without a '
             f'recorded command; offset {checkpoint["offset"]}; '
             f'inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
         )
+        for line in checkpoint['far_from_training']:
+            say(line)
+    for topic in metrics['topics_not_recorded']:
+        say(f'{topic} was not recorded: what is sent there cannot be scored')
+    for bag, commands in metrics['recorded_commands'].items():
+        for line in lines(commands):
+            say(f'{bag}: {line}')
     for bag, texts in metrics['damage'].items():
         for text in texts:
-            console.print(f'{bag}: {text}', markup=False)
+            say(f'{bag}: {text}')
     if metrics['partial']:
-        console.print('interrupted: --resume goes on at the first episode that is not finished')
+        say('interrupted: --resume goes on at the first episode that is not finished')
     if metrics['checkpoints']:
-        console.print(f'report: {out / "report.html"}', soft_wrap=True)
+        say(f'report: {out / "report.html"}')
 
 
 def main(argv: list[str] | None = None) -> int:

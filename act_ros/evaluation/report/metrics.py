@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from act_ros.evaluation.report.scores import scores, timings
 from act_ros.evaluation.run.outcome import Evaluation
+
+FAR = 5.0  # standard deviations from the mean of training
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
@@ -26,6 +30,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
                 for r in results
             ],
             'timings': timings(results),
+            'far_from_training': _far_from_training(evaluation, label),
         }
     empty = [
         {**{k: r.about[k] for k in ('bag', 'episode', 'checkpoint')}, 'why': why}
@@ -44,5 +49,23 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         'damage': evaluation.damage(),
         'empty_episodes': empty,
         'topics_not_recorded': not_recorded,
+        'recorded_commands': evaluation.commands(),
         'checkpoints': checkpoints,
     }
+
+
+def _far_from_training(evaluation: Evaluation, label: str) -> list[str]:
+    """Which positions of the recorded commands are far from all that was trained on."""
+    task, std = evaluation.task, evaluation.std(label)
+    mean = task.to_robot(evaluation.statistics[label].action_mean)
+    recorded = np.concatenate([result.recorded for result in evaluation.of(label)])
+    said = np.isfinite(recorded).any(axis=0)
+    median = np.full(task.action_dim, np.nan)
+    median[said] = np.nanmedian(recorded[:, said], axis=0)
+    return [
+        f'{task.action[i]} was commanded to {median[i]:.4g} (median), but in training it was '
+        f'{mean[i]:.4g} with a standard deviation of {std[i]:.2g}: other units (degrees for '
+        f'radians), or joints in another order?'
+        for i in np.flatnonzero(np.abs(median - mean) > FAR * std)
+        if task.action[i].quantity == 'position'
+    ]

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.plan import Plan
+from act_ros.evaluation.run.recorded import joined
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.policy.interface import Statistics
 from act_ros.task import Task
@@ -48,6 +50,14 @@ class Evaluation:
         if self.plan.offset is not None:
             return self.plan.offset
         return HorizonSums.total([r.sums for r in self.of(label)]).best(self.std(label))
+
+    def commands(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Bag to what was recorded of the commands, see `RecordedCommands.about`."""
+        episodes: dict[str, dict[int, dict[str, Any]]] = {}
+        for result in self.in_order():  # the same for each checkpoint
+            about = result.about
+            episodes.setdefault(about['bag'], {})[about['start']] = about['commands']
+        return {bag: joined(parts.values()) for bag, parts in episodes.items()}
 
     def damage(self) -> dict[str, list[str]]:
         """Bag to what is broken in it."""

@@ -1,8 +1,10 @@
 """What is evaluated: bags cut into episodes, and checkpoints."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
 from act_ros.evaluation.run.episodes import Window, split
 from act_ros.evaluation.run.policies import LOAD
+from act_ros.evaluation.run.recorded import RecordedCommands, lines, unreadable
 from act_ros.observation import check_image, decode_image
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
 
-FRAMES = 10  # of a camera; where none of the first can be taken, none can
+log = logging.getLogger(__name__)
+
+FIRST = 10  # messages of a topic; where none of them can be taken, none can
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,20 @@ def make_plan(
         with Bag(path) as bag:
             topics = Topics(settings, task, bag, rest.get('namespace', ''))
             _check_frames(bag, topics, task)
+            _warn_of_commands(bag, topics, settings, task)
             windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
     return Plan(windows, checkpoints, **rest)
+
+
+def _warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
+    """Say at once, not after an hour, that nothing will be scored."""
+    commands = RecordedCommands.from_settings(settings, topics.outputs, task)
+    for topic in topics.outputs:
+        for _, receipt, message in islice(bag.messages([topic]), FIRST):
+            commands.put(topic, message, receipt)
+    if unreadable(commands.about()):
+        for line in lines(commands.about()):
+            log.warning('%s: nothing is scored if all are as the first: %s', bag.path, line)
 
 
 def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
@@ -164,7 +181,7 @@ def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
             decode_image(message)
         except ObservationError as error:
             faults[topic] = BagError(f'{bag.path}: {topic}: {error}')
-            if refused[topic] == FRAMES:
+            if refused[topic] == FIRST:
                 raise faults[topic] from None
         else:
             waiting.discard(topic)

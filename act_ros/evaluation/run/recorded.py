@@ -273,9 +273,9 @@ def joined(abouts: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[
     return {topic: {**known, 'unsaid': known['unsaid'] or []} for topic, known in total.items()}
 
 
-def unreadable(about: Mapping[str, Mapping[str, Any]]) -> bool:
+def unreadable(*abouts: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether commands were recorded, and none of them can be read."""
-    known = [of for of in about.values() if of['messages']]
+    known = [of for about in abouts for of in about.values() if of['messages']]
     return bool(known) and all(of['unread'] == of['messages'] for of in known)
 
 
