@@ -1,5 +1,6 @@
 """`python -m act_ros.evaluate_bag`, as a user meets it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -183,6 +184,31 @@ def test_folders_that_were_made_are_removed_and_no_others(call, tmp_path):
     code, said, _ = call('--duration', '0.3', '--out', str(home), bag=bag)
     check_refusal(code, said, 'no tick has a complete observation')
     assert list(home.iterdir()) == []
+
+
+def unnamed(messages):
+    return [Message(m.time, m.what, dataclasses.replace(m.content, name=[]))
+            if m.what == 'command' else m for m in messages]  # fmt: skip
+
+
+def uncommanded(messages):
+    return [m for m in messages if m.what != 'command']
+
+
+def test_commands_of_which_none_can_be_read_are_a_mistake_and_the_results_stay(call, tmp_path):
+    code, said, out = call(bag=other(tmp_path, unnamed))
+    text = '25 of 25 messages of /arm/joint_commands name no joint; expected left_joint_1'
+    check_refusal(code, said, f'nothing is scored, for no recorded command can be read: {text}')
+    assert f'{tmp_path / "other"}: {text}' in said.out
+    assert '0 ticks scored' in said.out
+    assert (out / 'predictions.mcap').exists()
+    assert text in (out / 'report.html').read_text()
+
+
+def test_a_recording_without_commands_is_no_mistake_and_says_so(call, tmp_path):
+    code, said, _ = call(bag=other(tmp_path, uncommanded))
+    assert code == 0
+    assert '/arm/joint_commands was not recorded' in said.out
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
