@@ -20,7 +20,14 @@ class ParameterError(ActError):
 
 
 class LimitError(ActError):
-    """Limits are missing or contradict each other, or a joint stands outside them."""
+    """Limits are missing or contradict each other, or a joint stands outside them.
+
+    :ivar joints: the entries that stand outside their range.
+    """
+
+    def __init__(self, text: str, joints: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.joints = tuple(joints)
 
 
 class ObservationError(ActError):

@@ -203,10 +203,18 @@ class Settings:
     max_step: Floats = _row((), 'furthest that each joint may be sent in one tick', live=True)
     max_velocity: Floats = _row((), 'largest speed of each joint of the action', live=True)
     max_tracking_error: Floats = _row(
-        (), 'a joint further from its command than this for 0.2 s stops the commands', live=True,
+        (),
+        'a joint further from its command than this for 0.2 s stops the commands; .inf for one '
+        'that may stop short of it, as a gripper does on an object',
+        live=True,
     )
     unlimited: Strings = _row(
         (), 'entries of the action that may have no limits: infinite, or not given',
+    )
+    continuous: Strings = _row(
+        (),
+        'positions of the action that are the same a turn (2 pi) further: joints that turn for '
+        'ever, or whose encoder wraps',
     )
     range_tolerance: float = _row(
         0.01,

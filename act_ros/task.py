@@ -162,7 +162,8 @@ class Task:
         :returns: (..., action_dim) float64, rad, rad/s or as the robot's driver defines.
         """
         scale, offset = self.action_units
-        return (np.asarray(action, dtype=np.float64) - offset) / scale
+        with np.errstate(over='ignore'):  # whoever sends it refuses what is not finite
+            return (np.asarray(action, dtype=np.float64) - offset) / scale
 
 
 def _scale_and_offset(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:

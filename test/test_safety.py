@@ -1,5 +1,6 @@
 """Limits on a command: by hand, and whatever comes."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from act_ros.errors import LimitError
 from act_ros.parameters import Settings
-from act_ros.safety import CommandLimiter, Limits
+from act_ros.safety import TURN, CommandLimiter, Limits
+from act_ros.safety.limiter import RETREAT
 from act_ros.task import Entry, Task
 
 RATE = 50.0
@@ -37,6 +39,7 @@ VALUES = {
 
 def limits(task=TASK, **changes):
     given = {name: value for name, value in {**VALUES, **changes}.items() if value is not None}
+    given['continuous'] = tuple(given.get('continuous', ()))
     return Limits.from_settings(Settings(**given), task)
 
 
@@ -143,19 +146,50 @@ def test_entries_may_come_in_any_order_and_from_sources_with_the_same_names():
     assert made.hits['velocity'] == {'base/x/velocity': 1}
 
 
+BOTH, NEITHER = np.array([True, True]), np.array([False, False])
+
+
 def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps():
-    made = limiter()
+    made = limiter(max_tracking_error=[0.5, 5.0])
     send(made, 0.05, 1.1, 2.0, -3.0)
     assert made.hold().tolist() == [0.05, 1.1, 0.0, 0.0]
-    made.retreat(np.array([-0.1, 5.0]))
+    assert made.retreat(np.array([-0.1, 5.0]), BOTH).tolist() == [True, True]
     poses = [made.hold() for _ in range(10)]
     assert poses[0].tolist() == pytest.approx([-0.01, 1.3, 0.0, 0.0])
     assert poses[-1].tolist() == pytest.approx([-0.1, 2.0, 0.0, 0.0])  # within the range
-    made.retreat(np.zeros(2))
+    made.retreat(np.zeros(2), BOTH)
     send(made, -0.1, 2.0, 0.0, 0.0)
     assert made.hold()[:2].tolist() == pytest.approx([-0.1, 2.0])  # a command ends the retreat
-    made.retreat(np.array([0.0, np.nan]))
-    assert made.hold()[:2].tolist() == pytest.approx([-0.04, 2.0])  # not known: stays
+
+
+def test_only_joints_that_do_not_follow_retreat():
+    made = limiter()
+    assert made.retreat(np.array([0.3, 1.5]), np.array([False, True])).tolist() == [False, True]
+    for _ in range(10):
+        held = made.hold()
+    assert held.tolist() == [0.0, 1.5, 0.0, 0.0]
+    assert made.retreat(np.array([0.3, 1.5]), NEITHER).tolist() == [False, False]
+    assert made.hold().tolist() == [0.0, 1.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize('pose', [-3.07, 2.0, -2.0, np.nan, np.inf, 1e300])
+def test_a_joint_that_is_said_to_be_far_away_is_held_where_it_was_told_to_be(pose):
+    # 0.45 is what four times max_tracking_error allows.
+    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], position_min=[-5.0, 0.0],
+                   position_max=[5.0, 2.0])  # fmt: skip
+    assert made.retreat(np.array([pose, 1.0]), BOTH).tolist() == [False, True]
+    for _ in range(20):
+        assert made.hold()[0] == 0.0
+
+
+def test_a_joint_that_moves_on_is_followed_no_further_than_that_from_the_last_command():
+    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], position_min=[-5.0, 0.0],
+                   position_max=[5.0, 2.0])  # fmt: skip
+    held = []
+    for place in np.arange(0.1, 2.0, 0.1):
+        made.retreat(np.array([place, 1.0]), np.array([True, False]))
+        held += [made.hold()[0] for _ in range(10)]
+    assert max(held) == pytest.approx(0.4)
 
 
 def test_without_a_last_command_there_is_nothing_to_limit_to_hold_or_to_leave():
@@ -163,7 +197,8 @@ def test_without_a_last_command_there_is_nothing_to_limit_to_hold_or_to_leave():
     for act in (
         lambda: send(made, 0.0, 1.0, 0.0, 0.0),
         lambda: made.preview(np.zeros((3, 4)), 0.0),
-        lambda: made.retreat(np.zeros(2)),
+        lambda: made.retreat(np.zeros(2), BOTH),
+        lambda: made.nearest(np.zeros(2)),
         made.hold,
         made.restart,
     ):
@@ -199,6 +234,101 @@ def test_a_preview_is_what_the_coming_ticks_would_send():
         np.testing.assert_allclose(twin.limit(row, i / RATE), preview[i - 1])
 
 
+# --- joints that turn for ever ---------------------------------------------------------------
+
+SEAM = {'continuous': ['arm/a/position'], 'position_min': [-3.5, 0.0], 'position_max': [7.0, 2.0]}
+
+
+def test_a_continuous_joint_goes_to_an_action_by_the_shorter_way():
+    made = limiter((3.13, 1.0), **SEAM)
+    assert send(made, -3.13, 1.0, 0.5, 0.0) == pytest.approx([TURN - 3.13, 1.0, 0.5, 0.0])
+    assert made.hits == {'range': {}, 'step': {}, 'velocity': {}}
+    assert send(made, -3.0, 1.0, 0.5, 0.0)[0] == pytest.approx(TURN - 3.13 + 0.06)
+    back = limiter((3.2, 1.0), **SEAM)
+    assert send(back, 3.1, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14)
+
+
+def test_so_does_the_ramp():
+    made = limiter((3.13, 1.0), **SEAM, ramp_time=1.0)
+    path = [send(made, -3.13, 1.0, 0.0, 0.0, elapsed=t)[0] for t in np.arange(0, 1.02, 0.02)]
+    assert (np.diff([3.13, *path]) >= 0).all()
+    assert path[-1] == pytest.approx(TURN - 3.13)
+
+
+def test_where_its_range_ends_a_continuous_joint_does_not_turn_back_the_long_way():
+    made = limiter((3.13, 1.0), continuous=['arm/a/position'], position_min=[-3.14, 0.0],
+                   position_max=[3.14, 2.0])  # fmt: skip
+    for _ in range(200):
+        assert send(made, -3.13, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14, abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ('measured', 'begins'),
+    [(3.0, 3.0), (-3.07, -3.07), (-3.6, TURN - 3.6), (9.0, 9.0 - TURN), (-TURN, 0.0),
+     (100 * TURN + 0.5, 0.5 + TURN)],
+)  # fmt: skip
+def test_a_continuous_joint_is_measured_within_its_range_whatever_turn_it_is_in(
+    measured, begins
+):
+    made = limiter((measured, 1.0), **SEAM)
+    assert made.last[0] == pytest.approx(begins)
+    made.check_measured(np.array([measured, 1.0]))
+
+
+def test_a_continuous_joint_outside_its_range_in_every_turn_is_refused_as_it_is_measured():
+    narrow = {**SEAM, 'position_min': [-1.0, 0.0], 'position_max': [1.0, 2.0]}
+    for measured in (3.5, -1.2, 1e18):
+        with pytest.raises(LimitError, match=re.escape(f'measured at {measured:.4g}, ')):
+            limiter((measured, 1.0), **narrow)
+    assert limiter((1.0 - TURN, 1.0), **narrow).last[0] == pytest.approx(1.0)
+
+
+def test_after_many_turns_a_start_unwinds_none_of_them():
+    free = {'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}
+    made = limiter((3 * TURN + 0.1, 1.0), **{**SEAM, **free})
+    made.start(np.array([0.12, 1.0]))
+    assert made.last[0] == pytest.approx(3 * TURN + 0.12)
+    made.retreat(made.nearest(np.array([0.2, 1.0])), BOTH)
+    assert made.hold()[0] == pytest.approx(3 * TURN + 0.18)
+
+
+def test_what_is_no_angle_is_cut_to_a_step_as_any_other_position():
+    made = limiter((3.13, 1.0), **SEAM)
+    for absurd in (1e18, -1e300, 1.7e308):
+        before = made.last[0]
+        assert abs(send(made, absurd, 1.0, 0.0, 0.0)[0] - before) <= 0.06 + 1e-12
+
+
+# --- a gripper on an object ------------------------------------------------------------------
+
+GRIPPER = {'max_tracking_error': [0.5, np.inf]}
+
+
+@pytest.mark.parametrize(
+    ('stood', 'measured', 'begins'),
+    [
+        (0.6, 0.6, 0.0),  # on its object
+        (0.9, 0.6, 0.0),  # it was still closing
+        (0.6, 0.1, 0.0),  # the object is gone
+        (0.6, 1.5, 1.5),  # somebody has opened it
+    ],
+)
+def test_a_gripper_that_nobody_moved_keeps_its_force_also_after_silence(stood, measured, begins):
+    made = limiter((0.0, 0.0), **GRIPPER)
+    made.start(np.array([0.3, measured]), np.array([0.0, stood]))
+    assert made.last.tolist() == [0.3, begins]
+    assert made.hold()[1] == begins
+
+
+def test_other_joints_begin_where_they_are_measured():
+    made = limiter((0.0, 0.0))
+    made.start(np.array([0.3, 0.6]), np.array([0.3, 0.6]))
+    assert made.last.tolist() == [0.3, 0.6]
+    first = CommandLimiter(TASK, limits(**GRIPPER), RATE)
+    first.start(np.array([0.3, 0.6]), np.array([0.3, 0.6]))  # nothing was commanded before
+    assert first.last.tolist() == [0.3, 0.6]
+
+
 # --- refusals -------------------------------------------------------------------------------
 
 
@@ -212,11 +342,31 @@ def test_a_preview_is_what_the_coming_ticks_would_send():
         ({'position_max': [-1.0, 2.0]}, 'position_min of arm/a/position is -1 and'),
         ({'max_velocity': [0.0, 1.0]}, "'max_velocity' of arm/a/position is 0, expected more"),
         ({'unlimited': ['arm/a/positon']}, "did you mean 'arm/a/position'"),
+        ({'max_tracking_error': None}, "arm/a/position has no limit in 'max_tracking_error'"),
+        ({'max_tracking_error': [-np.inf, 1.0]}, "'max_tracking_error' of arm/a/position is -inf"),
+        ({'continuous': ['arm/a']}, "'continuous' lists 'arm/a', which is no position of the"),
+        ({'continuous': ['arm/a/velocity']}, 'which is no position of the action'),
+        ({'continuous': ['arm/a/position'], 'position_max': None}, 'has no limit'),
+        ({'continuous': ['arm/a/position'], 'max_step': [np.inf, 0.2]}, 'has no limit'),
+        ({'continuous': ['arm/a/position'], 'position_max': [1.0, np.inf]}, 'arm/b/position has'),
     ],
 )
 def test_limits_that_are_none_are_refused_by_name(changes, message):
     with pytest.raises(LimitError, match=message):
         limits(**changes)
+
+
+def test_a_joint_may_be_exempt_from_tracking_and_one_that_turns_for_ever_needs_no_range():
+    assert limits(max_tracking_error=[0.5, np.inf]).max_tracking_error.tolist() == [0.5, np.inf]
+    free = limits(continuous=['arm/a/position'], position_min=[-np.inf, 0.0],
+                  position_max=[np.inf, 2.0])  # fmt: skip
+    assert free.continuous.tolist() == [True, False]
+
+
+def test_a_refusal_knows_the_joints_that_stand_outside():
+    with pytest.raises(LimitError) as caught:
+        limiter((1.06, -3.0))
+    assert caught.value.joints == ('arm/a/position', 'arm/b/position')
 
 
 def test_an_entry_that_is_listed_may_go_without_limits():
@@ -358,6 +508,8 @@ ACTIONS = st.lists(USUAL | ANY, min_size=6, max_size=6).map(np.array)
 FINITE = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=True)
 ELAPSED = st.floats(0, 2)
 POSES = st.lists(st.floats(-9, 9) | ANY, min_size=3, max_size=3).map(np.array)
+LOST = st.lists(st.booleans(), min_size=3, max_size=3).map(np.array)
+TURNS = st.lists(st.integers(-3, 3), min_size=3, max_size=3).map(np.array)
 # Low end, width, step and speed of each joint.
 BOUNDS = st.tuples(st.floats(-5, 5), st.floats(0.01, 5), st.floats(1e-3, 2), st.floats(0.01, 50))
 
@@ -373,6 +525,7 @@ def any_limits(draw):
         ORDERS,
         **{name: array.tolist() for name, array in arrays.items()},
         unlimited=[FREE],
+        continuous=draw(st.sets(st.sampled_from(['arm/a/position', FREE]))),
         range_tolerance=draw(st.floats(0, 3)),
         ramp_time=draw(st.sampled_from([0.0, 0.5, 1.0])),
     )
@@ -387,6 +540,8 @@ class WhateverComes(RuleBasedStateMachine):
         self.made = CommandLimiter(ORDERS, first, RATE)
         self.last = None
         self.fresh = False
+        self.planned = None  # the last command before any retreat
+        self.reach = 0.0  # how far a retreat may have led from it
 
     def ready(self):
         return self.last is not None
@@ -409,8 +564,12 @@ class WhateverComes(RuleBasedStateMachine):
         assert (moved <= self.step() * (1 + 1e-9) + rounding).all()
         assert (np.abs(out[VELOCITIES]) <= self.limits.max_velocity[OF_VELOCITY]).all()
 
-    @rule(where=st.lists(st.floats(-1.1, 2.1), min_size=3, max_size=3))
-    def start(self, where):
+    def plan(self, sent):
+        self.last = self.planned = sent
+        self.reach = self.outside(sent)
+
+    @rule(where=st.lists(st.floats(-1.1, 2.1), min_size=3, max_size=3), turns=TURNS)
+    def start(self, where, turns):
         """Below 0 and above 1: outside, by this much of what is tolerated."""
         low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
         low, high = np.maximum(low, -10.0), np.minimum(high, 10.0)
@@ -420,13 +579,20 @@ class WhateverComes(RuleBasedStateMachine):
         pose = low + np.clip(where, 0, 1) * (high - low)
         beyond = where - np.clip(where, 0, 1)
         pose += beyond * np.where(np.isfinite(tolerance), tolerance, 0.0)
+        continuous = self.limits.continuous[OF_POSITION]
+        measured = pose + np.where(continuous, turns * TURN, 0.0)
         try:
-            self.made.start(pose)
+            self.made.start(measured)
         except LimitError:
-            assert (self.outside(pose) > tolerance * (1 - 1e-9)).any()
+            assert (self.outside(pose) > tolerance * (1 - 1e-9) - 1e-13).any()
             return
-        assert (self.outside(pose) <= tolerance * (1 + 1e-9) + 1e-15).all()
-        self.last, self.fresh = pose, True
+        begin = self.made.last
+        assert (self.outside(begin) <= tolerance * (1 + 1e-9) + 1e-13).all()
+        turned = (begin - pose) / TURN
+        assert np.abs(turned - np.rint(turned)).max() < 1e-9
+        assert (continuous | (begin == pose)).all()
+        self.plan(begin)
+        self.fresh = True
 
     @precondition(ready)
     @rule(values=ACTIONS, elapsed=ELAPSED)
@@ -439,7 +605,8 @@ class WhateverComes(RuleBasedStateMachine):
             return
         assert np.isfinite(values).all()
         self.check(out, self.last)
-        self.last, self.fresh = out[POSITIONS], False
+        self.plan(out[POSITIONS])
+        self.fresh = False
 
     @precondition(ready)
     @rule(rows=st.lists(st.lists(USUAL | FINITE, min_size=6, max_size=6), min_size=1, max_size=4),
@@ -454,7 +621,8 @@ class WhateverComes(RuleBasedStateMachine):
             out = self.made.limit(row, elapsed + i / RATE)
             self.check(out, self.last)
             assert out.tolist() == preview[i].tolist()
-            self.last, self.fresh = out[POSITIONS], False
+            self.plan(out[POSITIONS])
+            self.fresh = False
 
     @precondition(ready)
     @rule()
@@ -463,11 +631,17 @@ class WhateverComes(RuleBasedStateMachine):
         self.check(out, self.last)
         assert not out[VELOCITIES].any()
         self.last, self.fresh = out[POSITIONS], False
+        moved = np.abs(self.last - self.planned)
+        assert (moved <= self.reach * (1 + 1e-9) + 1e-15 * np.abs(self.planned)).all()
 
     @precondition(ready)
-    @rule(pose=POSES, count=st.integers(0, 3))
-    def retreat(self, pose, count):
-        self.made.retreat(pose)
+    @rule(pose=POSES, lost=LOST, count=st.integers(0, 3))
+    def retreat(self, pose, lost, count):
+        """Whatever is measured, no further than this from the last command."""
+        met = self.made.retreat(pose, lost)
+        assert not (met & ~lost).any()
+        reach = RETREAT * self.made.max_tracking_error
+        self.reach = np.where(lost, np.maximum(self.reach, reach), self.reach)
         for _ in range(count):
             self.hold()
 

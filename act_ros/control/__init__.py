@@ -3,5 +3,15 @@
 from act_ros.control.clock import ClockWatch, StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.loop import ControlLoop
+from act_ros.control.state import State
 
-__all__ = ['Arrival', 'ClockWatch', 'Command', 'ControlLoop', 'Request', 'StepClock', 'Veto']
+__all__ = [
+    'Arrival',
+    'ClockWatch',
+    'Command',
+    'ControlLoop',
+    'Request',
+    'State',
+    'StepClock',
+    'Veto',
+]

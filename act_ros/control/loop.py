@@ -1,26 +1,25 @@
 """The control loop: (now, snapshot, arrived chunks) to a command, the stop message, or nothing.
 
 One tick is `begin_tick`, then in any order `accept` for each chunk that has arrived, `request`
-for what to infer from the snapshot, and `command`. Asynchronously the command is read before
-the request is handed on; synchronously the request is answered and accepted first. Who calls
-(the node, the evaluator, a test) decides where time and inference come from.
+for what to infer from the snapshot, and `command`; where any of it, or the sending, raises,
+`fail`. Asynchronously the command is read before the request is handed on; synchronously the
+request is answered and accepted first. Who calls (the node, the evaluator, a test) decides
+where time and inference come from.
 
-Commands end when the newest observation behind them is too old, when there has been no plan
-for as long, when the caller forbids them, when a joint does not follow, or when it stands
-outside its limits. A stop ends with a new episode: when whoever forbade it allows it, or by
-itself if good inputs are back within the recovery window. Else, and always for the sake of a
-joint, by `new_episode` only.
+What ends the commands, and what begins them again, is in `act_ros.control.state`.
 """
 
 import logging
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from act_ros.control.clock import StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
-from act_ros.control.stop import Stop
-from act_ros.control.tracking import TrackingMonitor
+from act_ros.control.state import State, StateMachine
+from act_ros.control.tracking import TrackingMonitor, say_lost
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import LimitError, UncoveredStepError
 from act_ros.observation import Snapshot
@@ -31,14 +30,12 @@ from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
-RESET = 'reset'  # the wish of a person
-
 
 class ControlLoop:
     """Decides at each tick what is commanded and what is inferred.
 
-    Every method but `new_episode`, `clock_jumped`, `set_decay` and `set_limits` is called by
-    the tick alone.
+    Every method but `new_episode`, `clock_jumped`, `interrupt`, `set_decay`, `set_limits` and
+    `stop_message` is called by the tick alone.
 
     :param chunk_size: actions in a chunk.
     :param task: the action's entries and the rate of steps.
@@ -72,8 +69,14 @@ class ControlLoop:
             chunk_size, task.action_dim, temporal_aggregation=temporal_aggregation, decay=decay
         )
         self.limiter = CommandLimiter(task, limits, task.rate)
+        self.status = StateMachine(
+            round(recovery_window * 1e9), round(command_timeout * 1e9), calm=round(task.rate)
+        )
         self._task = task
-        self._tracking = TrackingMonitor(self.limiter.position_entries) if follows else None
+        positions = len(self.limiter.position_entries)
+        self._tracking = TrackingMonitor(positions) if follows else None
+        self._lost: set[tuple[int, bool]] = set()  # joints that do not follow, as told
+        self._stood: np.ndarray | None = None  # where the joints were at the last command
         self._aggregated = temporal_aggregation
         self._every = query_interval(chunk_size, temporal_aggregation, query_every)
         self._chunk_size = chunk_size
@@ -84,14 +87,13 @@ class ControlLoop:
         self._horizon = horizon
 
         self.episode = 0
-        self.stop = Stop(round(recovery_window * 1e9), round(command_timeout * 1e9))
         self.ticks_without_plan = 0  # in an episode that had begun to move
         self.chunks_dropped = 0  # of an episode that is over
         self.chunks_late = 0  # arrived when every step they cover was past
-        self._wishes: deque[str] = deque()  # for a new episode: RESET, or why
-        self._commanded = False  # in this activation
-        self._retreated = False  # held where a joint was that did not follow
         self._veto: Veto | None = None
+        self._now = self._watch = 0
+        # What other threads want: done by the tick, at its beginning.
+        self._inbox: deque[Callable[[], None]] = deque()
         self._begin_episode()
 
     @classmethod
@@ -130,11 +132,15 @@ class ControlLoop:
 
     def new_episode(self) -> None:
         """Begin a new episode at the next tick, whatever had stopped the last."""
-        self._wishes.append(RESET)
+        self._inbox.append(self._reset)
 
     def clock_jumped(self, text: str) -> None:
         """Time means something else now: what is planned ends, a new episode follows."""
-        self._wishes.append(text)
+        self._inbox.append(partial(self._jump, text))
+
+    def interrupt(self, reason: str) -> None:
+        """Ticks have not come as they should: the commands ended with the last one."""
+        self._inbox.append(partial(self.status.fault, reason, self._now))
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""
@@ -158,17 +164,15 @@ class ControlLoop:
         :returns: the step of this tick.
         """
         self._now, self._watch, self._veto = now, now if watch is None else watch, veto
-        if self._wishes:
-            self._answer_wishes()
-        if not self._moving:
-            self.stop.wait(now)
+        while self._inbox:
+            self._inbox.popleft()()
+        self.status.tick(now)
         if veto is not None:
-            self._end(veto.reason)
+            self.status.fault(veto.reason, now)
             if veto.attended:
                 # Whoever forbids and allows commands is there: a long veto needs no reset.
-                self.stop.wait_anew(now)
-        if self.stop.lasts_too_long(now) and not self.stop.latched:
-            self._latch('there were no commands for longer than recovery_window')
+                self.status.wait_anew(now)
+        self.status.end_long_wait(now)
         self.step = self._clock.step(now)
         return self.step
 
@@ -185,7 +189,7 @@ class ControlLoop:
         if arrival.chunk is None:
             self._next_query = self.step
             return False
-        if not self.stop.may_end_with(request.made):
+        if not self.status.in_time(request.made):
             return False
         # With aggregation off: so early that the next chunk, taking as long as this one did, is
         # there before this one runs out.
@@ -196,7 +200,6 @@ class ControlLoop:
             return False
         self.source.add(arrival.chunk, request.step)
         self._watchdog.feed(request.observed)
-        self._planned = True
         return True
 
     def request(self, snapshot: Snapshot | None) -> Request | None:
@@ -204,17 +207,17 @@ class ControlLoop:
 
         :param snapshot: this tick's instant; None while inputs are missing or wrong.
         """
-        if snapshot is None or self.stop.latched or self._veto is not None:
+        if snapshot is None or self.state is State.LATCHED or self._veto is not None:
             return None
-        if self.stop.reason:
-            self.stop.resume()
+        if self.state is State.STOPPED:
+            self.status.inputs()
             self._begin_episode()
             self.step = self._clock.step(self._now)
         observed = self._watch - snapshot.age
         if not self._aggregated:
             # One chunk may play for longer than the time-out: what counts is that the robot
             # is still seen.
-            if self._planned:
+            if self._watchdog.armed:
                 self._watchdog.feed(observed)
             if self._asked is not None or self.step < self._next_query:
                 return None
@@ -233,10 +236,22 @@ class ControlLoop:
         if command is None:
             self._count_missing_plan()
             return self.stop_message()
-        if self.stop.over() and self._commanded:
+        if self.status.command():
             log.info('commands again: episode %d', self.episode)
-        self._commanded, self._last_plan = True, self._watch
+        self._last_plan = self._watch
+        if measured is not None:
+            self._stood = measured
         return command
+
+    def fail(self, reason: str, now: int, watch: int) -> Command | None:
+        """Something in this tick has raised: commands end.
+
+        :param now: as to `begin_tick`, which may not have been reached.
+        :returns: the stop policy's message, or None.
+        """
+        self._now, self._watch = now, watch
+        self.status.fail(reason, now)
+        return self.stop_message()
 
     def idle(self, watch: int) -> Command | None:
         """While the clock of steps stands still: the stop policy's message once it is due.
@@ -244,74 +259,67 @@ class ControlLoop:
         :param watch: on the watchdog's clock [ns].
         """
         self._watch = watch
-        if self._moving and self._watchdog.expired(watch):
-            self._end(f'the clock stands still: {self._too_old()}')
-        return self.stop_message() if self.stop.reason else None
+        if self.state is State.RUNNING and self._watchdog.expired(watch):
+            self.status.fault(f'the clock stands still: {self._too_old()}', self._now)
+        ended = self.state in (State.STOPPED, State.LATCHED)
+        return self.stop_message() if ended else None
 
     def stop_message(self) -> Command | None:
         """The stop policy's message; None before the first command, or where it is silent."""
-        if not (self._commanded and self._hold):
+        if not (self.status.commanded and self._hold):
             return None
         return Command(self.step, None, np.empty(0, dtype=np.int64), self.limiter.hold())
 
     @property
-    def state(self) -> str:
-        """In a word, for diagnostics."""
-        if self._moving:
-            return 'running'
-        if self.stop.latched:
-            return 'stopped until reset'
-        return 'stopped' if self.stop.reason else 'waiting for a plan'
+    def state(self) -> State:
+        """What the loop is doing."""
+        return self.status.state
 
     # --- parts -----------------------------------------------------------------------------
 
     def _planned_command(self, measured: np.ndarray | None) -> Command | None:
-        if not self._planned or self.stop.reason or self._wishes:
+        if self.state not in (State.WAITING, State.RUNNING) or self._inbox:
             return None
         if self._watchdog.expired(self._watch):
-            self._end(self._too_old())
+            self.status.fault(self._too_old(), self._now)
             return None
         try:
             action = self.source.action(self.step)
         except UncoveredStepError:
             return None
         try:
-            if not (self._moving or self._begin_to_move(measured)):
+            if self.state is State.WAITING and not self._begin_to_move(measured):
                 return None
             values = self.limiter.limit(self._task.to_robot(action), self._elapsed)
+            horizon = self._coming() if self._horizon else None
         except LimitError as error:
-            self._latch(str(error))
+            self.status.latch(str(error), self._now)
             return None
-        horizon = self._coming() if self._horizon else None
         return Command(self.step, action, self.source.steps(self.step), values, horizon)
 
     def _begin_to_move(self, measured: np.ndarray | None) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
-        if self._commanded and self._hold:
+        if self.status.commanded and self._hold:
             self.limiter.restart()
         elif measured is None:
             return False
         else:
-            self.limiter.start(measured)
+            self.limiter.start(measured, self._stood)
             self._forget_tracking()
         self._first_step = self.step
         return True
 
     def _count_missing_plan(self) -> None:
         """A tick without a plan is a hiccup; many of them are a stop as any other."""
-        if not self._moving:
+        if self.state is not State.RUNNING:
             return
         self.ticks_without_plan += 1
         missing = (self._watch - self._last_plan) / 1e9
         if missing > self._timeout:
-            self._end(
-                f'there has been no plan for {missing:.2f} s, command_timeout {self._timeout:g} s'
+            self.status.fault(
+                f'there has been no plan for {missing:.2f} s, command_timeout {self._timeout:g} s',
+                self._now,
             )
-
-    @property
-    def _moving(self) -> bool:
-        """Whether this episode has sent a command and has not been stopped."""
-        return self._first_step is not None and not self.stop.reason
 
     @property
     def _elapsed(self) -> float:
@@ -336,17 +344,34 @@ class ControlLoop:
         return self.limiter.preview(values, self._elapsed + 1 / self._task.rate)
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
-        commanded = self._commanded and (self._moving or self._hold)
-        if self._tracking is None or self._retreated or not commanded:
+        """Joints that do not follow end the commands; each is held where it is, if it is near.
+
+        They are looked at all the time that the robot is told where to be, after a stop too: one
+        that moves on is followed, as far as the limiter lets it.
+        """
+        told = self.status.commanded and (self.state is State.RUNNING or self._hold)
+        # Not known is not near: then everything stays as it was.
+        if self._tracking is None or measured is None or not told:
             return
         limiter = self.limiter
-        fault = self._tracking.check(
-            measured, limiter.last, limiter.max_tracking_error, self._watch
-        )
-        if fault is not None:
-            limiter.retreat(measured)
-            self._retreated = True
-            self._latch(fault)
+        measured = limiter.nearest(measured)
+        last, max_error = limiter.known_last, limiter.max_tracking_error
+        lost = self._tracking.check(measured, last, max_error, self._watch)
+        if lost is None:
+            return
+        met = limiter.retreat(measured, lost)
+        new = {(int(i), bool(met[i])) for i in np.flatnonzero(lost)} - self._lost
+        if not new:
+            return
+        self._lost |= new
+        texts = [
+            say_lost(
+                limiter.position_entries[i], float(measured[i]), float(last[i]),
+                float(max_error[i]), met=near,
+            )
+            for i, near in sorted(new)
+        ]  # fmt: skip
+        self.status.latch('; '.join(texts), self._now)
 
     def _forget_tracking(self) -> None:
         if self._tracking is not None:
@@ -359,23 +384,17 @@ class ControlLoop:
             f'command_timeout {self._timeout:g} s'
         )
 
-    def _end(self, reason: str) -> None:
-        self.stop.end(reason, self._now, moving=self._moving, heard=self._commanded)
-
-    def _latch(self, reason: str) -> None:
-        self.stop.latch(reason, self._now, moving=self._moving)
-
-    def _answer_wishes(self) -> None:
-        """Begin the episode that was asked for; only a person's wish ends a latched stop."""
-        wishes = [self._wishes.popleft() for _ in range(len(self._wishes))]
-        if RESET in wishes:
-            self._retreated = False
-            self.stop.lift()
-        else:
-            self._end(wishes[-1])
-            self.stop.wait_anew(self._now)
-        self._begin_episode()
+    def _reset(self) -> None:
+        self.status.reset()
+        self._lost.clear()
         self._forget_tracking()
+        self._begin_episode()
+
+    def _jump(self, text: str) -> None:
+        self.status.fault(text, self._now)
+        self.status.wait_anew(self._now)
+        self._forget_tracking()
+        self._begin_episode()
 
     def _begin_episode(self) -> None:
         """Empty everything; what is still being inferred belongs to another episode now."""
@@ -386,6 +405,5 @@ class ControlLoop:
         self._watchdog.reset()
         self._asked: Request | None = None
         self._next_query = 0
-        self._planned = False
         self._last_plan = 0  # when there was one [ns, the watchdog's clock]
-        self._first_step: int | None = None  # of this episode with a command
+        self._first_step = 0  # of this episode with a command, where the ramp begins

@@ -2,53 +2,68 @@
 
 import numpy as np
 
+from act_ros.safety import TURN
 from act_ros.task import Entry
 
 TRACKING_TIME = 0.2  # a joint may be too far from its command for as long [s]
+NEAR = np.iinfo(np.int64).max  # the time since when it is not too far
 
 
 class TrackingMonitor:
     """Knows since when each joint has been too far from its command.
 
-    :param entries: of the positions that are compared.
+    :param count: of the positions that are compared.
     """
 
-    def __init__(self, entries: list[Entry]) -> None:
-        self._entries = entries
-        self.reset()
+    def __init__(self, count: int) -> None:
+        self._since = np.full(count, NEAR)
 
     def reset(self) -> None:
         """Forget what was seen."""
-        self._since: list[int | None] = [None] * len(self._entries)
+        self._since.fill(NEAR)
 
     def check(
         self,
-        measured: np.ndarray | None,
+        measured: np.ndarray,
         commanded: np.ndarray,
         max_error: np.ndarray,
         now: int,
-    ) -> str | None:
-        """What to say of a joint that does not follow, or None.
+    ) -> np.ndarray | None:
+        """Which joints do not follow.
 
-        :param measured: (n,) positions; None leaves everything as it was: not known is not near.
+        :param measured: (n,) positions.
         :param commanded: (n,) the last command's.
         :param max_error: (n,) how far apart they may be.
         :param now: [ns].
+        :returns: (n,) bool: those that have been too far away for TRACKING_TIME; None where
+            there are none.
         """
-        if measured is None:
+        with np.errstate(over='ignore'):
+            # What is not a number is not near either.
+            near = np.abs(measured - commanded) <= max_error
+        if near.all():
+            self._since.fill(NEAR)
             return None
-        # What is not a number is not near either.
-        far = ~(np.abs(measured - commanded) <= max_error)
-        # All joints, before one of them is reported: each keeps its own time.
-        for i in range(len(self._entries)):
-            if not far[i]:
-                self._since[i] = None
-            elif self._since[i] is None:
-                self._since[i] = now
-        for i, entry in enumerate(self._entries):
-            if far[i] and now - self._since[i] >= TRACKING_TIME * 1e9:
-                return (
-                    f'{entry} is at {measured[i]:.3f}, commanded {commanded[i]:.3f}: further '
-                    f'apart than max_tracking_error {max_error[i]:g} for {TRACKING_TIME:g} s'
-                )
-        return None
+        self._since = np.where(near, NEAR, np.minimum(self._since, now))
+        lost = now - self._since >= TRACKING_TIME * 1e9
+        return lost if lost.any() else None
+
+
+def say_lost(
+    entry: Entry, measured: float, commanded: float, max_error: float, *, met: bool
+) -> str:
+    """What to say of a joint that does not follow.
+
+    :param met: it is held where it is; else it is too far away for that.
+    """
+    text = (
+        f'{entry} is at {measured:.3f}, commanded {commanded:.3f}: further apart than '
+        f'max_tracking_error {max_error:g} for {TRACKING_TIME:g} s'
+    )
+    if met:
+        return text
+    apart = measured - commanded
+    turns = round(apart / TURN) if abs(apart) < 1e6 else 0
+    if turns and abs(apart - turns * TURN) <= max_error:
+        text += '; that is a whole turn: if its encoder wraps, list it in continuous'
+    return f'{text}; the last command is held, since it is too far to go there'

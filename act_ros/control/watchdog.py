@@ -15,6 +15,11 @@ class Watchdog:
         """Forget the observations: nothing can expire until the next one."""
         self._observed: int | None = None
 
+    @property
+    def armed(self) -> bool:
+        """Whether any observation stands behind the commands."""
+        return self._observed is not None
+
     def feed(self, observed: int) -> None:
         """An observation of that time [ns] now stands behind the commands."""
         if self._observed is None or observed > self._observed:

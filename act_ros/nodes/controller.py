@@ -9,7 +9,7 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
 
-from act_ros.control import Arrival, ClockWatch, Command, ControlLoop
+from act_ros.control import Arrival, ClockWatch, Command, ControlLoop, State
 from act_ros.nodes.faults import FaultLog
 from act_ros.nodes.inference import InferenceThread
 from act_ros.nodes.messages import chunk_message, tick_message
@@ -224,8 +224,8 @@ class Controller:
     def conditions(self) -> list[tuple[bytes, str]]:
         """What is wrong now: level and one line each."""
         loop, found = self.loop, []
-        reason = loop.stop.reason
-        if loop.stop.latched:
+        reason = loop.status.reason
+        if loop.state is State.LATCHED:
             found.append((DiagnosticStatus.ERROR, f'{reason}; only ~/reset starts again'))
         elif reason:
             found.append((DiagnosticStatus.WARN, reason))

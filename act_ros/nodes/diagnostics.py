@@ -125,9 +125,9 @@ class Report:
 def _control_values(controller: Controller) -> dict[str, object]:
     loop = controller.loop
     return {
-        'control': loop.state,
+        'control': loop.state.value,
         'episode': loop.episode,
-        'last_stop': loop.stop.last,
+        'last_stop': loop.status.last,
         'ticks': controller.ticks,
         'tick_overruns': controller.ticker.missed,
         'commands': controller.published,

@@ -11,7 +11,7 @@ import numpy as np
 
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
-from act_ros.control import Arrival, ControlLoop, Request
+from act_ros.control import Arrival, ControlLoop, Request, State
 from act_ros.errors import ActError
 from act_ros.evaluation.run.episodes import NS
 from act_ros.evaluation.run.horizon import HorizonSums
@@ -197,7 +197,7 @@ class EpisodeRun:
             return
         loop = self._loop
         loop.begin_tick(tick.time)
-        if loop.state == 'stopped until reset' and tick.snapshot is not None:
+        if loop.state is State.LATCHED and tick.snapshot is not None:
             # Where a person would call ~/reset: the recording goes on.
             self._resets += 1
             loop.new_episode()
@@ -320,7 +320,7 @@ class EpisodeRun:
             'faults': self._faults,
             'resets': self._resets,
             'paused_s': self._paused / 1e9,
-            'stops': loop.stop.count,
+            'stops': loop.status.count,
             'chunks_late': loop.chunks_late,
             'limits': self._limits.about(),
         }

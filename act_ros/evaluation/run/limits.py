@@ -18,7 +18,7 @@ class LimitsObserver:
     limits: Limits
     stride: int  # ticks between two actions
     limiter: CommandLimiter = field(init=False)
-    refused: dict[str, int] = field(default_factory=dict)  # why no start, and at how many ticks
+    refused: dict[str, int] = field(default_factory=dict)  # joint outside, at how many ticks
     episode: int | None = None
     ticks: int = 0  # since the ramp began
 
@@ -45,8 +45,8 @@ class LimitsObserver:
         try:
             self.limiter.start(measured)
         except LimitError as error:
-            text = str(error).split(' is measured at')[0]
-            self.refused[text] = self.refused.get(text, 0) + 1
+            for joint in error.joints:
+                self.refused[joint] = self.refused.get(joint, 0) + 1
             return False
         return True
 
@@ -59,4 +59,7 @@ def unlimited(task: Task) -> Limits:
     """Limits that never cut in: the action before safety is what is scored."""
     joints = len(dict.fromkeys((entry.source, entry.name) for entry in task.action))
     high = np.full(joints, np.inf)
-    return Limits(-high, high, high, high, high, range_tolerance=np.inf, ramp_time=0.0)
+    return Limits(
+        -high, high, high, high, high, np.zeros(joints, bool), range_tolerance=np.inf,
+        ramp_time=0.0,
+    )  # fmt: skip

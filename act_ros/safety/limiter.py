@@ -1,114 +1,22 @@
-"""Limits on a command: nothing non-finite passes, nothing leaves its range or its step.
+"""Turns what the policy says into what may be sent."""
 
-Everything here is in the robot's units. A joint is a source and name of the action, in the
-order in which the action first names them; it has a position, a velocity, or both.
-"""
-
-import difflib
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from act_ros.errors import LimitError
-from act_ros.parameters import Settings
-from act_ros.task import Entry, Task
+from act_ros.safety.limits import Limits, joints_of
+from act_ros.task import Task
 
-LIMITED = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
 LARGEST = np.finfo(np.float64).max
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of each joint, (joints,) float64 each; infinite where there is none.
-
-    :ivar position_min: lowest position.
-    :ivar position_max: highest position.
-    :ivar max_step: furthest that a joint may be sent in one tick.
-    :ivar max_velocity: largest speed, of velocities and of steps.
-    :ivar max_tracking_error: how far a joint may be from its command.
-    :ivar range_tolerance: how far outside its range a joint may stand at the start.
-    :ivar ramp_time: of the transition from the pose there is to the policy's [s].
-    """
-
-    position_min: np.ndarray
-    position_max: np.ndarray
-    max_step: np.ndarray
-    max_velocity: np.ndarray
-    max_tracking_error: np.ndarray
-    range_tolerance: float
-    ramp_time: float
-
-    @classmethod
-    def from_settings(cls, settings: Settings, task: Task) -> 'Limits':
-        """Read the limits of a task's joints.
-
-        :param settings: an array that is not set means that no joint has this
-            limit, which only entries listed in `unlimited` may be without.
-        :raises LimitError: naming the parameter and the joint.
-        """
-        joints = _joints(task)
-        named = [str(places[0]) for places in joints]
-        unlimited = settings.unlimited
-        entries = [str(entry) for entry in task.action]
-        for name in unlimited:
-            if name not in entries:
-                near = difflib.get_close_matches(name, entries, n=1) or entries[:1]
-                raise LimitError(
-                    f"parameter 'unlimited' lists {name!r}, which is no entry of the action; "
-                    f'did you mean {near[0]!r}?'
-                )
-        arrays = {}
-        for parameter in LIMITED:
-            numbers = getattr(settings, parameter)
-            if not numbers:
-                lowest = parameter == 'position_min'
-                numbers = (-np.inf if lowest else np.inf,) * len(joints)
-            if len(numbers) != len(joints):
-                raise LimitError(
-                    f'parameter {parameter!r} has {len(numbers)} values, expected {len(joints)}, '
-                    f'one each for {", ".join(named)}'
-                )
-            arrays[parameter] = np.array(numbers, dtype=np.float64)
-        for i, places in enumerate(joints):
-            _check_joint(places, {name: arrays[name][i] for name in LIMITED}, unlimited)
-        return cls(
-            **arrays, range_tolerance=settings.range_tolerance, ramp_time=settings.ramp_time
-        )
-
-
-def _joints(task: Task) -> list[list[Entry]]:
-    """The entries of each joint, its position first."""
-    joints: dict[tuple[str, str], list[Entry]] = {}
-    for entry in task.action:
-        joints.setdefault((entry.source, entry.name), []).append(entry)
-    return [sorted(entries, key=lambda entry: entry.quantity) for entries in joints.values()]
-
-
-def _check_joint(
-    places: list[Entry], numbers: Mapping[str, float], unlimited: Sequence[str]
-) -> None:
-    """Refuse numbers that are no limits of a joint."""
-    entry = places[0]
-    needed = LIMITED if entry.quantity == 'position' else ('max_velocity',)
-    for name, value in numbers.items():
-        if np.isnan(value):
-            raise LimitError(f'parameter {name!r} of {entry} is nan, expected a number')
-        if name not in needed:
-            continue
-        if name.startswith('max') and value <= 0:
-            raise LimitError(f'parameter {name!r} of {entry} is {value:g}, expected more than 0')
-        if np.isinf(value) and str(entry) not in unlimited:
-            raise LimitError(
-                f'{entry} has no limit in {name!r}: give it a finite value, or list {entry} in '
-                f"'unlimited'"
-            )
-    low, high = numbers['position_min'], numbers['position_max']
-    if entry.quantity == 'position' and not low < high:
-        raise LimitError(
-            f'position_min of {entry} is {low:g} and position_max {high:g}; expected a range'
-        )
+TURN = 2 * np.pi  # of a continuous joint [rad]
+MANY = 1e6  # turns: what is as far away is no angle, and rounding would make it any
+# A joint that does not follow is met where it is measured no further from the last command than
+# this many times its max_tracking_error: a measurement may be what is wrong. With the limits of
+# the shipped task, a joint that was blocked at its full speed is 3.1 times as far when it is
+# noticed.
+RETREAT = 4.0
 
 
 @dataclass(frozen=True)
@@ -125,11 +33,38 @@ class _Bounds:
     tolerance: np.ndarray
     max_tracking_error: np.ndarray
     speed: np.ndarray  # (velocities,)
+    continuous: np.ndarray  # places of such joints among the positions
 
     def towards(self, target: np.ndarray, last: np.ndarray) -> np.ndarray:
         """At most a step from the last command, and inside the range."""
         near = np.minimum(np.maximum(target, last - self.step), last + self.step)
         return np.minimum(np.maximum(near, self.low), self.high)
+
+    def nearest(self, pose: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        """The same pose, continuous joints turned to where they are nearest to a reference."""
+        places = self.continuous
+        if not len(places):
+            return pose
+        pose = pose.copy()
+        with np.errstate(over='ignore'):
+            turns = np.rint((reference[places] - pose[places]) / TURN)
+        pose[places] += TURN * np.where(np.abs(turns) < MANY, turns, 0.0)
+        return pose
+
+    def inside(self, pose: np.ndarray) -> np.ndarray:
+        """The same pose, continuous joints turned into their range, or near to it."""
+        places = self.continuous
+        if not len(places):
+            return pose
+        pose, tolerance = pose.copy(), self.tolerance[places]
+        low, high = self.low[places] - tolerance, self.high[places] + tolerance
+        turns = (np.clip(pose[places], low, high) - pose[places]) / TURN
+        turns = np.where(np.abs(turns) < MANY, turns, 0.0)
+        # Of the two that are nearest to that end of the range.
+        both = pose[places] + TURN * np.array([np.trunc(turns), np.trunc(turns) + np.sign(turns)])
+        outside = np.abs(np.clip(both, low, high) - both)
+        pose[places] = np.where(outside[1] < outside[0], both[1], both[0])
+        return pose
 
 
 class CommandLimiter:
@@ -137,7 +72,8 @@ class CommandLimiter:
 
     An action passes in this order: finite? -> ramp -> position range -> step from the last
     command -> velocity. A step is never longer than the velocity limit allows in one tick. A
-    position that any of these changed gets the velocity of its step.
+    position that any of these changed gets the velocity of its step. A continuous joint goes
+    to an action by the shorter way, as far as its range reaches.
 
     All methods but `set_limits` are for one thread.
 
@@ -151,7 +87,7 @@ class CommandLimiter:
     def __init__(self, task: Task, limits: Limits, rate: float) -> None:
         self._rate = rate
         self._action = task.action
-        joints = _joints(task)
+        joints = joints_of(task)
         joint_of = {entry: i for i, entries in enumerate(joints) for entry in entries}
         positions = [i for i, entry in enumerate(task.action) if entry.quantity == 'position']
         place_of = {joint_of[task.action[i]]: place for place, i in enumerate(positions)}
@@ -171,6 +107,7 @@ class CommandLimiter:
 
         self.last: np.ndarray | None = None
         self._start: np.ndarray | None = None  # of the ramp
+        self._planned: np.ndarray | None = None  # the last positions before any retreat
         self._refuge: np.ndarray | None = None  # where `hold` goes
         self._fresh = False  # nothing was sent since `start`: the measured pose counts as last
         self._hits = {
@@ -200,7 +137,9 @@ class CommandLimiter:
         with self._lock:
             if self.last is not None:
                 tolerance = bounds.tolerance if self._fresh else 0.0
-                self._check(bounds, self.last, tolerance, 'the last command of {} is')
+                self._check(
+                    bounds, self.last, tolerance, 'the last command of {} is', self.last
+                )
             self._bounds = bounds
 
     def check_measured(self, measured: np.ndarray) -> None:
@@ -211,21 +150,43 @@ class CommandLimiter:
             their step, by name.
         """
         bounds = self._bounds
-        self._check(bounds, measured, bounds.tolerance, '{} is measured at')
+        with np.errstate(over='ignore'):
+            pose = bounds.inside(measured)
+        self._check(bounds, pose, bounds.tolerance, '{} is measured at', measured)
 
-    def start(self, measured: np.ndarray) -> None:
+    def start(self, measured: np.ndarray, stood: np.ndarray | None = None) -> None:
         """Let steps and ramp begin at a measured pose.
 
+        :param stood: (positions,) where the joints were when the last command was sent, if one
+            was. A joint that need not reach its command, and has moved no other way than
+            towards it since, begins at that command: a gripper keeps its force.
         :raises LimitError: as `check_measured`.
         """
-        with self._lock:
+        with self._lock, np.errstate(over='ignore'):
             self.check_measured(measured)
-            self.last = self._start = np.array(measured, dtype=np.float64)
+            bounds, last = self._bounds, self.last
+            pose = np.array(measured, dtype=np.float64)
+            if last is not None:
+                pose = bounds.nearest(pose, last)
+            pose = bounds.inside(pose)
+            if last is not None and stood is not None:
+                stood = bounds.nearest(stood, last)
+                nearer = np.minimum(stood, last) - bounds.step <= pose
+                nearer &= pose <= np.maximum(stood, last) + bounds.step
+                pose = np.where(np.isinf(bounds.max_tracking_error) & nearer, last, pose)
+            self.last = self._start = self._planned = pose
             self._refuge, self._fresh = None, True
 
     def restart(self) -> None:
         """Let the ramp begin at the last command."""
-        self._start, self._refuge = self._known_last(), None
+        self._start, self._refuge = self.known_last, None
+
+    def nearest(self, measured: np.ndarray) -> np.ndarray:
+        """The same pose, continuous joints turned to where they are nearest to the last command.
+
+        :param measured: (positions,).
+        """
+        return self._bounds.nearest(measured, self.known_last)
 
     def limit(self, values: np.ndarray, elapsed: float) -> np.ndarray:
         """Limit one action and remember it as the last command.
@@ -238,12 +199,14 @@ class CommandLimiter:
         values = np.asarray(values, dtype=np.float64)
         self._refuse_non_finite(values)
         with self._lock, np.errstate(over='ignore'):
-            last, bounds = self._known_last(), self._bounds
+            last, bounds = self.known_last, self._bounds
+            values = self._by_the_shorter_way(bounds, values, last)
             weight = self._weight(bounds, elapsed)
             ramped, ranged = self._ranged(bounds, values, weight)
             sent = bounds.towards(ranged, last)
             result, too_fast = self._with_velocities(bounds, values, weight, last, sent)
-            self.last, self._refuge, self._fresh = sent, None, False
+            self.last = self._planned = sent
+            self._refuge, self._fresh = None, False
         self._hits['range'] += ranged != ramped
         self._hits['step'] += sent != ranged
         self._hits['velocity'] += too_fast
@@ -257,17 +220,20 @@ class CommandLimiter:
         :returns: (n, action_dim) float64.
         :raises LimitError: a value is not finite.
         """
-        values = np.asarray(values, dtype=np.float64)
+        values = np.array(values, dtype=np.float64)
         self._refuse_non_finite(values)
         bounds = self._bounds
         # What was sent, then what will be: (n + 1, positions).
         path = np.empty((len(values) + 1, len(self._positions)))
-        path[0] = self._known_last()
+        path[0] = self.known_last
         with np.errstate(over='ignore'):
             times = elapsed + np.arange(len(values))[:, np.newaxis] / self._rate
-            weights = self._weight(bounds, times)
+            weights = np.broadcast_to(self._weight(bounds, times), times.shape)
             _, ranged = self._ranged(bounds, values, weights)
             for i, target in enumerate(ranged):
+                if len(bounds.continuous):
+                    values[i] = self._by_the_shorter_way(bounds, values[i], path[i])
+                    target = self._ranged(bounds, values[i], weights[i])[1]
                 path[i + 1] = bounds.towards(target, path[i])
             return self._with_velocities(bounds, values, weights, path[:-1], path[1:])[0]
 
@@ -278,7 +244,7 @@ class CommandLimiter:
         """
         values = np.zeros(len(self._action))
         with self._lock, np.errstate(over='ignore'):
-            last, bounds = self._known_last(), self._bounds
+            last, bounds = self.known_last, self._bounds
             if self._refuge is not None or self._fresh:
                 target = last if self._refuge is None else self._refuge
                 target = np.clip(target, bounds.low, bounds.high)
@@ -286,12 +252,22 @@ class CommandLimiter:
             values[self._positions] = self.last
         return values
 
-    def retreat(self, pose: np.ndarray) -> None:
-        """Let `hold` lead to a pose, as far as it is within the range.
+    def retreat(self, pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
+        """Let `hold` lead joints that do not follow to where they are, within the range.
 
-        :param pose: (positions,); a joint whose value is not finite stays where it is.
+        One that is too far from the last command is held where its command is now.
+
+        :param pose: (positions,) measured; continuous joints as `nearest` turns them.
+        :param lost: (positions,) bool: the joints that do not follow; the others stay.
+        :returns: (positions,) bool: those of them that are led to where they are.
         """
-        self._refuge = np.where(np.isfinite(pose), pose, self._known_last())
+        with self._lock, np.errstate(over='ignore'):
+            last, bounds = self.known_last, self._bounds
+            # What is not a number is not near.
+            near = np.abs(pose - self._planned) <= RETREAT * bounds.max_tracking_error
+            refuge = last if self._refuge is None else self._refuge
+            self._refuge = np.where(lost, np.where(near, pose, last), refuge)
+            return lost & near
 
     @property
     def hits(self) -> dict[str, dict[str, int]]:
@@ -317,25 +293,42 @@ class CommandLimiter:
             tolerance=np.minimum(limits.range_tolerance, step),
             max_tracking_error=limits.max_tracking_error[joints],
             speed=np.minimum(limits.max_velocity, LARGEST)[self._joint_of_velocity],
+            continuous=np.flatnonzero(limits.continuous[joints]),
         )
 
     def _check(
-        self, bounds: _Bounds, pose: np.ndarray, tolerance: np.ndarray | float, saying: str
+        self,
+        bounds: _Bounds,
+        pose: np.ndarray,
+        tolerance: np.ndarray | float,
+        saying: str,
+        said: np.ndarray,
     ) -> None:
+        """Refuse a pose outside the range.
+
+        :param saying: with a place for the entry, before the value.
+        :param said: the pose as people know it, continuous joints not turned.
+        """
         near = (bounds.low - tolerance <= pose) & (pose <= bounds.high + tolerance)
         outside = np.flatnonzero(~near)
         if len(outside):
             low, high = bounds.limits.position_min, bounds.limits.position_max
-            joints = self._joint_of_position
+            joints, entries = self._joint_of_position, self.position_entries
             raise LimitError(
                 '; '.join(
-                    f'{saying.format(self.position_entries[i])} {pose[i]:.4g}, outside its range '
+                    f'{saying.format(entries[i])} {said[i]:.4g}, outside its range '
                     f'{low[joints[i]]:g} to {high[joints[i]]:g}'
                     for i in outside
-                )
+                ),
+                joints=[str(entries[i]) for i in outside],
             )
 
-    def _known_last(self) -> np.ndarray:
+    @property
+    def known_last(self) -> np.ndarray:
+        """`last`, where there is one.
+
+        :raises RuntimeError: there is none.
+        """
         if self.last is None:
             raise RuntimeError('no last command and no measured pose: call start first')
         return self.last
@@ -345,6 +338,16 @@ class CommandLimiter:
         if not finite.all():
             where = int(np.argwhere(~finite)[0][-1])
             raise LimitError(f'the action is not finite at {self._action[where]}')
+
+    def _by_the_shorter_way(
+        self, bounds: _Bounds, values: np.ndarray, last: np.ndarray
+    ) -> np.ndarray:
+        """The same action, continuous joints turned to where they are nearest to a command."""
+        if not len(bounds.continuous):
+            return values
+        values = values.copy()
+        values[self._positions] = bounds.nearest(values[self._positions], last)
+        return values
 
     # The parts of `limit` and `preview`: for one action, or for rows of them. What overflows to
     # infinity is cut to its limit afterwards.
