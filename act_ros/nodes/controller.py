@@ -231,7 +231,8 @@ class Controller:
             found.append((DiagnosticStatus.WARN, reason))
         busy = self.inference.busy
         if busy > self._patience or (busy > self._patience / 2 and reason):
-            found.append((DiagnosticStatus.WARN, f'inference has been running for {busy:.2f} s'))
+            doing = self.inference.doing
+            found.append((DiagnosticStatus.WARN, f'inference has been {doing} for {busy:.2f} s'))
         logs = (self.faults, self._inference_faults, self._tick_faults)
         found += [(DiagnosticStatus.WARN, text) for log in logs for text in log.current.values()]
         return found

@@ -27,7 +27,7 @@ class FaultLog:
         """What has been logged as wrong and not yet as ended."""
         return set(self._last_seen)
 
-    def failed(self, name: str, error: Exception | None) -> None:
+    def failed(self, name: str, error: BaseException | None) -> None:
         """Take the outcome of something that may fail, with the traceback where it is a fault.
 
         A user's mistake explains itself in one line.

@@ -3,26 +3,18 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from act_ros.control import Arrival, Request
 from act_ros.policy import SharedPolicy
 
 
-def infer(
-    policy: SharedPolicy, request: Request, wanted: Callable[[], bool] = lambda: True
-) -> tuple[Arrival, Exception | None]:
-    """Answer a request; a failed one has no chunk, and the reason: the loop outlives it."""
-    snapshot = request.snapshot
-    try:
-        chunk = policy.predict(snapshot.qpos, snapshot.images(), wanted=wanted)
-        return Arrival(request, chunk), None
-    except Exception as error:
-        return Arrival(request, None), error
-
-
 class InferenceThread:
     """Answers the newest request; one that is not begun yet is replaced by a newer one.
+
+    The request is taken when it is the robot's turn at the model, not before: while a guest has
+    the model, newer observations come. Then its frames are decoded; a chunk is never predicted
+    from an older observation than the one there was when its pass began.
 
     The tick calls `submit` and `arrivals`; neither waits for the network. Where the tick is to
     have the answer at once it calls `wait` between them.
@@ -33,10 +25,11 @@ class InferenceThread:
         self._mail: Request | None = None
         self._changed = threading.Condition()
         self._closed = False
-        self._done: deque[tuple[Arrival, Exception | None]] = deque()
+        self._done: deque[tuple[Arrival, BaseException | None]] = deque()
         self.durations: deque[float] = deque(maxlen=512)  # [s]
         self.count = 0  # passes that gave a chunk, as in `durations`
-        self._since: float | None = None  # when the pass that is running began
+        self._since: float | None = None  # when it began to wait for its turn at a pass
+        self._running = False  # it is its turn
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
     def start(self) -> None:
@@ -57,16 +50,26 @@ class InferenceThread:
         with self._changed:
             self._changed.wait_for(lambda: self._done or self._closed, timeout)
 
-    def arrivals(self) -> Iterator[tuple[Arrival, Exception | None]]:
+    def arrivals(self) -> Iterator[tuple[Arrival, BaseException | None]]:
         """What has been answered since the last call."""
         while self._done:
             yield self._done.popleft()
 
     @property
     def busy(self) -> float:
-        """For how long the pass that is running has been running [s]; 0 where none is."""
+        """For how long an answer has been coming [s]; 0 where none is."""
         since = self._since
         return 0.0 if since is None else time.perf_counter() - since
+
+    @property
+    def doing(self) -> str:
+        """What an answer is waiting for, in words."""
+        return 'running' if self._running else 'waiting for its turn at the model'
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread answers requests."""
+        return self._thread.is_alive()
 
     def close(self, timeout: float = 0.0) -> None:
         """End the thread; a pass that takes longer than the time-out [s] is abandoned."""
@@ -82,13 +85,29 @@ class InferenceThread:
                 self._changed.wait_for(lambda: self._closed or self._mail is not None)
                 if self._closed:
                     return
-                request, self._mail = self._mail, None
-            self._since = started = time.perf_counter()
-            answer = infer(self._policy, request, lambda: not self._closed)
+            self._since = time.perf_counter()
+            answer = self._answer()
             self._since = None
-            if answer[1] is None:
+            if answer is not None:
+                with self._changed:
+                    self._done.append(answer)
+                    self._changed.notify_all()
+
+    def _answer(self) -> tuple[Arrival, BaseException | None] | None:
+        """The answer to the newest request, and why it has no chunk; None for nobody."""
+        request: Request | None = None
+        try:
+            with self._policy.turn(robot=True, wanted=lambda: not self._closed) as policy:
+                self._running, started = True, time.perf_counter()
+                with self._changed:
+                    request, self._mail = self._mail, None
+                assert request is not None  # nobody else takes it
+                snapshot = request.snapshot
+                chunk = policy.predict(snapshot.qpos, snapshot.images())
                 self.durations.append(time.perf_counter() - started)
                 self.count += 1
-            with self._changed:
-                self._done.append(answer)
-                self._changed.notify_all()
+                return Arrival(request, chunk), None
+        except BaseException as error:  # whatever it is: the next request is another chance
+            return None if request is None else (Arrival(request, None), error)
+        finally:
+            self._running = False

@@ -26,22 +26,6 @@ class SharedPolicy:
         self._waiting = {True: 0, False: 0}  # the robot, the guests
         self._last_was_robot = False
 
-    def predict(
-        self,
-        qpos: np.ndarray,
-        images: Mapping[str, np.ndarray],
-        *,
-        robot: bool = True,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> np.ndarray:
-        """`PolicyProcess.predict` for the robot, or for a guest.
-
-        :param wanted: whether the answer is still wanted, asked until it is one's turn.
-        :raises PolicyError: it is not.
-        """
-        with self._turn(robot, wanted):
-            return self.policy.predict(qpos, images)
-
     def ask_again(self) -> None:
         """Let those who wait ask whether they are still wanted."""
         with self._free:
@@ -52,7 +36,15 @@ class SharedPolicy:
         return GuestPolicy(self)
 
     @contextlib.contextmanager
-    def _turn(self, robot: bool, wanted: Callable[[], bool]) -> Iterator[None]:
+    def turn(
+        self, *, robot: bool, wanted: Callable[[], bool] = lambda: True
+    ) -> Iterator[PolicyProcess]:
+        """Wait for a turn and have the model for one pass.
+
+        :param robot: or a guest.
+        :param wanted: whether the pass is still wanted, asked until it is one's turn.
+        :raises PolicyError: it is not.
+        """
         with self._free:
             self._waiting[robot] += 1
             self._free.wait_for(
@@ -61,10 +53,10 @@ class SharedPolicy:
             self._waiting[robot] -= 1
             if not wanted():
                 self._free.notify_all()
-                raise PolicyError('the answer is no longer wanted')
+                raise PolicyError('the pass is no longer wanted')
             self._busy, self._last_was_robot = True, robot
         try:
-            yield
+            yield self.policy
         finally:
             with self._free:
                 self._busy = False
@@ -86,4 +78,5 @@ class GuestPolicy:
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """`PolicyProcess.predict`, when it is a guest's turn."""
-        return self._shared.predict(qpos, images, robot=False)
+        with self._shared.turn(robot=False) as policy:
+            return policy.predict(qpos, images)
