@@ -243,14 +243,16 @@ class ControlLoop:
             self._stood = measured
         return command
 
-    def fail(self, reason: str, now: int, watch: int) -> Command | None:
+    def fail(self, reason: str, now: int | None = None) -> Command | None:
         """Something in this tick has raised: commands end.
 
-        :param now: as to `begin_tick`, which may not have been reached.
+        :param now: as to `begin_tick`, which may not have been reached; None where the clock
+            stands still.
         :returns: the stop policy's message, or None.
         """
-        self._now, self._watch = now, watch
-        self.status.fail(reason, now)
+        if now is not None:
+            self._now = now
+        self.status.fail(reason, self._now)
         return self.stop_message()
 
     def idle(self, watch: int) -> Command | None:

@@ -1,11 +1,11 @@
 """The simulated robot on ROS topics, named as the task file names them."""
 
 import array
+import logging
 import os
 import signal
 import threading
 import time
-import traceback
 from itertools import cycle
 
 import numpy as np
@@ -30,6 +30,8 @@ from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
 from act_ros.sim.scene import Camera, default_cameras
 from act_ros.task import Task
+
+log = logging.getLogger(__name__)
 
 CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
 STATE_RATE = 100.0  # joint states a second [Hz]
@@ -95,8 +97,8 @@ class SimRobot(Node):
         """Do the jobs until halted; a robot that fails says so and ends its process."""
         try:
             self._do_jobs()
-        except Exception:
-            self.get_logger().error(f'the simulated robot failed:\n{traceback.format_exc()}')
+        except Exception as error:
+            log.error('the simulated robot failed', exc_info=error)
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _do_jobs(self) -> None:
@@ -120,7 +122,7 @@ class SimRobot(Node):
         except (ValueError, IndexError) as error:
             if not self._complained:
                 self._complained = True
-                self.get_logger().warning(f'command not taken: {error}')
+                log.warning('command not taken: %s', error)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:

@@ -276,6 +276,7 @@ class ActNode(LifecycleNode):
             self._wiring,
             self._controller,
             self._server,
+            self._server is not None and self._server_thread.is_alive(),
             now,
             self._inputs.look(self._wiring, self._controller, now),
         )
@@ -299,12 +300,15 @@ class ActNode(LifecycleNode):
 
     def _on_reset(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
         controller = self._controller
-        reply.success = controller is not None
-        reply.message = 'a new episode begins with the next tick'
+        reply.success = False
         if controller is None:
             reply.message = 'not active: activation begins a new episode by itself'
+        elif not controller.ticker.alive:
+            reply.message = controller.guard.trouble
         else:
             controller.loop.new_episode()
+            reply.success = True
+            reply.message = 'a new episode begins with the next tick'
         return reply
 
     def _on_jump(self, jump: TimeJump) -> None:

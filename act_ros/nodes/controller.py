@@ -10,7 +10,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
 
 from act_ros.control import Arrival, ClockWatch, Command, ControlLoop, State
-from act_ros.nodes.faults import FaultLog
+from act_ros.nodes.faults import FaultLog, describe
+from act_ros.nodes.guard import TickGuard
 from act_ros.nodes.inference import InferenceThread
 from act_ros.nodes.messages import chunk_message, tick_message
 from act_ros.nodes.ticker import SimTicker, SteadyTicker
@@ -32,6 +33,9 @@ class Controller:
     :param simulated: whether that clock is simulated time.
     :param policy: the model, shared with the ZMQ endpoint.
     :param wiring: the store that the subscriptions fill, and the way out.
+    :ivar faults: of the inputs.
+    :ivar inference_faults: of the newest pass.
+    :ivar guard: of the tick's thread.
     :ivar jitter: publishing against the grid [s].
     :ivar depth: chunks behind the last command.
     """
@@ -47,6 +51,7 @@ class Controller:
         wiring: Wiring,
     ) -> None:
         rate = settings.control_rate
+        self._period = 1 / rate
         self._synchronous = settings.inference == 'synchronous'
         self._simulated = simulated
         # Lock-step simulation may take as long as it likes: there, ages are ROS time.
@@ -73,36 +78,47 @@ class Controller:
         self.inference = InferenceThread(policy)
         # A synchronous pass is waited for; in real time no longer than for the next tick, so
         # that one that hangs ends the commands as it does asynchronously.
-        self._wait = None if self._lock_step else 1 / rate
+        self._wait = None if self._lock_step else self._period
         self._clock_watch = None if simulated else ClockWatch()
         self._patience = settings.command_timeout
         self.faults = FaultLog()
-        self._inference_faults = FaultLog()
+        self.inference_faults = FaultLog()
         self._tick_faults = FaultLog()
+        self._stop_faults = FaultLog()
         self.ticks = 0
         self.published = 0
         self.depth = 0
         self.jitter: deque[float] = deque(maxlen=1500)
-        # Whoever stops the controller takes this lock: a tick that comes back late from a
-        # long pass finds it stopped and stays off the wire.
+        self.guard = TickGuard(
+            self.ticker, self._period, self.loop.interrupt, self._hold_for_a_stuck_tick
+        )
+        # Who publishes has this lock. A tick that comes late finds the controller stopped, or
+        # itself interrupted, and stays off the wire; one that is stuck while it has the lock
+        # sends the stop message itself when it comes back.
         self._wire = threading.Lock()
         self._stopped = False
+        self._interrupted = False  # the tick that is under way
+        self._said_last = False
 
     def start(self) -> None:
         """Begin ticking."""
         self.inference.start()
+        self.guard.start()
         self.ticker.start()
 
     def stop(self, timeout: float) -> None:
         """Send the stop policy's message, and nothing after it; a running pass is abandoned.
 
-        :param timeout: longest wait for the tick's thread to end [s].
+        :param timeout: longest wait for a tick that publishes, and for its thread to end [s].
         """
+        self.guard.stop()
+        self._stopped = True
         try:
-            with self._wire:
-                stopped, self._stopped = self._stopped, True
-                if not stopped and (message := self.loop.stop_message()) is not None:
-                    self._wiring.send(message.values, self._clock.now().to_msg())
+            if self._wire.acquire(timeout=timeout):
+                try:
+                    self._say_last()
+                finally:
+                    self._wire.release()
         finally:
             self.inference.close()
             self.ticker.stop(timeout)
@@ -116,18 +132,31 @@ class Controller:
             self.loop.clock_jumped(text)
         self.ticker.jumped(text is not None)
 
-    def _guarded(self, work: Callable) -> Callable:
-        """No command comes of a failure; the next tick is another chance."""
+    def _guarded(self, work: Callable[..., None]) -> Callable[..., None]:
+        """The tick's work: whatever it raises ends the commands, and never the thread."""
 
-        def run(*args: int) -> None:
+        def run(*now: int) -> None:
+            self._interrupted = False
             try:
-                work(*args)
-            except Exception as error:
-                self._tick_faults.failed('the control tick', error)
+                work(*now)
+            except BaseException as error:
+                self._fail(error, *now)
             else:
                 self._tick_faults.failed('the control tick', None)
 
         return run
+
+    def _fail(self, error: BaseException, now: int | None = None) -> None:
+        """The stop policy's message first; then there is time to say why."""
+        try:
+            message = self.loop.fail(f'the control tick failed: {describe(error)}', now)
+            if message is not None:
+                self._on_wire(lambda: self._send_stop(message))
+        except BaseException as another:
+            self._stop_faults.failed('the stop message', another)
+        else:
+            self._stop_faults.failed('the stop message', None)
+        self._tick_faults.failed('the control tick', error)
 
     def _tick(self, now: int) -> None:
         self.ticks += 1
@@ -161,7 +190,7 @@ class Controller:
         """While the clock stands still, commands end in steady time."""
         command = self.loop.idle(time.monotonic_ns())
         if command is not None:
-            self._on_wire(lambda: self._wiring.send(command.values, self._clock.now().to_msg()))
+            self._on_wire(lambda: self._send_stop(command))
 
     def _look(self) -> Snapshot | None:
         snapshot, faults = self._wiring.store.snapshot(self._clock.now().nanoseconds)
@@ -178,7 +207,7 @@ class Controller:
         """Chunks that have arrived and are of use."""
         useful = []
         for arrival, failure in self.inference.arrivals():
-            self._inference_faults.failed('inference', failure)
+            self.inference_faults.failed('inference', failure)
             if self.loop.accept(arrival):
                 useful.append(arrival)
         return useful
@@ -203,10 +232,7 @@ class Controller:
         if command is None:
             return
         self.ticker.keep_until(due)
-        stamp = self._clock.now().to_msg()
-        if not self._on_wire(
-            lambda: self._wiring.send(command.values, stamp, command.horizon)
-        ):
+        if not self._on_wire(lambda: self._publish(command)):
             return
         if command.action is not None:
             self.published += 1
@@ -214,17 +240,50 @@ class Controller:
         if not self._simulated:
             self.jitter.append((time.monotonic_ns() - due) / 1e9)
 
+    def _publish(self, command: Command) -> None:
+        if command.action is None:
+            self._send_stop(command)
+        else:
+            self._wiring.send(command.values, self._clock.now().to_msg(), command.horizon)
+
+    def _send_stop(self, message: Command) -> None:
+        self._wiring.send_stop(message.values, self._clock.now().to_msg())
+
     def _on_wire(self, publish: Callable[[], None]) -> bool:
-        """Publish, unless the controller has been stopped meanwhile."""
+        """Publish, unless the controller was stopped or the tick interrupted meanwhile."""
         with self._wire:
-            if not self._stopped:
-                publish()
-            return not self._stopped
+            if self._stopped or self._interrupted:
+                return False
+            publish()
+            # Whoever came while this had the wire could not wait for it.
+            if self._stopped:
+                self._say_last()
+            elif self._interrupted and (message := self.loop.stop_message()) is not None:
+                self._send_stop(message)
+            return True
+
+    def _say_last(self) -> None:
+        """The stop policy's message, once; for whoever has the wire."""
+        said, self._said_last = self._said_last, True
+        if not said and (message := self.loop.stop_message()) is not None:
+            self._send_stop(message)
+
+    def _hold_for_a_stuck_tick(self) -> None:
+        self._interrupted = True
+        if not self._wire.acquire(timeout=self._period):
+            return
+        try:
+            if not self._stopped and (message := self.loop.stop_message()) is not None:
+                self._send_stop(message)
+        finally:
+            self._wire.release()
 
     def conditions(self) -> list[tuple[bytes, str]]:
         """What is wrong now: level and one line each."""
         loop, found = self.loop, []
         reason = loop.status.reason
+        if self.guard.trouble:
+            found.append((DiagnosticStatus.ERROR, self.guard.trouble))
         if loop.state is State.LATCHED:
             found.append((DiagnosticStatus.ERROR, f'{reason}; only ~/reset starts again'))
         elif reason:
@@ -233,6 +292,6 @@ class Controller:
         if busy > self._patience or (busy > self._patience / 2 and reason):
             doing = self.inference.doing
             found.append((DiagnosticStatus.WARN, f'inference has been {doing} for {busy:.2f} s'))
-        logs = (self.faults, self._inference_faults, self._tick_faults)
+        logs = (self.faults, self.inference_faults, self._tick_faults, self._stop_faults)
         found += [(DiagnosticStatus.WARN, text) for log in logs for text in log.current.values()]
         return found

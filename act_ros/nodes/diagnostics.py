@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
 from act_ros.bridge.server import PolicyServer
+from act_ros.nodes import logs
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.messages import key_values
 from act_ros.nodes.wiring import Wiring
@@ -19,6 +20,9 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+
+
+AGAIN = 'deactivate, clean up and configure again'
 
 
 class Report:
@@ -42,6 +46,7 @@ class Report:
         wiring: Wiring | None,
         controller: Controller | None,
         server: PolicyServer | None,
+        serving: bool,
         now: int,
         input_faults: Mapping[str, str],
     ) -> DiagnosticArray:
@@ -49,6 +54,7 @@ class Report:
 
         :param state: of the lifecycle.
         :param failure: why the last transition failed, or ''.
+        :param serving: the server's thread runs.
         :param now: on the node's clock [ns].
         :param input_faults: what is wrong with each input.
         """
@@ -56,16 +62,26 @@ class Report:
         if wiring is not None:
             statuses.append(self._inputs(wiring.store, now, input_faults))
         if controller is not None:
-            inference = controller.inference
-            values = {'inferences': inference.count, 'running_s': inference.busy}
-            values |= _percentiles('inference', inference.durations)
-            statuses.append(self._status('inference', OK, 'running', values))
+            statuses.append(self._inference(controller))
         if server is not None:
             values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
-            statuses.append(self._status('zmq', OK, f'serving {server.endpoint}', values))
+            level, text = OK, f'serving {server.endpoint}'
+            if not serving:
+                level, text = ERROR, f'{server.endpoint} is served no more: {AGAIN}'
+            statuses.append(self._status('zmq', level, text, values))
         message = DiagnosticArray(status=statuses)
         message.header.stamp = Time(nanoseconds=now).to_msg()
         return message
+
+    def _inference(self, controller: Controller) -> DiagnosticStatus:
+        inference = controller.inference
+        values = {'inferences': inference.count, 'running_s': inference.busy}
+        values |= _percentiles('inference', inference.durations)
+        if not inference.alive:
+            text = f'the inference thread has ended: {AGAIN}'
+            return self._status('inference', ERROR, text, values)
+        faults = '; '.join(controller.inference_faults.current.values())
+        return self._status('inference', WARN if faults else OK, faults or 'running', values)
 
     def _control(
         self,
@@ -129,12 +145,14 @@ def _control_values(controller: Controller) -> dict[str, object]:
         'episode': loop.episode,
         'last_stop': loop.status.last,
         'ticks': controller.ticks,
+        'tick_age_s': 'none' if (age := controller.ticker.age) is None else age,
         'tick_overruns': controller.ticker.missed,
         'commands': controller.published,
         'ticks_without_plan': loop.ticks_without_plan,
         'aggregation_depth': controller.depth,
         'chunks_dropped': loop.chunks_dropped,
         'chunks_late': loop.chunks_late,
+        'log_lines_dropped': logs.dropped(),
         **_percentiles('tick_jitter', controller.jitter),
         **{
             f'limit/{kind}/{entry}': count

@@ -6,6 +6,7 @@ but wake a watcher thread, which stops the motion first and the executor second;
 thread then tears ROS down, which leaves no shared memory behind, and ends the process.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -21,7 +22,10 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from act_ros.errors import ActError
+from act_ros.nodes import logs
 from act_ros.parameter_file import named_in, parse_parameter_file
+
+log = logging.getLogger(__name__)
 
 ROS_ERRORS = (
     rclpy_implementation.RCLError,
@@ -54,8 +58,11 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     try:
         for path in named_in(sys.argv):
             parse_parameter_file(path)  # says more of what is wrong than rcl does
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=[*sys.argv, *logs.ROS_ARGUMENTS], signal_handler_options=SignalHandlerOptions.NO
+        )
         node = make()
+        logs.log_as(node.get_logger().name)
     except (ActError, *ROS_ERRORS) as error:
         # What rcl says of a malformed parameter file or argument is the user's to mend, too.
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
@@ -85,13 +92,13 @@ def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
     except BaseException as error:
         # A callback that outlasts the shutdown finds the executor's parts gone.
         if not (ending.is_set() and isinstance(error, rclpy_implementation.InvalidHandle)):
-            sys.excepthook(*sys.exc_info())
+            log.critical('the node failed', exc_info=error)
             code = 1
     os.write(wake_write, b'\0')  # also where no signal has ended the spinning
     watcher.join()
     time.sleep(0.05)  # the last message is on its way
+    logs.flush()
     node.destroy_node()
     rclpy.try_shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    logs.flush()
     os._exit(code)

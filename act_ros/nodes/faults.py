@@ -37,7 +37,7 @@ class FaultLog:
             return
         if name not in self._last_seen and not isinstance(error, ActError):
             log.error('%s failed', name, exc_info=error)
-        self.update({name: f'{name}: {" ".join(str(error).split()) or type(error).__name__}'})
+        self.update({name: f'{name}: {describe(error)}'})
 
     def update(self, faults: Mapping[str, str]) -> None:
         """Take the conditions of now."""
@@ -52,3 +52,14 @@ class FaultLog:
             log.info('%s is fine again', name)
             del self._last_seen[name]
         self.current = dict(faults)
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line; the name of its type where it says nothing, or cannot."""
+    try:
+        text = ' '.join(str(error).split())
+    except Exception:
+        text = ''
+    if isinstance(error, ActError) and text:
+        return text
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__

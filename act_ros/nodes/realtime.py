@@ -45,7 +45,7 @@ def _schedule_others(priority: int) -> None:
     own = threading.get_native_id()
     for path in Path('/proc/self/task').iterdir():
         if int(path.name) != own:
-            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or it is not ours
                 _schedule(int(path.name), priority)
 
 

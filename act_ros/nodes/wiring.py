@@ -157,6 +157,20 @@ class Wiring:
         for publisher, message in built:
             publisher.publish(message)
 
+    def send_stop(self, values: np.ndarray, stamp: Time) -> None:
+        """Publish the stop policy's message: an output that fails keeps no other from it.
+
+        :param values: as to `send`.
+        """
+        failure = None
+        for output, publisher in self._senders:
+            try:
+                publisher.publish(output.build(values, stamp))
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
     def faults(self) -> dict[str, str]:
         """What is wrong between this node and the others, by topic; looks at the graph."""
         faults = {}

@@ -464,7 +464,7 @@ def failing(loop, ticks, wrong):
     for tick in ticks:
         now = tick * TICK
         if tick in wrong:
-            commands[tick] = loop.fail('the control tick failed: KeyError', now, now)
+            commands[tick] = loop.fail('the control tick failed: KeyError', now)
             continue
         loop.begin_tick(now)
         request = loop.request(snapshot(now))
