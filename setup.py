@@ -32,7 +32,8 @@ setup(
         ('share/act_ros/launch', glob('act_ros/launch/*.launch.py')),
         ('share/act_ros/config', glob('act_ros/config/*.yaml') + glob('act_ros/config/*.xml')),
     ],
-    # Only minimums: pinning torch here would replace a robot's own CUDA build.
+    # Only minimums: pinning torch here would replace a robot's own CUDA build. Old builds are
+    # safe here: no file is given to torch.load, which can be made to run code before 2.10.
     install_requires=[
         'torch>=2.1',
         'numpy>=1.22',

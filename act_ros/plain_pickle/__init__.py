@@ -14,10 +14,15 @@ data needs, looks global names up in a fixed table of inert stand-ins, and build
 itself from a checked type code, a checked shape and the bytes in the message (``arrays``).
 Nothing is imported, looked up with ``getattr`` or called on a message's behalf, and nothing here
 recurses. :func:`dumps` (``writer``) writes what every Python 3 and NumPy can read.
+
+:func:`read_inert` (``inert``) is for files, which hold more than is wanted of them: instead of
+refusing what is no plain data it leaves a name in its place.
 """
 
+from act_ros.plain_pickle.arrays import Name
 from act_ros.plain_pickle.errors import UnsafePickleError
+from act_ros.plain_pickle.inert import read_inert
 from act_ros.plain_pickle.reader import loads
 from act_ros.plain_pickle.writer import dumps
 
-__all__ = ['UnsafePickleError', 'dumps', 'loads']
+__all__ = ['Name', 'UnsafePickleError', 'dumps', 'loads', 'read_inert']

@@ -5,48 +5,39 @@ each value assumed for want of it is one log line.
 """
 
 import logging
-import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
-import yaml
 
-from act_ros import plain_pickle
-from act_ros.errors import CheckpointError, shorten
+from act_ros.errors import CheckpointError
 from act_ros.policy.interface import Statistics
+from act_ros.policy.pickled_file import open_pickled, readable
+from act_ros.policy.side_config import SideConfig, read_side_config
+from act_ros.policy.statistics import read_statistics
+from act_ros.policy.weights import Joined, StateDict, find_weights
 from detr import DETRVAE, ACTConfig
 from detr.backbone import RESNETS
 from detr.detr_vae import LATENT_DIM
 
 STATS_NAME = 'dataset_stats.pkl'
 CONFIG_NAME = 'config.yaml'
-PREFIX = 'model.'
-_TORCH_FILES = (b'PK\x03\x04', b'\x80\x02')  # zip archives, and pickles of old versions
 
 # Trained beside the network, used by nothing at inference; which of them exist depends on the
 # dialect. latent_out_proj.weight multiplies a zero latent.
 _UNUSED = re.compile(
     r'(encoder\.|cls_embed\.|encoder_action_proj\.|encoder_joint_proj\.|latent_proj\.|'
-    r'is_pad_head\.|transformer\.decoder\.layers\.[1-9]\d*\.).*|pos_table'
+    r'is_pad_head\.|transformer\.decoder\.layers\.[1-9]\d*\.).*|pos_table|.*\.num_batches_tracked'
 )
 _LEARNED_POSITION = re.compile(r'backbones\.\d+\.1\..*')
+# A fork has the positions of latent and joint states in two embeddings, and the tokens in
+# another order, for which attention does not care.
+_POSITIONS = 'additional_pos_embed.weight'
+_FORKED_POSITIONS = ('latent_pos.weight', 'robot_state_pos.weight')
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SideConfig:
-    """`config.yaml`: what weights cannot tell. None where the file is silent."""
-
-    path: Path
-    task: str | None = None
-    camera_names: tuple[str, ...] | None = None
-    image_size: tuple[int, int] | None = None
-    nheads: int = 8
-    dilation: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,83 +71,90 @@ def read_checkpoint(folder: str | Path, name: str = 'policy_best.ckpt') -> Check
             f'no checkpoint folder {str(folder)!r}; it holds {name} and {STATS_NAME} '
             f'(set --ckpt-dir or the parameter ckpt_dir)'
         )
-    side = _read_side_config(folder / CONFIG_NAME)
-    state = _read_state_dict(folder / name)
-    config = _sizes(folder / name, state, side)
-    weights = _select_weights(folder / name, state, config)
-    statistics = _read_statistics(folder / STATS_NAME, config)
-    return Checkpoint(folder / name, config, weights, statistics, side)
-
-
-def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
-    """The checkpoint's tensors, without the `model.` of their keys."""
+    path = folder / name
     if not path.is_file():
-        found = sorted(p.name for p in path.parent.glob('*.ckpt'))
+        found = sorted(p.name for p in folder.glob('*.ckpt'))
         hint = f'; the folder has {", ".join(found)} (set ckpt_name)' if found else ''
         raise CheckpointError(f'no checkpoint {str(path)!r}{hint}')
-    try:
-        with path.open('rb') as file:
-            beginning = file.read(40)
-        if not beginning.startswith(_TORCH_FILES):
+    side = read_side_config(folder / CONFIG_NAME)
+    with open_pickled(path) as content:
+        state = find_weights(path, content, side.weights)
+        forked = _join_positions(path, state)
+        config = _sizes(path, state, side)
+        weights = _load(path, state, config)
+    by = _action_statistics(path, config, side, forked)
+    statistics = read_statistics(folder / STATS_NAME, config.state_dim, config.action_dim, by)
+    return Checkpoint(path, config, weights, statistics, side)
+
+
+def _join_positions(path: Path, state: StateDict) -> bool:
+    """Give the two positions of the fork their public name; whether it is the fork."""
+    forked = all(key in state.weights for key in _FORKED_POSITIONS)
+    if not forked or _POSITIONS in state.weights:
+        return False
+    parts = [state.weights.pop(key) for key in _FORKED_POSITIONS]
+    for key, part in zip(_FORKED_POSITIONS, parts, strict=True):
+        if len(part.shape) != 2 or part.shape[0] != 1 or part.shape != parts[0].shape:
             raise CheckpointError(
-                f'{path} is no checkpoint, it begins with {shorten(beginning)}: expected a file '
-                f'as torch.save writes it (perhaps `git lfs pull` brings it)'
+                f'{path}: {state.prefix + key!r} has shape {tuple(part.shape)}, expected '
+                f'(1, {parts[0].shape[-1]}): this network has other inputs'
             )
-        # No mmap: weights must not change or vanish when the file is written anew.
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError:
+    state.weights[_POSITIONS] = Joined(parts)
+    log.info('%s: reading %s as %s', path, ' and '.join(_FORKED_POSITIONS), _POSITIONS)
+    return True
+
+
+def _action_statistics(
+    path: Path, config: ACTConfig, side: SideConfig, forked: bool
+) -> Literal['action', 'qpos']:
+    """By whose mean and deviation the actions were normalised."""
+    same = config.action_dim == config.state_dim
+    if side.action_statistics is not None:
+        if side.action_statistics == 'qpos' and not same:
+            raise CheckpointError(
+                f'{side.path}: action_statistics is qpos, but the checkpoint has '
+                f'{config.state_dim} state and {config.action_dim} action entries'
+            )
+        return side.action_statistics
+    if forked and same:
+        # Actions that are states of a later step; other descendants of the fork normalise as
+        # the public code does. A wrong guess would be a wrong command.
         raise CheckpointError(
-            f'{path} holds more than weights and is not opened: expected a state_dict as '
-            f'torch.save writes it (readable with weights_only=True)'
-        ) from None
-    except CheckpointError:
-        raise
-    except Exception as error:  # whatever a reader stumbles over in bytes that are no checkpoint
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f'{path} is not a readable checkpoint: {reason}') from None
-    if not isinstance(state, dict) or not state:
-        raise CheckpointError(f'{path} holds a {type(state).__name__}, expected a state_dict')
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise CheckpointError(
-                f'{path}: {shorten(key)} is a {type(value).__name__}; expected a state_dict '
-                f'of tensors'
-            )
-        if not key.startswith(PREFIX):
-            raise CheckpointError(
-                f'{path}: unknown key {shorten(key)}; every key of an ACT checkpoint begins '
-                f'with {PREFIX!r}'
-            )
-    return {key.removeprefix(PREFIX): value for key, value in state.items()}
+            f'{path}: its keys {" and ".join(_FORKED_POSITIONS)} are those of a fork that '
+            f'normalises actions by qpos_mean and qpos_std; say in {side.path} whether this '
+            f'training did: action_statistics: qpos, or action'
+        )
+    return 'action'
 
 
-def _sizes(path: Path, state: dict[str, torch.Tensor], side: SideConfig) -> ACTConfig:
+def _sizes(path: Path, state: StateDict, side: SideConfig) -> ACTConfig:
     """What the network is, read from the shapes of its weights."""
+    weights, prefix = state.weights, state.prefix
 
-    def shape(key: str, dims: int) -> torch.Size:
-        if key not in state:
-            raise CheckpointError(f'{path}: missing key {PREFIX + key!r}')
-        if state[key].dim() != dims:
+    def shape(key: str, dims: int) -> tuple[int, ...]:
+        if key not in weights:
+            raise CheckpointError(f'{path}: {state.lacking(key)}')
+        if len(weights[key].shape) != dims:
             raise CheckpointError(
-                f'{path}: {PREFIX + key!r} has shape {tuple(state[key].shape)}, '
+                f'{path}: {prefix + key!r} has shape {tuple(weights[key].shape)}, '
                 f'expected {dims} dimensions'
             )
-        return state[key].shape
+        return weights[key].shape
 
     def count(pattern: str) -> int:
-        found = {int(m[1]) for key in state if (m := re.match(pattern, key))}
+        found = {int(m[1]) for key in weights if (m := re.match(pattern, key))}
         return max(found, default=-1) + 1
 
-    for key in state:
+    for key in weights:
         if _LEARNED_POSITION.fullmatch(key):
             raise CheckpointError(
-                f'{path}: {PREFIX + key!r} belongs to a learned position embedding; only the '
+                f'{path}: {prefix + key!r} belongs to a learned position embedding; only the '
                 f'sine embedding is supported'
             )
     latent = shape('latent_out_proj.weight', 2)[1]
     if latent != LATENT_DIM:
         raise CheckpointError(
-            f"{path}: '{PREFIX}latent_out_proj.weight' takes {latent} numbers, expected "
+            f"{path}: '{prefix}latent_out_proj.weight' takes {latent} numbers, expected "
             f'{LATENT_DIM}: a VQ variant, which needs a second model, is not supported'
         )
     chunk_size, hidden = shape('query_embed.weight', 2)
@@ -167,7 +165,7 @@ def _sizes(path: Path, state: dict[str, torch.Tensor], side: SideConfig) -> ACTC
         )
     body = 'backbones.0.0.body.'
     shape(f'{body}conv1.weight', 4)
-    kind = 'bottleneck' if f'{body}layer1.0.conv3.weight' in state else 'basic'
+    kind = 'bottleneck' if f'{body}layer1.0.conv3.weight' in weights else 'basic'
     depths = tuple(count(rf'{re.escape(body)}layer{i}\.(\d+)\.') for i in (1, 2, 3, 4))
     backbone = next((name for name, it in RESNETS.items() if it == (kind, depths)), None)
     if backbone is None:
@@ -190,102 +188,41 @@ def _sizes(path: Path, state: dict[str, torch.Tensor], side: SideConfig) -> ACTC
         backbone=backbone,
         num_backbones=count(r'backbones\.(\d+)\.'),
         dilation=side.dilation,
-        pre_norm='transformer.encoder.norm.weight' in state,
+        pre_norm='transformer.encoder.norm.weight' in weights,
     )
 
 
-def _select_weights(
-    path: Path, state: dict[str, torch.Tensor], config: ACTConfig
-) -> dict[str, torch.Tensor]:
-    """The weights that the network uses, checked against its shapes."""
+def _load(path: Path, state: StateDict, config: ACTConfig) -> dict[str, torch.Tensor]:
+    """The weights that the network uses, checked against its shapes; float32."""
+    weights, prefix = state.weights, state.prefix
     with torch.device('meta'):
         expected = {key: value.shape for key, value in DETRVAE(config).state_dict().items()}
+    missing = [key for key in expected if key not in weights]
+    unknown = [key for key in weights if key not in expected and not _UNUSED.fullmatch(key)]
+    if missing or unknown:
+        wrong = [state.lacking(key) for key in missing[:1]]
+        wrong += [f'unknown key {prefix + key!r}' for key in unknown[:1]]
+        raise CheckpointError(f'{path}: {", ".join(wrong)}')
     for key, wanted in expected.items():
-        if key not in state:
-            raise CheckpointError(f'{path}: missing key {PREFIX + key!r}')
-        if state[key].shape != wanted:
+        found = weights[key]
+        if tuple(found.shape) != tuple(wanted):
             raise CheckpointError(
-                f'{path}: {PREFIX + key!r} has shape {tuple(state[key].shape)}, '
+                f'{path}: {prefix + key!r} has shape {tuple(found.shape)}, '
                 f'expected {tuple(wanted)}'
             )
-        if not state[key].is_floating_point() or not torch.isfinite(state[key]).all():
-            raise CheckpointError(f'{path}: {PREFIX + key!r} is not finite floating point')
-    for key in state:
-        if key not in expected and not _UNUSED.fullmatch(key):
-            raise CheckpointError(f'{path}: unknown key {PREFIX + key!r}')
-    return {key: state[key].float() for key in expected}
-
-
-def _read_statistics(path: Path, config: ACTConfig) -> Statistics:
-    if not path.is_file():
-        raise CheckpointError(
-            f'no statistics {str(path)!r}; training writes them beside the checkpoint'
-        )
-    try:
-        content = plain_pickle.loads(path.read_bytes())
-    except plain_pickle.UnsafePickleError as error:
-        raise CheckpointError(f'{path} is not a dict of plain arrays: {error}') from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, expected a dict')
-    sizes = {'qpos': config.state_dim, 'action': config.action_dim}
-    values = {}
-    for key in ('qpos_mean', 'qpos_std', 'action_mean', 'action_std'):
-        size = sizes[key.split('_')[0]]
-        array = content.get(key)
-        if not isinstance(array, np.ndarray) or array.dtype.kind != 'f':
-            found = 'nothing' if array is None else f'a {type(array).__name__}'
-            raise CheckpointError(f'{path}: {key!r} is {found}, expected a float array')
-        if array.size != size:
-            raise CheckpointError(
-                f'{path}: {key!r} has shape {array.shape}, the weights need ({size},)'
-            )
-        # A copy: the array read is a view of the file's bytes.
-        values[key] = np.array(array.reshape(size), dtype=np.float32)
-        if not np.isfinite(values[key]).all():
-            raise CheckpointError(f'{path}: {key!r} has an entry that is not finite')
-        if key.endswith('std') and (values[key] <= 0).any():
-            raise CheckpointError(f'{path}: {key!r} has an entry that is not positive')
-    return Statistics(**values)
-
-
-def _read_side_config(path: Path) -> SideConfig:
-    if not path.exists():
-        log.info('no %s: assuming nheads 8 and dilation false', path)
-        return SideConfig(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise CheckpointError(f'cannot read {path}: {" ".join(str(error).split())}') from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f'{path} holds a {type(content).__name__}, expected a mapping')
-
-    def is_names(value: object) -> bool:
-        return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
-
-    def is_size(value: object) -> bool:
-        return (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(type(v) is int and v > 0 for v in value)
-        )
-
-    known = {
-        'task': (lambda v: isinstance(v, str), 'the name of a task or the path of its YAML'),
-        'camera_names': (is_names, 'a list of camera names'),
-        'image_size': (is_size, '[height, width] in pixels'),
-        'nheads': (lambda v: type(v) is int and v > 0, 'a positive whole number'),
-        'dilation': (lambda v: type(v) is bool, 'true or false'),
-    }
-    for key, value in content.items():
-        if key not in known:
-            raise CheckpointError(
-                f'{path}: unknown key {shorten(key)}; expected {", ".join(known)}'
-            )
-        fits, wanted = known[key]
-        if not fits(value):
-            raise CheckpointError(f'{path}: {key} is {shorten(value)}, expected {wanted}')
-    for key, default in (('nheads', 8), ('dilation', False)):
-        if key not in content:
-            log.info('%s does not say %s: assuming %s', path, key, str(default).lower())
-    lists = {key: tuple(content[key]) for key in ('camera_names', 'image_size') if key in content}
-    return SideConfig(path, **{**content, **lists})
+    with readable(path):
+        loaded = {key: weights[key].load() for key in expected}
+        later = weights.get('transformer.decoder.layers.1.norm1.weight')
+        if later is not None and len(later.load().unique()) > 1:  # as it began, it is all ones
+            log.info(
+                '%s: assuming that actions come from the first decoder layer, as the public code '
+                'takes them; later layers are trained too', path,
+            )  # fmt: skip
+    others = sorted({str(value.dtype) for value in loaded.values()} - {'torch.float32'})
+    if others:
+        log.info('%s: weights of %s are cast to float32', path, ', '.join(others))
+    cast = {key: value.float() for key, value in loaded.items() if value.is_floating_point()}
+    for key in expected:
+        if key not in cast or not torch.isfinite(cast[key]).all():
+            raise CheckpointError(f'{path}: {prefix + key!r} is not finite floating point')
+    return cast

@@ -2,15 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from act_ros.config import DEFAULT_TASK, load_task
 from act_ros.errors import CheckpointError, ParameterError, PolicyError
-from act_ros.policy.checkpoint import SideConfig, read_checkpoint
+from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
     Observation,
@@ -18,6 +16,7 @@ from act_ros.policy.interface import (
     check_finite,
     check_observation,
 )
+from act_ros.policy.named_task import resolve_task
 from act_ros.policy.token_cache import TokenCache
 from act_ros.task import Task
 from detr import ACTConfig
@@ -126,7 +125,7 @@ def load_policy(
         raise ParameterError(f'colour_order is {colour_order!r}, expected rgb or bgr')
     target = _resolve_device(device)
     checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
-    task = _resolve_task(checkpoint.side, task)
+    task = resolve_task(checkpoint.side, task)
 
     config = checkpoint.config
     for what, has, wants in (
@@ -175,25 +174,3 @@ def _resolve_device(name: str) -> torch.device:
             f'use auto or cpu'
         )
     return device
-
-
-def _resolve_task(side: SideConfig, task: Task | None) -> Task:
-    """The task given, or named beside the weights, with the network's own cameras."""
-    if task is None:
-        if side.task is None:
-            log.info('%s names no task: assuming %s', side.path, DEFAULT_TASK)
-        name = side.task or DEFAULT_TASK
-        if name.endswith(('.yaml', '.yml')):
-            name = str(side.path.parent / name)
-        task = load_task(name)
-    elif side.task not in (None, task.name):
-        log.warning(
-            '%s was trained for task %r, the task given is %r', side.path, side.task, task.name
-        )
-    known = {'cameras': side.camera_names, 'image_size': side.image_size}
-    for what, value in known.items():
-        if value is None:
-            value = getattr(task, what)
-            log.info('%s does not say %s: assuming %s', side.path, what, list(value))
-        task = replace(task, **{what: value})
-    return task

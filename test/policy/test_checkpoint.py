@@ -1,5 +1,6 @@
 """Which checkpoints load, and what is said of those that do not."""
 
+import copy
 import dataclasses
 import pickle
 
@@ -8,8 +9,12 @@ import pytest
 import torch
 import yaml
 
+from act_ros.config import CONFIG_DIR, DEFAULT_TASK, load_task
 from act_ros.errors import ActError
 from act_ros.policy import load_policy
+from act_ros.policy.checkpoint import read_checkpoint
+from act_ros.policy.named_task import resolve_task
+from act_ros.policy.side_config import read_side_config
 from detr import DETRVAE
 from test.rule import small_config, write_checkpoint, write_random
 
@@ -136,6 +141,10 @@ def test_another_number_of_entries_than_the_task_lists_is_named(folder):
         ({'nheads': 'four'}, "nheads is 'four', expected a positive whole number"),
         ({'image_size': [120]}, 'image_size is [120], expected [height, width]'),
         ({'camera_names': 'rgb_main'}, "camera_names is 'rgb_main', expected a list"),
+        ({'weights': 3}, 'weights is 3, expected where in the checkpoint the weights are'),
+        ({'weights': 'ema'}, "has no weights 'ema', it has 'model'"),
+        ({'action_statistics': 'both'}, "action_statistics is 'both', expected action or qpos"),
+        ({'action_statistics': 'qpos'}, 'qpos, but the checkpoint has 17 state and 16 action'),
         ({'task': 'pick_and_place'}, "unknown task 'pick_and_place'; shipped: astrobench"),
         ({'task': 'gone.yaml'}, 'no parameter file'),
     ],
@@ -176,19 +185,103 @@ def test_statistics_run_no_code(folder, tmp_path):
     assert not marker.exists()
 
 
+@pytest.fixture(scope='module')
+def task_file():
+    """The shipped task as a YAML of one's own: changed by a function."""
+    shipped = yaml.safe_load((CONFIG_DIR / f'{DEFAULT_TASK}.yaml').read_text())
+
+    def write(path, change=lambda values: None):
+        values = copy.deepcopy(shipped)
+        change(values['/**']['ros__parameters'])
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write
+
+
+def name_task(folder, name):
+    config = yaml.safe_load((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(yaml.safe_dump({**config, 'task': name}))
+
+
+def warnings_of(folder, caplog, task):
+    caplog.clear()
+    resolve_task(read_side_config(folder / CONFIG), task)
+    return [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+
+
+def test_a_task_given_that_is_the_one_named_is_no_warning(folder, tmp_path, task_file, caplog):
+    own = task_file(folder / 'own.yaml')
+    other_names = task_file(tmp_path / 'copy.yaml', lambda v: v['task'].update(name='my_robot'))
+    # Topics, sources and units are the robot's.
+    other_robot = task_file(tmp_path / 'robot.yaml', lambda v: v['task'].update(
+        state=[e.replace('arm/left_gripper/position', 'hand/left_gripper/position scale=0.04')
+               for e in v['task']['state']]))  # fmt: skip
+    for named in (DEFAULT_TASK, 'own.yaml', str(own), '../copy.yaml'):
+        name_task(folder, named)
+        for given in (DEFAULT_TASK, str(own), str(other_names), str(other_robot)):
+            assert warnings_of(folder, caplog, load_task(given)) == []
+    # One's own task, of which only the name is known beside the checkpoint.
+    name_task(folder, 'my_robot')
+    assert warnings_of(folder, caplog, load_task(str(other_names))) == []
+
+
 @pytest.mark.parametrize(
-    ('change', 'message'),
+    ('change', 'difference'),
     [
-        ({'qpos_mean': None}, "'qpos_mean' is nothing"),
-        ({'qpos_std': np.zeros(17, np.float32)}, "'qpos_std' has an entry that is not positive"),
-        ({'action_mean': np.full(16, np.nan, np.float32)}, "'action_mean' has an entry that is"),
-        ({'action_std': np.ones(15, np.float32)}, "'action_std' has shape (15,)"),
+        (lambda v: v['task']['state'].insert(9, v['task']['state'].pop(10)),
+         'state entry 9 is left_joint_2/position, was left_joint_1/position'),
+        (lambda v: v['task']['action'].append(v['task']['action'].pop(7)),
+         'action entry 7 is left_joint_1/velocity, was left_gripper/position'),
+        (lambda v: v.update(control_rate=30.0), 'rate is 30.0, was 50.0'),
     ],
-)
-def test_statistics_that_do_not_fit_are_named(folder, change, message):
-    content = pickle.loads((folder / STATISTICS).read_bytes()) | change
-    (folder / STATISTICS).write_bytes(pickle.dumps(content))
-    assert message in refusal(folder)
+)  # fmt: skip
+def test_a_task_given_that_is_another_to_the_policy_is_a_warning(
+    folder, tmp_path, task_file, change, difference, caplog
+):
+    task_file(folder / 'own.yaml')
+    given = load_task(str(task_file(tmp_path / 'given.yaml', change)))
+    for named in (DEFAULT_TASK, 'own.yaml'):
+        name_task(folder, named)
+        (warning,) = warnings_of(folder, caplog, given)
+        assert f'was trained for task {named}, the task given is another: {difference}' in warning
+
+
+def test_the_order_of_cameras_counts_where_config_yaml_does_not_list_them(
+    folder, tmp_path, task_file, caplog
+):
+    turned = task_file(tmp_path / 'given.yaml', lambda v: v['task']['cameras'].reverse())
+    given = load_task(str(turned))
+    assert warnings_of(folder, caplog, given) == []
+    (folder / CONFIG).write_text(
+        yaml.safe_dump({'task': DEFAULT_TASK, 'image_size': [120, 160], 'nheads': 4})
+    )
+    (warning,) = warnings_of(folder, caplog, given)
+    assert "cameras is ('rgb_under', " in warning
+
+
+def test_a_task_named_that_cannot_be_read_is_a_warning_where_one_is_given(folder, caplog):
+    for named, reason in (('gone.yaml', 'no parameter file'), ('pick', "unknown task 'pick'")):
+        name_task(folder, named)
+        (warning,) = warnings_of(folder, caplog, load_task())
+        assert f'the task given is not compared with {named}: {reason}' in warning
+
+
+def test_decoder_layers_that_count_for_nothing_are_told_where_they_were_trained(folder, caplog):
+    """Some train the last layer; nothing but the weights of the others tells."""
+    caplog.set_level('INFO')
+    read_checkpoint(folder)
+    assert 'assuming that actions come from the first decoder layer' in caplog.text
+
+    def untrained(state):
+        for key in state:
+            if '.decoder.layers.1.norm' in key:
+                state[key].fill_(0.999 if key.endswith('weight') else 0.0)
+
+    edit(folder, untrained)
+    caplog.clear()
+    read_checkpoint(folder)
+    assert 'decoder layer' not in caplog.text
 
 
 @pytest.mark.parametrize('device', ['tpu', 'cuda:99', 'meta'])
