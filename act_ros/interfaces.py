@@ -24,8 +24,8 @@ def camera_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
     :raises ParameterError: a list has another length than there are cameras.
     """
     topics = _one_each('camera_topics', settings.camera_topics, task.cameras, '{}/image_raw')
-    kinds = _one_each('camera_types', settings.camera_types, task.cameras, 'Image')
-    return {name: (topics[name], kinds[name]) for name in task.cameras}
+    types = _one_each('camera_types', settings.camera_types, task.cameras, 'Image')
+    return {name: (topics[name], types[name]) for name in task.cameras}
 
 
 def state_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
@@ -34,8 +34,8 @@ def state_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
     :raises ParameterError: a list has another length than there are sources.
     """
     topics = _one_each('state_topics', settings.state_topics, task.sources, '{}/joint_states')
-    kinds = _one_each('state_types', settings.state_types, task.sources, 'JointState')
-    return {name: (topics[name], kinds[name]) for name in task.sources}
+    types = _one_each('state_types', settings.state_types, task.sources, 'JointState')
+    return {name: (topics[name], types[name]) for name in task.sources}
 
 
 def check_shared(inputs: Mapping[str, tuple[str, str]]) -> None:
@@ -45,12 +45,12 @@ def check_shared(inputs: Mapping[str, tuple[str, str]]) -> None:
     :raises ParameterError: naming it and both inputs.
     """
     readers: dict[str, str] = {}
-    for name, (topic, kind) in inputs.items():
+    for name, (topic, input_type) in inputs.items():
         other = readers.setdefault(topic, name)
-        if inputs[other][1] != kind:
+        if inputs[other][1] != input_type:
             raise ParameterError(
-                f'{topic} is read as {inputs[other][1]} for {other} and as {kind} for {name}; '
-                f'a topic has one type: correct camera_types, state_types or the topics'
+                f'{topic} is read as {inputs[other][1]} for {other} and as {input_type} for '
+                f'{name}; a topic has one type: correct camera_types, state_types or the topics'
             )
 
 

@@ -2,7 +2,6 @@
 
 from act_ros.commands.decoding import (
     ArrayDecoder,
-    CommandError,
     Decoder,
     JointStateDecoder,
     Setpoints,
@@ -18,8 +17,8 @@ from act_ros.commands.encoding import (
 from act_ros.commands.spec import OutputSpec, OutputType
 
 __all__ = [
-    'OUTPUT_TYPES', 'CommandError', 'Decoder', 'Encoder', 'MessageLibrary', 'OutputSpec',
-    'OutputType', 'Setpoints',
+    'OUTPUT_TYPES', 'Decoder', 'Encoder', 'MessageLibrary', 'OutputSpec', 'OutputType',
+    'Setpoints',
 ]  # fmt: skip
 
 # By the name that the parameter `outputs` has for it.

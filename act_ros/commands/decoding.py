@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,11 +148,12 @@ class TrajectoryDecoder(Decoder):
     ) -> tuple[np.ndarray, np.ndarray]:
         """A field of all points, (n, names), and (n,) whether a point has it; NaN where not."""
         rows = np.full((len(points), len(names)), np.nan)
-        given = np.array([len(getattr(point, field)) > 0 for point in points])
-        for i in np.flatnonzero(given):
-            numbers = getattr(points[i], field)
-            _check_length(numbers, names, field)
-            rows[i] = numbers
+        given = np.zeros(len(points), dtype=bool)
+        for i, point in enumerate(points):
+            numbers = getattr(point, field)
+            if len(numbers):
+                _check_length(numbers, names, field)
+                rows[i], given[i] = numbers, True
         return rows, given
 
 
@@ -180,7 +181,7 @@ class ArrayDecoder(Decoder):
         return self._setpoints(values, said)
 
 
-def _check_length(numbers: Sequence[float], names: Sequence[str], field: str) -> None:
+def _check_length(numbers: Sized, names: Sequence[str], field: str) -> None:
     if len(numbers) != len(names):
         raise CommandError(
             'length', f'hold {len(names)} joint names but {len(numbers)} values in {field}'

@@ -107,13 +107,13 @@ class Wiring:
         if settings.publish_chunk:
             self.chunk = self._publisher(JointTrajectory, '~/chunk', QoSProfile(depth=1))
         resolve = self._node.resolve_topic_name
-        named = {name: (resolve(topic), kind) for name, (topic, kind) in inputs.items()}
+        named = {name: (resolve(topic), its) for name, (topic, its) in inputs.items()}
         check_shared(named)
-        for name, (topic, kind) in inputs.items():
-            qos = STATE_QOS if kind in ('JointState', 'Odometry') else IMAGE_QOS
-            message_type = message_class(INPUT_TYPES[kind])
-            self._subscribe(message_type, topic, self._receiver(name), qos)
-        read = {name: (topic, INPUT_TYPES[kind]) for name, (topic, kind) in named.items()}
+        read = {name: (topic, INPUT_TYPES[its]) for name, (topic, its) in named.items()}
+        for name, (topic, input_type) in inputs.items():
+            qos = STATE_QOS if input_type in ('JointState', 'Odometry') else IMAGE_QOS
+            message = message_class(INPUT_TYPES[input_type])
+            self._subscribe(message, topic, self._receiver(name), qos)
         self.deadman = None
         if topic := settings.enable_topic:
             self.deadman = Deadman(resolve(topic))
@@ -214,10 +214,10 @@ class Wiring:
         while self._entities:
             self._entities.pop()()
 
-    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
+    def _publisher(self, message: type, topic: str, qos: QoSProfile) -> Publisher:
         name = self._node.resolve_topic_name(topic)
-        publisher = self._node.create_publisher(
-            kind, topic, copy.copy(qos), qos_overriding_options=overriding(),
+        publisher: Publisher = self._node.create_publisher(
+            message, topic, copy.copy(qos), qos_overriding_options=overriding(),
             event_callbacks=PublisherEventCallbacks(
                 incompatible_qos=lambda event: self._on_mismatch(name, 'publisher', event)
             ),
@@ -226,11 +226,11 @@ class Wiring:
         return publisher
 
     def _subscribe(
-        self, kind: type, topic: str, callback: Callable[..., None], qos: QoSProfile
+        self, message: type, topic: str, callback: Callable[..., None], qos: QoSProfile
     ) -> None:
         name = self._node.resolve_topic_name(topic)
         subscription = self._node.create_subscription(
-            kind, topic, callback, copy.copy(qos), qos_overriding_options=overriding(),
+            message, topic, callback, copy.copy(qos), qos_overriding_options=overriding(),
             event_callbacks=SubscriptionEventCallbacks(
                 incompatible_qos=lambda event: self._on_mismatch(name, 'subscription', event)
             ),
