@@ -163,9 +163,9 @@ class Wiring:
         :param values: as to `send`.
         """
         failure = None
-        for output, publisher in self._senders:
+        for encoder, publisher in self._senders:
             try:
-                publisher.publish(output.build(values, stamp))
+                publisher.publish(encoder.encode(values, stamp))
             except Exception as error:
                 failure = error
         if failure is not None:
