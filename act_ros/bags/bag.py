@@ -23,8 +23,8 @@ from act_ros.errors import BagError
 FIRST = 10  # messages of a topic; where none of them is of its type, the topic is not
 ZSTD = b'\x28\xb5\x2f\xfd'  # begins what was compressed; no CDR begins so
 # What is received within a second of 1970, with nothing in the minute after it, came before
-# there was a clock.
-CLOCK_BEGINS, PAUSE = 1_000_000_000, 60_000_000_000  # [ns]
+# there was a clock; and no clock is in the year 2116.
+CLOCK_BEGINS, PAUSE, CLOCK_ENDS = 1_000_000_000, 60_000_000_000, 2**62  # [ns]
 
 
 class Recorded(NamedTuple):
@@ -71,8 +71,7 @@ class Bag:
                 known = self.topics.setdefault(topic, kind)
                 if self._counts[topic, kind] > self._counts[topic, known]:
                     self.topics[topic] = kind
-        if self.start < CLOCK_BEGINS:
-            self._begin_with_the_clock()
+        self._leave_out_what_has_no_time()
 
     def __enter__(self) -> 'Bag':
         return self
@@ -120,18 +119,23 @@ class Bag:
         wanted = {(topic, self.topics[topic]) for topic in topics if topic in self.topics}
         self._tell_other_types(wanted)
         start = self.start if start is None else max(start, self.start)
-        messages = merged(
+        stop = self.end + 1 if stop is None else min(stop, self.end + 1)
+        messages = self._merged(wanted, start, stop)
+        yield from self._once(messages) if self._overlap else messages
+
+    def _merged(self, wanted: Set[Connection], start: int, stop: int) -> Iterator[RawMessage]:
+        """The messages of all files."""
+        return merged(
             (max(start, storage.start), self._of(storage, wanted, start, stop))
             for storage in self._storages
         )
-        yield from self._once(messages) if self._overlap else messages
 
     def _of(
-        self, storage: Storage, wanted: Set[Connection], start: int, stop: int | None
+        self, storage: Storage, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """The messages of one file, as far as it can be read."""
         # Damage in the middle of an indexed file shows only in what it does not give.
-        count = start <= storage.start and (stop is None or stop > storage.end)
+        count = start <= storage.start and stop > storage.end
         counts = Counter[str]()
         try:
             for topic, receipt, data in storage.raw(wanted, start, stop):
@@ -183,16 +187,27 @@ class Bag:
                     f'{chosen}; left out'
                 )
 
-    def _begin_with_the_clock(self) -> None:
-        """What was received before there was a clock has no time: it is left out."""
-        first = next(self.raw(self.topics, CLOCK_BEGINS), None)
-        if first is not None and first[1] > CLOCK_BEGINS + PAUSE:
-            count = sum(1 for _ in self.raw(self.topics, stop=CLOCK_BEGINS))
-            self.damage.note(
-                f'{self.path.name}: {count} messages have a receipt of 0, from before there was '
-                f'a clock; left out'
-            )
-            self.start = first[1]
+    def _leave_out_what_has_no_time(self) -> None:
+        """The recording begins and ends with receipts that a clock gave."""
+
+        def receipts(start: int, stop: int) -> Iterator[int]:
+            return (receipt for _, receipt, _ in self._merged(set(self._counts), start, stop))
+
+        begin, end = self.start, self.end
+        if begin < CLOCK_BEGINS:
+            first = next(receipts(CLOCK_BEGINS, end + 1), 0)
+            begin = first if first > CLOCK_BEGINS + PAUSE else begin
+        if begin < CLOCK_ENDS <= end:
+            end = max(receipts(begin, CLOCK_ENDS), default=end)
+        if (begin, end) == (self.start, self.end):
+            return
+        count = sum(1 for _ in receipts(self.start, begin))
+        count += sum(1 for _ in receipts(end + 1, self.end + 1))
+        self.damage.note(
+            f'{self.path.name}: {count} messages have a receipt that no clock gave, as 0 is; '
+            f'left out'
+        )
+        self.start, self.end = begin, end
 
     def _decode(self, topic: str, raw: bytes) -> Any:
         kind = self.topics[topic]

@@ -109,12 +109,11 @@ class McapFile:
         self.end = max(part.last for part in self._index.parts)
 
     def raw(
-        self, wanted: Set[Connection], start: int, stop: int | None
+        self, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
         channels = {n: topic for n, (topic, kind) in self._index.channels.items()
                     if (topic, kind) in wanted}  # fmt: skip
-        stop = 2**64 if stop is None else stop
         return merged(
             (part.first, self._find(part, channels, start, stop))
             for part in self._index.parts

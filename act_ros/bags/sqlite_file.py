@@ -67,18 +67,17 @@ class SqliteFile:
             damage.note(f'{path.name} has {invalid} rows that are no messages; left out')
 
     def raw(
-        self, wanted: Set[Connection], start: int, stop: int | None
+        self, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
         names = {n: topic for n, (topic, kind) in self._topics.items() if (topic, kind) in wanted}
-        stop = 2**63 - 1 if stop is None else min(stop, 2**63 - 1)
         if self._found is not None:
             return self._rows_of(self._found, names, start, stop)
         rows = self._connection.execute(
             f'SELECT topic_id, timestamp, data FROM messages '
             f'WHERE topic_id IN ({", ".join("?" * len(names))}) '
-            f'AND timestamp >= ? AND timestamp < ? AND {VALID} ORDER BY timestamp, id',
-            (*names, start, stop),
+            f'AND timestamp BETWEEN ? AND ? AND {VALID} ORDER BY timestamp, id',
+            (*names, start, min(stop, 2**63) - 1),
         )
         return ((names[number], receipt, data) for number, receipt, data in rows)
 

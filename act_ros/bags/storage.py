@@ -19,7 +19,7 @@ class Storage(Protocol):
     def close(self) -> Callable[[], Any]: ...
 
     def raw(
-        self, wanted: Set[Connection], start: int, stop: int | None
+        self, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """Messages from one receipt up to another, in the order of these."""
         ...

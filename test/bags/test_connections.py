@@ -143,8 +143,19 @@ def test_what_came_before_there_was_a_clock_is_left_out_and_told(tmp_path, stora
     assert bag.start == START + messages[len(times)].time
     assert len(content(bag)) == len(messages) - len(times)
     assert bag.damage == [
-        f'run: {len(times)} messages have a receipt of 0, from before there was a clock; left out'
+        f'run: {len(times)} messages have a receipt that no clock gave, as 0 is; left out'
     ]
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('end', [2**62, 2**63 - 2])
+def test_what_no_clock_will_ever_say_is_left_out_and_told(tmp_path, storage, end):
+    messages = list(bags.run(1, SIZE))
+    late = Message(end - START, 'arm', messages[0].content)
+    bag = Bag(write(tmp_path / 'run', [*messages, late], storage=storage))
+    assert bag.end == START + messages[-1].time
+    assert len(content(bag)) == len(messages)
+    assert bag.damage == ['run: 1 messages have a receipt that no clock gave, as 0 is; left out']
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
