@@ -133,8 +133,8 @@ def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:
     height, width = task.image_size
     # Coarse, so that convolutions find more than noise.
     coarse = rng.integers(0, 256, (len(task.cameras), -(-height // 16), -(-width // 16), 3))
-    frames = coarse.astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
-    frames = [np.ascontiguousarray(frame[:height, :width]) for frame in frames]
+    fine = coarse.astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    frames = [np.ascontiguousarray(frame[:height, :width]) for frame in fine]
     qpos = rng.normal(size=(1, network.config.state_dim)).astype(np.float32)
     tokens = engine.encode(frames, range(len(frames)))
     return engine.decode(qpos, [tokens])[0]

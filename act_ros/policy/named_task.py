@@ -22,13 +22,14 @@ def resolve_task(side: SideConfig, task: Task | None) -> Task:
         task = _named_task(side, side.task or DEFAULT_TASK)
     elif side.task is not None:
         _compare_tasks(side, side.task, task)
-    known = {'cameras': side.camera_names, 'image_size': side.image_size}
-    for what, value in known.items():
-        if value is None:
-            value = getattr(task, what)
-            log.info('%s does not say %s: assuming %s', side.path, what, list(value))
-        task = replace(task, **{what: value})
-    return task
+    cameras, image_size = side.camera_names, side.image_size
+    if cameras is None:
+        log.info('%s does not say cameras: assuming %s', side.path, list(task.cameras))
+    if image_size is None:
+        log.info('%s does not say image_size: assuming %s', side.path, list(task.image_size))
+    return replace(
+        task, cameras=cameras or task.cameras, image_size=image_size or task.image_size
+    )
 
 
 def _named_task(side: SideConfig, name: str) -> Task:

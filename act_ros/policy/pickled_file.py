@@ -143,10 +143,10 @@ def _read_archive(archive: zipfile.ZipFile, file_size: int) -> object:
         need(fits, f'storage {shorten(key)} has {info.file_size} bytes for {count} numbers')
 
         def load(size: int) -> np.ndarray:
-            numbers = np.empty(size, np.uint8)
             with archive.open(info) as file:
-                need(file.readinto(memoryview(numbers)) == size, 'the archive is cut short')
-            return numbers
+                numbers = file.read(size)
+            need(len(numbers) == size, 'the archive is cut short')
+            return np.frombuffer(numbers, np.uint8).copy()
 
         return Storage(load, dtype, count)
 
@@ -180,7 +180,7 @@ def _read_old(stream: BinaryIO, data: bytes) -> object:
         return Storage(load, dtype, count)
 
     content = read_inert(stream, len(data), _TORCH_NAMES, _storages(storage))
-    keys = read_inert(stream, len(data))
+    keys: Any = read_inert(stream, len(data))
     need(type(keys) is list and all(key in sizes for key in keys), 'the storages are not listed')
     for key in keys:
         count = int.from_bytes(stream.read(8), 'little')

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from typing import Any
 
 import numpy as np
 
@@ -192,7 +193,7 @@ class PolicyProcess:
         os.close(self._memory)
         os.close(self._lifeline)
 
-    def _ask(self, what: str, detail: object = None) -> object:
+    def _ask(self, what: str, detail: object = None) -> Any:
         """Send a request and wait for what comes of it."""
         try:
             self._connection.send((what, detail))

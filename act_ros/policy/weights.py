@@ -6,7 +6,7 @@ things. Wherever it is, one of its keys ends with `query_embed.weight`.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Joined:
     """A weight that a file has in several, which follow each other in its first dimension."""
 
-    parts: list[StoredTensor]
+    parts: Sequence['StoredTensor | Joined']
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,21 +125,21 @@ def _split(path: Path, place: tuple[str, ...], entries: dict) -> Iterator[StateD
             made[prefix] = StateDict(name, prefix, (place, _ANCHOR.sub('', key)))
     # The longest first: with `ema.` and none, a key of the former is not one of the latter.
     prefixes = sorted(made, key=len, reverse=True)
-    others = []
+    others: list[str] = []
     for key, bare in keys.items():
-        prefix = next((prefix for prefix in prefixes if bare.startswith(prefix)), None)
         value = entries[key]
-        if prefix is None:
+        owner = next((made[each] for each in prefixes if bare.startswith(each)), None)
+        if owner is None:
             if isinstance(value, StoredTensor) and key != _COUNTER:
                 others.append(key)
             continue
-        own = bare.removeprefix(prefix)
-        if own in made[prefix].weights:
+        own = bare.removeprefix(owner.prefix)
+        if own in owner.weights:
             raise CheckpointError(f'{path} has {bare!r} twice, once as {shorten(key)}')
         if isinstance(value, StoredTensor):
-            made[prefix].weights[own] = value
+            owner.weights[own] = value
         else:
-            made[prefix].odd[own] = value
+            owner.odd[own] = value
     for state in made.values():
         state.others.extend(others)
         yield state

@@ -77,9 +77,10 @@ class Worker:
 
     def predict(self, _: None) -> None:
         """Predict from the observation in the shared memory."""
-        buffers = self._buffers
-        images = dict(zip(self._policy.task.cameras, buffers.frames, strict=True))
-        buffers.chunk[:] = self._policy.predict(buffers.qpos, images)
+        policy, buffers = self._policy, self._buffers
+        assert policy is not None, 'loaded first'
+        images = dict(zip(policy.task.cameras, buffers.frames, strict=True))
+        buffers.chunk[:] = policy.predict(buffers.qpos, images)
 
 
 def end_with_parent(lifeline: int) -> None:
