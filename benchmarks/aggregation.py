@@ -32,6 +32,7 @@ from act_ros import cli
 from benchmarks.table import command_line, write
 
 STEPS = (10, 1_000, 100_000)
+QUICK = {'steps': (10, 100), 'rounds': 1, 'block': 1}
 CHUNK = 100
 DECAY = 0.01
 TOLERANCE = 1e-6  # between both actions
@@ -186,7 +187,8 @@ def show(rows: list[Row], path: Path | None) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
     arguments = command_line('aggregation', __doc__).parse_args(argv)
-    return cli.run('aggregation', lambda: show(measure(), arguments.json))
+    size = QUICK if arguments.quick else {}
+    return cli.run('aggregation', lambda: show(measure(**size), arguments.json))
 
 
 if __name__ == '__main__':

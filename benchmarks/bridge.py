@@ -40,6 +40,7 @@ from benchmarks.table import run as run_benchmark
 
 ROOT = Path(__file__).parents[1]
 ANY_PORT = 'tcp://127.0.0.1:*'
+QUICK = {'rounds': 1, 'block': 2, 'warm_up': 1}
 PATIENCE = 20.0  # longest wait for an answer [s]
 END_TIMEOUT = 5.0  # from the request to end to SIGKILL [s]
 
@@ -210,7 +211,7 @@ def _milliseconds(times: list[float], percentile: float) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    return run_benchmark('bridge', __doc__, measure, argv)
+    return run_benchmark('bridge', __doc__, measure, QUICK, argv)
 
 
 if __name__ == '__main__':

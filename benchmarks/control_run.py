@@ -43,7 +43,7 @@ SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
 def measure(seconds: float, priority: int | None) -> dict[str, object]:
     """Start node and traffic, measure, and end both.
 
-    :param seconds: length of the measurement, at least 10.
+    :param seconds: length of the measurement.
     :param priority: the node's `realtime_priority`; None leaves it at its default.
     :raises ActError: a process ended, or commands did not come or were stopped.
     """
@@ -65,7 +65,7 @@ def measure(seconds: float, priority: int | None) -> dict[str, object]:
             lambda: listener.stamps, START_TIMEOUT,
             lambda: f'no command within {START_TIMEOUT:g} s; the node says: {node.last_line()}',
         )  # fmt: skip
-        listener.spin(SETTLING)
+        listener.spin(min(SETTLING, seconds))
         return _window(listener, node, seconds, round(1e9 / task.rate))
 
 
@@ -103,9 +103,10 @@ def _window(listener: 'Listener', node: Running, seconds: float, period: int) ->
     before, clocks = dict(listener.report), _clock_offset()
     listener.stamps.clear()
     started, cpu = time.monotonic(), cpu_seconds(node.pid)
-    memory = _least_memory(listener, node)
-    listener.spin(seconds - 2 * MEMORY_WINDOW)
-    memory_after = _least_memory(listener, node)
+    window = min(MEMORY_WINDOW, seconds / 2)
+    memory = _least_memory(listener, node, window)
+    listener.spin(seconds - 2 * window)
+    memory_after = _least_memory(listener, node, window)
     lasted, cpu_after = time.monotonic() - started, cpu_seconds(node.pid)
     realtime = has_realtime_thread(node.pid)
     # The first command and report after the end show that there is no gap before it.
@@ -140,11 +141,11 @@ def _window(listener: 'Listener', node: Running, seconds: float, period: int) ->
     }
 
 
-def _least_memory(listener: 'Listener', node: Running) -> float:
+def _least_memory(listener: 'Listener', node: Running, seconds: float) -> float:
     """Resident memory while no forward pass has some in use [MB]: the least for some seconds."""
     samples = []
     for _ in range(20):
-        listener.spin(MEMORY_WINDOW / 20)
+        listener.spin(seconds / 20)
         samples.append(resident_mb(node.pid))
     return min(samples)
 

@@ -18,21 +18,26 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.table import run as run_benchmark
 
+if TYPE_CHECKING:
+    from act_ros.policy.interface import BatchPredictor
+
 CAMERA_PERIOD, STATE_PERIOD, COMMAND_PERIOD = 33_333_333, 10_000_000, 20_000_000  # [ns]
 START = 1_700_000_000_000_000_000
 CHUNK = 100
+FRAME, SMALL_FRAME = (480, 640), (48, 64)  # [px]
+QUICK = {'large': 0.5, 'short': 0.5, 'long': 1.0}
 
 
 class NullPolicy:
     """Answers with zeros: everything else is what is measured."""
 
-    chunk_size = CHUNK
+    chunk_size, engine_name = CHUNK, 'torch'
 
     def __init__(self, task: Any) -> None:
         from act_ros.policy.interface import Statistics
@@ -51,7 +56,7 @@ class NullPolicy:
         return np.stack([self._chunk] * len(observations))
 
 
-def load_null(ckpt_dir: str, *, task: Any, **_: object) -> NullPolicy:
+def load_null(ckpt_dir: str, *, task: Any, **_: object) -> 'BatchPredictor':
     """Load as `load_policy` does."""
     return NullPolicy(task)
 
@@ -129,13 +134,18 @@ def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
     }
 
 
-def measure() -> dict[str, float]:
-    """Make the bags, and evaluate each in a process of its own."""
+def measure(large: float = 20.0, short: float = 60.0, long: float = 600.0) -> dict[str, float]:
+    """Make the bags, and evaluate each in a process of its own.
+
+    :param large: length of the bag of full frames [s].
+    :param short: of the shorter one of small frames [s].
+    :param long: of the longer one [s].
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
         def alone(seconds: float, size: tuple[int, int]) -> dict[str, float]:
-            bag = make_bag(folder / f'{seconds:g}', seconds, size)
+            bag = make_bag(folder / f'{seconds:g} s of {size[0]} px', seconds, size)
             call = f'from {__spec__.name} import run; import json, pathlib; '
             call += f'print(json.dumps(run(pathlib.Path({str(bag)!r}), {size})))'
             said = subprocess.run(
@@ -143,19 +153,19 @@ def measure() -> dict[str, float]:
             )
             return json.loads(said.stdout.splitlines()[-1])
 
-        large = alone(20, (480, 640))
-        minute, ten = alone(60, (48, 64)), alone(600, (48, 64))
+        full = alone(large, FRAME)
+        first, last = alone(short, SMALL_FRAME), alone(long, SMALL_FRAME)
     return {
-        'overhead_ms': round(large['overhead_ms'], 3),
-        'report_s': round(large['report_s'], 2),
-        'rss_mb': round(ten['rss_mb'], 1),
-        'rss_growth_mb': round(ten['rss_mb'] - minute['rss_mb'], 1),
+        'overhead_ms': round(full['overhead_ms'], 3),
+        'report_s': round(full['report_s'], 2),
+        'rss_mb': round(last['rss_mb'], 1),
+        'rss_growth_mb': round(last['rss_mb'] - first['rss_mb'], 1),
     }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
-    return run_benchmark('evaluation', __doc__, measure, argv)
+    return run_benchmark('evaluation', __doc__, measure, QUICK, argv)
 
 
 if __name__ == '__main__':

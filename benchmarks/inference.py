@@ -17,6 +17,8 @@ runs it (`benchmarks.plain`), in turns within one run, so that a busy machine is
                   have 336 MB in the checkpoint
   stages          what a pass of torch consists of: {stage: ms}
 
+With `--quick` the network and its frames are as small as they can be.
+
 What a CPU cannot do well (bfloat16 without its instructions) is measured with few passes.
 """
 
@@ -28,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,38 @@ from benchmarks.plain import PlainACT
 from benchmarks.table import command_line, output_file, write
 from detr import DETRVAE, ACTConfig
 
-CONFIG = ACTConfig(
-    state_dim=17, action_dim=16, chunk_size=100, hidden_dim=512, feedforward_dim=3200,
-    encoder_layers=4, heads=8, backbone='resnet18', num_backbones=1,
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    :ivar config: of the network.
+    :ivar frame: height and width of each camera's frame [px], whole times 16.
+    :ivar repeats: of each product and convolution that the peak is found by.
+    :ivar engines: on a CPU.
+    """
+
+    config: ACTConfig
+    frame: tuple[int, int]
+    repeats: int
+    engines: tuple[str, ...]
+
+
+DEPLOYED = Size(
+    ACTConfig(
+        state_dim=17, action_dim=16, chunk_size=100, hidden_dim=512, feedforward_dim=3200,
+        encoder_layers=4, heads=8, backbone='resnet18', num_backbones=1,
+    ),
+    frame=(480, 640),
+    repeats=60,
+    engines=('torch', 'openvino'),
 )  # fmt: skip
+QUICK = Size(
+    replace(DEPLOYED.config, hidden_dim=32, feedforward_dim=32, encoder_layers=1),
+    frame=(32, 48),
+    repeats=1,
+    engines=('torch',),  # OpenVINO takes some 10 s to compile whatever it is given
+)
 SLOW = 3.5  # a pass that takes longer is not often repeated [s]
 CPU_BATCHES, CUDA_BATCHES = (1, 4), (1, 2, 4, 8, 16)
 
@@ -70,10 +100,10 @@ class Subject:
     times: list[float] = field(default_factory=list)
 
 
-def write_checkpoint(folder: Path, task: Task) -> None:
-    """Write weights of the deployed size whose activations are of order 1."""
+def write_checkpoint(folder: Path, task: Task, config: ACTConfig) -> None:
+    """Write weights whose activations are of order 1."""
     torch.manual_seed(0)
-    network = DETRVAE(CONFIG)
+    network = DETRVAE(config)
     for name, parameter in network.named_parameters():
         fan = parameter[0].numel() if parameter.dim() > 1 else 0
         if name.endswith('in_proj_bias'):
@@ -90,7 +120,7 @@ def write_checkpoint(folder: Path, task: Task) -> None:
     (folder / 'dataset_stats.pkl').write_bytes(pickle.dumps(stats))
     (folder / 'config.yaml').write_text(
         f'task: {task.name}\nnheads: 8\ndilation: false\n'
-        f'camera_names: {list(task.cameras)}\nimage_size: [480, 640]\n'
+        f'camera_names: {list(task.cameras)}\nimage_size: {list(task.image_size)}\n'
     )
 
 
@@ -99,14 +129,18 @@ def observations(task: Task, count: int) -> list[tuple[np.ndarray, dict[str, np.
     rng = np.random.default_rng(0)
     made = []
     for _ in range(count):
-        coarse = rng.integers(0, 256, (len(task.cameras), 30, 40, 3)).astype(np.uint8)
+        height, width = task.image_size
+        coarse = rng.integers(0, 256, (len(task.cameras), height // 16, width // 16, 3))
+        coarse = coarse.astype(np.uint8)
         images = coarse.repeat(16, axis=1).repeat(16, axis=2)
         made.append((rng.normal(size=17).astype(np.float32),
                      dict(zip(task.cameras, images, strict=True))))  # fmt: skip
     return made
 
 
-def subjects(folder: Path, task: Task, device: torch.device) -> list[Subject]:
+def subjects(
+    folder: Path, task: Task, device: torch.device, engines: Sequence[str]
+) -> list[Subject]:
     """The plain network first, then everything that there is here."""
     checkpoint = read_checkpoint(folder)
     network = checkpoint.network()
@@ -124,9 +158,8 @@ def subjects(folder: Path, task: Task, device: torch.device) -> list[Subject]:
     about = {'engine': 'plain', 'precision': 'float32', 'device': str(device), 'batch': 1,
              'known': 0}  # fmt: skip
     found = [Subject(about, lambda: None, run_plain, run_plain())]
-    engines = ['torch', 'openvino'] if device.type == 'cpu' else ['torch']
     precisions = ['float32', 'bfloat16'] + ['float16'] * (device.type == 'cuda')
-    for engine in engines:
+    for engine in engines if device.type == 'cpu' else ('torch',):
         for precision in precisions:
             try:
                 made = make_engine(network, task, device=device, precision=precision,
@@ -177,8 +210,8 @@ def measure(found: Sequence[Subject], seconds: float) -> None:
         rounds += 1
 
 
-def peak(precision: str, device: torch.device) -> float:
-    """Operations a second of this network's largest product and convolution [1/s]."""
+def peak(precision: str, device: torch.device, repeats: int) -> float:
+    """Operations a second of the deployed network's largest product and convolution [1/s]."""
     kind = getattr(torch, precision)
     a, b = (torch.randn(shape, device=device).to(kind) for shape in ((902, 512), (512, 3200)))
     x = torch.randn(1, 64, 120, 160, device=device).to(kind).to(memory_format=torch.channels_last)
@@ -194,7 +227,7 @@ def peak(precision: str, device: torch.device) -> float:
     )
     best = 0.0
     for work, operations in works:
-        for _ in range(60):
+        for _ in range(repeats):
             started = time.perf_counter()
             with torch.inference_mode():
                 work()
@@ -226,7 +259,8 @@ def stages(folder: Path, task: Task) -> dict[str, float]:
     actions, tokens = engine.actions, engine.encode(images, range(len(images)))
     state = torch.zeros(1, 17)
     with torch.inference_mode():
-        x = torch.cat((torch.zeros(1, 2, CONFIG.hidden_dim), torch.cat(tokens)[None]), dim=1)
+        tokens = torch.cat(tokens)[None]
+        x = torch.cat((torch.zeros(1, 2, tokens.shape[-1]), tokens), dim=1)
 
         def encode() -> None:
             y = x
@@ -279,17 +313,20 @@ def loading(folder: Path, about: dict[str, Any]) -> dict[str, float]:
     return json.loads(said.stdout.splitlines()[-1])
 
 
-def rows(seconds: float) -> list[dict[str, Any]]:
-    """Measure everything that there is here."""
+def rows(seconds: float, size: Size = DEPLOYED) -> list[dict[str, Any]]:
+    """Measure everything that there is here.
+
+    :param seconds: of measuring, about; each is measured three times at least.
+    """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    task = load_task()
+    task = replace(load_task(), image_size=size.frame)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_checkpoint(folder, task)
+        write_checkpoint(folder, task, size.config)
         looking, deciding = count_operations(folder, task)
-        found = subjects(folder, task, device)
+        found = subjects(folder, task, device, size.engines)
         measure(found, seconds)
-        peaks = {p: peak(p, device) for p in {s.about['precision'] for s in found}}
+        peaks = {p: peak(p, device, size.repeats) for p in {s.about['precision'] for s in found}}
         parts, loads = stages(folder, task), {}
         made = []
         plain = np.median(found[0].times)
@@ -312,7 +349,8 @@ def rows(seconds: float) -> list[dict[str, Any]]:
                 **loads.get(key, {}),
             })  # fmt: skip
         for row in made:
-            if (row['engine'], row['precision'], row['batch']) == ('torch', 'float32', 1):
+            about = row['engine'], row['precision'], row['batch'], row['known']
+            if about == ('torch', 'float32', 1, 0):
                 row['stages'] = parts
         return made
 
@@ -344,7 +382,7 @@ def main(argv: list[str] | None = None) -> int:
         from rich.console import Console
         from rich.table import Table
 
-        made = rows(arguments.seconds)
+        made = rows(0.0, QUICK) if arguments.quick else rows(arguments.seconds)
         keys = [key for key in made[1] if key not in ('stages', 'device')]
         table = Table(*keys, title=f'inference on {made[0]["device"]}', title_justify='left')
         for row in made:

@@ -12,19 +12,25 @@ from act_ros import cli
 
 
 def run(
-    name: str, text: str, measure: Callable[[], Mapping[str, object]], argv: list[str] | None
+    name: str,
+    text: str,
+    measure: Callable[..., Mapping[str, object]],
+    quick: Mapping[str, object],
+    argv: list[str] | None,
 ) -> int:
-    """A whole command line of nothing but `--json FILE`; the exit code.
+    """A whole command line of nothing but `--json FILE` and `--quick`; the exit code.
 
     :param text: what `--help` says.
     :param measure: gives the figures.
+    :param quick: what `measure` is called with for the smallest run that there is.
     """
     arguments = command_line(name, text).parse_args(argv)
-    return cli.run(name, lambda: show(name, measure(), arguments.json))
+    size = quick if arguments.quick else {}
+    return cli.run(name, lambda: show(name, measure(**size), arguments.json))
 
 
 def command_line(name: str, text: str) -> argparse.ArgumentParser:
-    """A parser that knows `--json FILE`."""
+    """A parser that knows `--json FILE` and `--quick`."""
     parser = argparse.ArgumentParser(
         prog=f'python -m benchmarks.{name}',
         description=text,
@@ -33,6 +39,10 @@ def command_line(name: str, text: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--json', type=output_file, metavar='FILE', help='where to write the figures'
     )
+    parser.add_argument(
+        '--quick', action='store_true',
+        help='the smallest run that there is: shows that it works, its figures say nothing',
+    )  # fmt: skip
     return parser
 
 
