@@ -67,6 +67,8 @@ def shorten(value: object, limit: int = 80) -> str:
 
 
 def listed(names: Sequence[str], limit: int = 4) -> str:
-    """The first of some names, and how many there are where there are more."""
+    """The first of some names, and how many there are where there are more; one line."""
     more = f', ... ({len(names)})' if len(names) > limit else ''
-    return ', '.join(name[:80] for name in names[:limit]) + more
+    shown = (name if name.isprintable() and 0 < len(name) <= 80 else shorten(name)
+             for name in names[:limit])  # fmt: skip
+    return ', '.join(shown) + more

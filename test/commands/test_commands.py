@@ -87,6 +87,7 @@ def test_an_array_is_read_by_the_labels_of_its_layout():
         ('JointState', joint_state([], [1, 2]), 'no names', 'name no joint; expected b, a'),
         ('JointState', joint_state([]), 'no names', 'name no joint'),
         ('JointState', joint_state(['r1', 'r2'], [1, 2]), 'names', 'name r1, r2; expected b, a'),
+        ('JointState', joint_state(['a\nb', 'r' * 999], [1, 2]), 'names', r"name 'a\nb', 'rrr"),
         ('JointState', joint_state(['a', 'a'], [1, 2]), 'twice', 'name a twice'),
         ('JointState', joint_state(['a', 'b'], [1]), 'length',
          'hold 2 joint names but 1 values in position'),

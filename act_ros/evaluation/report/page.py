@@ -15,7 +15,7 @@ from act_ros.errors import ActError
 from act_ros.evaluation.report import figures
 from act_ros.evaluation.report.scores import worst
 from act_ros.evaluation.run.outcome import Evaluation
-from act_ros.evaluation.run.recorded import lines
+from act_ros.evaluation.run.recorded_faults import lines
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.evaluation.run.ticks import before
 from act_ros.files import whole

@@ -8,7 +8,7 @@ import numpy as np
 
 from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.plan import Plan
-from act_ros.evaluation.run.recorded import joined
+from act_ros.evaluation.run.recorded_faults import joined
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.policy.interface import Statistics
 from act_ros.task import Task

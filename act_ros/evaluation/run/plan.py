@@ -14,7 +14,8 @@ from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
 from act_ros.evaluation.run.episodes import Window, split
 from act_ros.evaluation.run.policies import LOAD
-from act_ros.evaluation.run.recorded import RecordedCommands, lines, unreadable
+from act_ros.evaluation.run.recorded import RecordedCommands
+from act_ros.evaluation.run.recorded_faults import lines, unreadable
 from act_ros.observation import check_image, decode_image
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME

@@ -1,7 +1,7 @@
 """The commands that were recorded, as actions at the times of ticks."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from act_ros.commands import OutputSpec, Setpoints
-from act_ros.errors import CommandError, listed
+from act_ros.errors import CommandError
 from act_ros.observation import stamp_ns
 from act_ros.parameters import Settings
 from act_ros.task import Task
@@ -248,55 +248,6 @@ class _Output:
         )
         fault['messages'] += 1
         fault['alike'] &= str(error) == fault['first']
-
-
-def joined(abouts: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """What several episodes say of the recorded commands together.
-
-    :param abouts: see `RecordedCommands.about`.
-    """
-    total: dict[str, dict[str, Any]] = {}
-    for about in abouts:
-        for topic, new in about.items():
-            known = total.setdefault(
-                topic, {'messages': 0, 'unread': 0, 'faults': {}, 'unsaid': None}
-            )
-            if new['messages'] > new['unread']:
-                unsaid = known['unsaid'] if known['unsaid'] is not None else new['unsaid']
-                known['unsaid'] = [entry for entry in unsaid if entry in new['unsaid']]
-            known['messages'] += new['messages']
-            known['unread'] += new['unread']
-            for cause, fault in new['faults'].items():
-                same = known['faults'].setdefault(cause, {**fault, 'messages': 0})
-                same['messages'] += fault['messages']
-                same['alike'] &= fault['alike'] and fault['first'] == same['first']
-    return {topic: {**known, 'unsaid': known['unsaid'] or []} for topic, known in total.items()}
-
-
-def unreadable(*abouts: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether commands were recorded, and none of them can be read."""
-    known = [of for about in abouts for of in about.values() if of['messages']]
-    return bool(known) and all(of['unread'] == of['messages'] for of in known)
-
-
-def lines(about: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What was wrong with recorded commands, one line for each topic and cause.
-
-    :param about: see `RecordedCommands.about`.
-    """
-    found = []
-    for topic, known in about.items():
-        if not known['messages']:
-            found.append(f'{topic} has no message: what is sent there cannot be scored')
-        for fault in known['faults'].values():
-            others = '' if fault['alike'] else ', or the like'
-            found.append(
-                f'{fault["messages"]} of {known["messages"]} messages of {topic} '
-                f'{fault["first"]}{others}: {fault["consequence"]}'
-            )
-        if known['unsaid']:
-            found.append(f'no message of {topic} holds {listed(known["unsaid"])}: not scored')
-    return found
 
 
 def _span(duration: int) -> str:
