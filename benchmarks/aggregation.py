@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -92,7 +92,8 @@ def measure(steps: Sequence[int] = STEPS, rounds: int = 40, block: int = 50) -> 
     rng = np.random.default_rng(0)
     chunks = list(rng.normal(size=(128, CHUNK, action_dim)).astype(np.float32))
     aggregator, played = TemporalAggregator(CHUNK, action_dim, DECAY), 0
-    rows, sources = [], {}
+    rows: list[dict[str, Any]] = []
+    sources: dict[tuple[str, int], Source] = {}
     for count in steps:
         play(aggregator, chunks, played, count)
         played = count
@@ -103,7 +104,7 @@ def measure(steps: Sequence[int] = STEPS, rounds: int = 40, block: int = 50) -> 
             play(public, chunks, 0, count)
             check_same(aggregator, public, count - 1)
         rows.append({'step': count, 'bytes': held_bytes(aggregator), 'public_bytes': size})
-    times = {key: [] for key in sources}
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in sources}
     for _ in range(rounds):
         for (name, count), source in sources.items():
             times[name, count] += durations(source, chunks, count - 1, block)

@@ -66,13 +66,13 @@ class PlainACT(nn.Module):
         return net.action_head(torch.stack(outputs))[0]
 
 
-def _self(attention: nn.MultiheadAttention, x: Tensor, position: Tensor) -> Tensor:
+def _self(attention: nn.Module, x: Tensor, position: Tensor) -> Tensor:
     placed = x + position
     return attention(placed, placed, x)[0]
 
 
 def _cross(
-    attention: nn.MultiheadAttention, x: Tensor, query: Tensor, memory: Tensor, position: Tensor
+    attention: nn.Module, x: Tensor, query: Tensor, memory: Tensor, position: Tensor
 ) -> Tensor:
     return attention(x + query, memory + position, memory)[0]
 
