@@ -85,7 +85,7 @@ class Task:
     state: tuple[Entry, ...]
     action: tuple[Entry, ...]
     rate: float  # control rate [Hz]: one step of the policy is 1 / rate
-    image_size: tuple[int, ...]  # height, width [px]
+    image_size: tuple[int, int]  # height, width [px]
 
     def __post_init__(self) -> None:
         for what, items in (
@@ -99,7 +99,7 @@ class Task:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise TaskError(f'task {self.name!r}: {what} lists {twice[0]!r} twice')
-        if len(self.image_size) != 2 or not all(1 <= side <= 8192 for side in self.image_size):
+        if not all(1 <= side <= 8192 for side in self.image_size):
             raise TaskError(
                 f'task {self.name!r}: image_size is [height, width] in pixels, '
                 f'found {list(self.image_size)}'
@@ -118,13 +118,19 @@ class Task:
         ):
             if not value:
                 raise TaskError(f'parameter {name!r} is not set; the task file lists it')
+        if len(settings.task_image_size) != 2:
+            raise TaskError(
+                f"parameter 'task.image_size' is {list(settings.task_image_size)}; expected "
+                f'[height, width] in pixels'
+            )
+        height, width = settings.task_image_size
         return cls(
             name=settings.task_name,
             cameras=settings.task_cameras,
             state=tuple(Entry.parse(text) for text in settings.task_state),
             action=tuple(Entry.parse(text) for text in settings.task_action),
             rate=settings.control_rate,
-            image_size=settings.task_image_size,
+            image_size=(height, width),
         )
 
     @property

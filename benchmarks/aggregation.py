@@ -188,7 +188,7 @@ def show(rows: list[Row], path: Path | None) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark and return its exit code."""
     arguments = command_line('aggregation', __doc__).parse_args(argv)
-    size = QUICK if arguments.quick else {}
+    size: dict[str, Any] = QUICK if arguments.quick else {}
     return cli.run('aggregation', lambda: show(measure(**size), arguments.json))
 
 

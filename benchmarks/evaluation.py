@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +51,7 @@ class NullPolicy:
         """Zeros."""
         return self._chunk
 
-    def predict_batch(self, observations: list) -> np.ndarray:
+    def predict_batch(self, observations: Sequence[Any]) -> np.ndarray:
         """Zeros for each."""
         return np.stack([self._chunk] * len(observations))
 

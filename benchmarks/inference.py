@@ -43,6 +43,7 @@ from act_ros.errors import ActError
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
 from act_ros.policy.policy import Policy
+from act_ros.policy.torch_engine import TorchEngine
 from act_ros.task import Task
 from benchmarks.plain import PlainACT
 from benchmarks.table import command_line, output_file, write
@@ -241,8 +242,6 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
     """Of one frame in the backbone, and of an observation in the transformer."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from act_ros.policy.torch_engine import TorchEngine
-
     engine = TorchEngine(read_checkpoint(folder).network(), task, torch.device('cpu'))
     frame = np.zeros((*task.image_size, 3), np.uint8)
     with FlopCounterMode(display=False) as looking:
@@ -255,11 +254,12 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
 def stages(folder: Path, task: Task) -> dict[str, float]:
     """Medians of what a pass of torch in float32 consists of, on the CPU [ms]."""
     engine = make_engine(read_checkpoint(folder).network(), task, device=torch.device('cpu'))
+    assert isinstance(engine, TorchEngine)
     images = list(observations(task, 1)[0][1].values())
-    actions, tokens = engine.actions, engine.encode(images, range(len(images)))
+    actions, frames = engine.actions, engine.encode(images, range(len(images)))
     state = torch.zeros(1, 17)
     with torch.inference_mode():
-        tokens = torch.cat(tokens)[None]
+        tokens = torch.cat(list(frames))[None]
         x = torch.cat((torch.zeros(1, 2, tokens.shape[-1]), tokens), dim=1)
 
         def encode() -> None:
@@ -349,8 +349,8 @@ def rows(seconds: float, size: Size = DEPLOYED) -> list[dict[str, Any]]:
                 **loads.get(key, {}),
             })  # fmt: skip
         for row in made:
-            about = row['engine'], row['precision'], row['batch'], row['known']
-            if about == ('torch', 'float32', 1, 0):
+            which = row['engine'], row['precision'], row['batch'], row['known']
+            if which == ('torch', 'float32', 1, 0):
                 row['stages'] = parts
         return made
 

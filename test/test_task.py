@@ -93,7 +93,7 @@ def test_an_entry_that_is_none_is_named(text, message):
         ({'task_cameras': ()}, "'task.cameras' is not set"),
         ({'task_cameras': ['a', 'a']}, "cameras lists 'a' twice"),
         ({'task_state': ['a/b/position'] * 2}, "state lists 'a/b/position' twice"),
-        ({'task_image_size': [480]}, 'image_size is .*found .480'),
+        ({'task_image_size': [480]}, r"'task.image_size' is .480.; expected .height, width"),
     ],
 )
 def test_a_task_that_does_not_fit_is_named(change, message):

@@ -30,14 +30,14 @@ def inspect_compressed(message: Any) -> tuple[tuple[int, int], bool]:
             f'camera'
         )
     if bytes(data[:2]) == jpeg.BEGIN:
-        if jpeg.simplejpeg is None:
+        if not jpeg.AVAILABLE:
             raise ObservationError(
                 'simplejpeg, which decodes JPEG frames, is not importable: pip install '
                 'simplejpeg, or publish png or a sensor_msgs/Image'
             )
         header = jpeg.read_header(data)
         size, colour = header.size, len(header.components) > 1
-    elif bytes(data[:8]) == _PNG and len(data) >= _PNG_HEADER.size and data[12:16] == b'IHDR':
+    elif data[:8] == _PNG and len(data) >= _PNG_HEADER.size and data[12:16].tobytes() == b'IHDR':
         _, _, width, height, depth, kind = _PNG_HEADER.unpack_from(data)
         if depth > 8:
             raise ObservationError(

@@ -18,6 +18,7 @@ try:
     import simplejpeg
 except ImportError:  # frames may all come as sensor_msgs/Image
     simplejpeg = None
+AVAILABLE = simplejpeg is not None
 
 BEGIN, END = b'\xff\xd8', b'\xff\xd9'
 # Second bytes of the markers (ISO/IEC 10918-1, table B.1).

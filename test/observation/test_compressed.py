@@ -362,7 +362,7 @@ def test_a_small_file_cannot_keep_the_decoder_busy():
 
 
 def test_without_simplejpeg_jpeg_frames_are_refused_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(jpeg, 'simplejpeg', None)
+    monkeypatch.setattr(jpeg, 'AVAILABLE', False)
     with pytest.raises(ObservationError, match='pip install simplejpeg'):
         check_image(frame(BASELINE), SIZE)
     assert check_image(frame(encoded('.png')), SIZE)
