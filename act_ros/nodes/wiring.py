@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,10 +110,12 @@ class Wiring:
         named = {name: (resolve(topic), its) for name, (topic, its) in inputs.items()}
         check_shared(named)
         read = {name: (topic, INPUT_TYPES[its]) for name, (topic, its) in named.items()}
-        for name, (topic, input_type) in inputs.items():
+        # One subscription a topic: what comes is taken in once, for all that read it.
+        for shared, input_type in dict.fromkeys(named.values()):
+            readers = [name for name, (topic, _) in named.items() if topic == shared]
             qos = STATE_QOS if input_type in ('JointState', 'Odometry') else IMAGE_QOS
             message = message_class(INPUT_TYPES[input_type])
-            self._subscribe(message, topic, self._receiver(name), qos)
+            self._subscribe(message, inputs[readers[0]][0], self._receiver(readers), qos)
         self.deadman = None
         if topic := settings.enable_topic:
             self.deadman = Deadman(resolve(topic))
@@ -121,18 +123,17 @@ class Wiring:
             read['enable_topic'] = self.deadman.topic, 'std_msgs/msg/Bool'
         self._graph = GraphWatch(self._node, read)
 
-    def _receiver(self, name: str) -> Callable[..., None]:
-        """What puts an input's messages into the store, and who sent them, where that is told."""
+    def _receiver(self, names: Sequence[str]) -> Callable[..., None]:
+        """What puts a topic's messages into the store, and who sent them, where that is told."""
         clock, put = self._node.get_clock(), self.store.put
-        if not TELLS_INFO:
-            return lambda message: put(name, message, clock.now().nanoseconds)
 
         def receive(message: Any, info: Mapping[str, Any]) -> None:
-            publisher = info.get('publisher_gid')  # since 2025
+            now, publisher = clock.now().nanoseconds, info.get('publisher_gid')  # since 2025
             identity = None if publisher is None else publisher['data']
-            put(name, message, clock.now().nanoseconds, identity)
+            for name in names:
+                put(name, message, now, identity)
 
-        return receive
+        return receive if TELLS_INFO else lambda message: receive(message, {})
 
     @property
     def needs_horizon(self) -> bool:
@@ -204,7 +205,7 @@ class Wiring:
 
     def causes(self, names: Collection[str]) -> dict[str, str]:
         """What the graph says of inputs that do not come, by name; looks at it."""
-        heard = {name for name, count in self.store.received.items() if count}
+        heard = set(self.store.heard)
         if self.deadman is not None and self.deadman.age is not None:
             heard.add('enable_topic')
         return self._graph.causes(names, heard)

@@ -83,6 +83,7 @@ class ObservationStore:
         in which the action first names them; empty if that is not known.
     :ivar max_age: as given.
     :ivar received: by input, how many messages had something that is wanted.
+    :ivar heard: the inputs of which any message has come.
     :raises TaskError: an entry cannot be read, or a commanded joint is not measured.
     """
 
@@ -120,6 +121,7 @@ class ObservationStore:
         self._positions = self._view(positions)
         self._inputs = self._empty()
         self.received = dict.fromkeys((*task.cameras, *task.sources), 0)
+        self.heard: set[str] = set()
 
     @classmethod
     def from_settings(cls, settings: Settings, task: Task) -> 'ObservationStore':
@@ -146,6 +148,7 @@ class ObservationStore:
         :param receipt: when it arrived [ns].
         :param publisher: who sent it, as far as that is known.
         """
+        self.heard.add(name)
         if self._inputs[name].put(message, receipt, publisher):
             self.received[name] += 1
 

@@ -126,6 +126,7 @@ def test_two_sources_of_one_topic_take_what_is_theirs():
     store.put('eye', image(FRAME, stamp=NOW), NOW)
     assert store.snapshot(NOW)[0].qpos.tolist() == [1.0, 2.0, 0.5]
     assert store.received == {'eye': 1, 'arm': 1, 'hand': 1}
+    assert store.heard == {'eye', 'arm', 'hand'}
     later = NOW + 200 * MS
     store.put('eye', image(FRAME, stamp=later), later)
     store.put('arm', arm(later, 1.0, 2.0), later)
