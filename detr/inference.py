@@ -51,10 +51,10 @@ class Vision(nn.Module):
         # Missing in torch's own types.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def place(self, device: torch.device, kind: torch.dtype) -> 'Vision':
+    def place(self, device: torch.device, dtype: torch.dtype) -> 'Vision':
         """Move and cast the weights; the mean is moved only."""
         self.mean = self.mean.to(device)
-        return self.to(device, kind)
+        return self.to(device, dtype)
 
     def forward(self, frames: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 RGB to (N, h * w, hidden) tokens."""

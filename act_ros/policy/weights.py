@@ -117,12 +117,13 @@ def _dicts(content: object) -> Iterator[tuple[tuple[str, ...], dict]]:
 def _split(path: Path, place: tuple[str, ...], entries: dict) -> Iterator[StateDict]:
     """The state_dicts that the keys of one dict make up: one for each prefix of the anchor."""
     keys = {key: _WRAPPER.sub('', key) for key in entries if isinstance(key, str)}
+    full = {_ANCHOR.sub('', bare): _ANCHOR.sub('', key) for key, bare in keys.items()
+            if _ANCHOR.search(bare) and isinstance(entries[key], StoredTensor)}  # fmt: skip
     made: dict[str, StateDict] = {}
-    for key, bare in keys.items():
-        if _ANCHOR.search(bare) and isinstance(entries[key], StoredTensor):
-            prefix = _ANCHOR.sub('', bare)
-            name = '.'.join((*place, prefix.rstrip('.'))).rstrip('.')
-            made[prefix] = StateDict(name, prefix, (place, _ANCHOR.sub('', key)))
+    for prefix, found in full.items():
+        # By the prefix only where the place alone does not tell.
+        parts = place if place and len(full) == 1 else (*place, prefix.rstrip('.'))
+        made[prefix] = StateDict('.'.join(filter(None, parts)), prefix, (place, found))
     # The longest first: with `ema.` and none, a key of the former is not one of the latter.
     prefixes = sorted(made, key=len, reverse=True)
     others: list[str] = []

@@ -89,7 +89,7 @@ def test_weights_are_found_among_other_things(place, tmp_path, caplog):
     }  # fmt: skip
     found, weights = find(content, tmp_path / 'x')
     assert is_state(weights)
-    assert found.place == f'{place}.model'
+    assert found.place == place
     (line,) = [record.message for record in caplog.records]
     assert line.endswith(f"assuming the weights are those in {place!r}, with the prefix 'model.'")
 
@@ -103,6 +103,7 @@ def test_the_same_weights_twice_are_one(tmp_path):
     ('content', 'places'),
     [
         ({'model': state(''), 'ema': state('', 0.5)}, ('model', 'ema')),
+        ({'model': state(), 'ema': state('module.model.', 0.5)}, ('model', 'ema')),
         ({'a': {'net': state('')}, 'b': {'net': state('', 0.5)}}, ('a.net', 'b.net')),
         ({**state(), **state('ema_model.', 0.5)}, ('model', 'ema_model')),
         ({**state(''), **state('ema.', 0.5)}, ('', 'ema')),
