@@ -83,12 +83,12 @@ def find_weights(path: Path, content: object, wanted: str | None = None) -> Stat
         found = [each for each in found if each.place == wanted]
         if not found:
             raise CheckpointError(f'{path} has no weights {wanted!r}, it has {places}')
-    if len(found) > 1:
+    if any(each.weights != found[0].weights for each in found):
         raise CheckpointError(
             f'{path} has several sets of weights: {places}; say in config.yaml which, e.g. '
             f'weights: {found[0].place}'
         )
-    (state,) = found
+    state = found[0]  # of several that are the same numbers
     for key in state.others:
         raise CheckpointError(f'{path}: unknown key {shorten(key)}')
     if wanted is None and state.found != ((), PREFIX):

@@ -96,7 +96,8 @@ def test_weights_are_found_among_other_things(place, tmp_path, caplog):
 
 def test_the_same_weights_twice_are_one(tmp_path):
     one = state()
-    assert is_state(find({'model': one, 'state_dict': one}, tmp_path / 'x')[1])
+    for other in (one, dict(one), {f'module.{key}': value for key, value in one.items()}):
+        assert is_state(find({'model': one, 'state_dict': other}, tmp_path / 'x')[1])
 
 
 @pytest.mark.parametrize(
