@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from act_ros.errors import LimitError
 from act_ros.parameters import Settings
-from act_ros.safety import TURN, CommandLimiter, Limits
+from act_ros.safety import TURN, CommandLimiter, Limits, action_turns
 from act_ros.safety.limiter import RETREAT
 from act_ros.task import Entry, Task
 
@@ -297,6 +297,15 @@ def test_what_is_no_angle_is_cut_to_a_step_as_any_other_position():
     for absurd in (1e18, -1e300, 1.7e308):
         before = made.last[0]
         assert abs(send(made, absurd, 1.0, 0.0, 0.0)[0] - before) <= 0.06 + 1e-12
+
+
+def test_a_turn_of_the_policy_is_in_its_own_units():
+    task = make_task('arm/a/position scale=-0.5 offset=3.0', 'arm/a/velocity', 'arm/b/position')
+    turns = action_turns(task, ['arm/a/position'])
+    assert turns.tolist() == [TURN / 2, np.inf, np.inf]
+    assert np.isinf(action_turns(task, [])).all()
+    with pytest.raises(LimitError, match="no position of the action; did you mean 'arm/b/pos"):
+        action_turns(task, ['arm/b/positio'])
 
 
 # --- a gripper on an object ------------------------------------------------------------------

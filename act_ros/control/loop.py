@@ -11,7 +11,7 @@ What ends the commands, and what begins them again, is in `act_ros.control.state
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from act_ros.control.clock import StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.state import State, StateMachine
-from act_ros.control.tracking import TrackingMonitor, say_lost
+from act_ros.control.tracking import Tracking
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import LimitError, UncoveredStepError
 from act_ros.observation import Snapshot
@@ -46,6 +46,7 @@ class ControlLoop:
     :param temporal_aggregation: blend all chunks; False plays them in order.
     :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
     :param decay: of the aggregation's weights.
+    :param continuous: positions of the action that are the same a turn further.
     :param horizon: commands carry the coming ticks' values too.
     :param follows: the robot follows the commands; False in a dry run.
     """
@@ -62,20 +63,24 @@ class ControlLoop:
         temporal_aggregation: bool = True,
         query_every: int = 0,
         decay: float = 0.01,
+        continuous: Sequence[str] = (),
         horizon: bool = False,
         follows: bool = True,
     ) -> None:
         self.source: ActionSource = make_action_source(
-            chunk_size, task.action_dim, temporal_aggregation=temporal_aggregation, decay=decay
+            chunk_size,
+            task,
+            temporal_aggregation=temporal_aggregation,
+            decay=decay,
+            continuous=continuous,
         )
         self.limiter = CommandLimiter(task, limits, task.rate)
         self.status = StateMachine(
             round(recovery_window * 1e9), round(command_timeout * 1e9), calm=round(task.rate)
         )
         self._task = task
-        positions = len(self.limiter.position_entries)
-        self._tracking = TrackingMonitor(positions) if follows else None
-        self._lost: set[tuple[int, bool]] = set()  # joints that do not follow, as told
+        self._tracking = Tracking(self.limiter)
+        self._follows = follows
         self._stood: np.ndarray | None = None  # where the joints were at the last command
         self._aggregated = temporal_aggregation
         self._every = query_interval(chunk_size, temporal_aggregation, query_every)
@@ -124,6 +129,7 @@ class ControlLoop:
             temporal_aggregation=settings.temporal_aggregation,
             query_every=settings.query_every,
             decay=settings.decay,
+            continuous=settings.continuous,
             horizon=horizon,
             follows=follows,
         )
@@ -307,7 +313,7 @@ class ControlLoop:
             return False
         else:
             self.limiter.start(measured, self._stood)
-            self._forget_tracking()
+            self._tracking.begin_anew()
         self._first_step = self.step
         return True
 
@@ -346,38 +352,12 @@ class ControlLoop:
         return self.limiter.preview(values, self._elapsed + 1 / self._task.rate)
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
-        """Joints that do not follow end the commands; each is held where it is, if it is near.
-
-        They are looked at all the time that the robot is told where to be, after a stop too: one
-        that moves on is followed, as far as the limiter lets it.
-        """
         told = self.status.commanded and (self.state is State.RUNNING or self._hold)
         # Not known is not near: then everything stays as it was.
-        if self._tracking is None or measured is None or not told:
+        if not (self._follows and told) or measured is None:
             return
-        limiter = self.limiter
-        measured = limiter.nearest(measured)
-        last, max_error = limiter.known_last, limiter.max_tracking_error
-        lost = self._tracking.check(measured, last, max_error, self._watch)
-        if lost is None:
-            return
-        met = limiter.retreat(measured, lost)
-        new = {(int(i), bool(met[i])) for i in np.flatnonzero(lost)} - self._lost
-        if not new:
-            return
-        self._lost |= new
-        texts = [
-            say_lost(
-                limiter.position_entries[i], float(measured[i]), float(last[i]),
-                float(max_error[i]), met=near,
-            )
-            for i, near in sorted(new)
-        ]  # fmt: skip
-        self.status.latch('; '.join(texts), self._now)
-
-    def _forget_tracking(self) -> None:
-        if self._tracking is not None:
-            self._tracking.reset()
+        if fault := self._tracking.check(measured, self._watch):
+            self.status.latch(fault, self._now)
 
     def _too_old(self) -> str:
         age = self._timeout - self._watchdog.left(self._watch) / 1e9
@@ -388,14 +368,13 @@ class ControlLoop:
 
     def _reset(self) -> None:
         self.status.reset()
-        self._lost.clear()
-        self._forget_tracking()
+        self._tracking.forget()
         self._begin_episode()
 
     def _jump(self, text: str) -> None:
         self.status.fault(text, self._now)
         self.status.wait_anew(self._now)
-        self._forget_tracking()
+        self._tracking.begin_anew()
         self._begin_episode()
 
     def _begin_episode(self) -> None:

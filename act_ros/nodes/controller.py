@@ -113,15 +113,15 @@ class Controller:
         """
         self.guard.stop()
         self._stopped = True
-        try:
-            if self._wire.acquire(timeout=timeout):
-                try:
-                    self._say_last()
-                finally:
-                    self._wire.release()
-        finally:
-            self.inference.close()
-            self.ticker.stop(timeout)
+        if self._wire.acquire(timeout=timeout):
+            try:
+                self._say_last()
+            except Exception as error:  # everything else is to end all the same
+                self._stop_faults.failed('the stop message', error)
+            finally:
+                self._wire.release()
+        self.inference.close()
+        self.ticker.stop(timeout)
 
     def clock_jumped(self, text: str | None) -> None:
         """Simulated time has moved.

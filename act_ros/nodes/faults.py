@@ -57,7 +57,7 @@ class FaultLog:
 def describe(error: BaseException) -> str:
     """An error in one line; the name of its type where it says nothing, or cannot."""
     try:
-        text = ' '.join(str(error).split())
+        text = ' '.join(str(error)[:500].split())
     except Exception:
         text = ''
     if isinstance(error, ActError) and text:

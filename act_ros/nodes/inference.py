@@ -77,7 +77,8 @@ class InferenceThread:
             self._closed = True
             self._changed.notify_all()
         self._policy.ask_again()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while True:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 import rclpy
 import rclpy.logging
 
+log = logging.getLogger(__name__)
+
 ROS_ARGUMENTS = ('--ros-args', '--disable-stdout-logs')
 # Lines that wait at most: what comes then is dropped, and counted.
 WAITING = 1000
@@ -186,18 +188,24 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def log_to_ros(name: str = 'act') -> None:
-    """Send this package's log records, and Python's warnings, to the terminal and to ROS.
+    """Send all log records of this process, and what Python would print, to terminal and ROS.
 
     :param name: of ROS's logger, until `log_as` knows better.
     """
     global _handler
     _handler = RosHandler(name)
     atexit.register(_handler.flush)
+    logging.getLogger().addHandler(_handler)
+    logging.getLogger('act_ros').setLevel(logging.INFO)
     logging.captureWarnings(True)
-    for logger in (logging.getLogger('act_ros'), logging.getLogger('py.warnings')):
-        logger.addHandler(_handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    threading.excepthook = _say_thread_ended
+
+
+def _say_thread_ended(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread is not None else 'unknown'
+        trace = (args.exc_type, args.exc_value, args.exc_traceback)
+        log.critical('the thread %s has ended', name, exc_info=trace)
 
 
 def log_as(name: str) -> None:

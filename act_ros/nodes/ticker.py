@@ -39,7 +39,7 @@ class Ticker:
     def stop(self, timeout: float) -> bool:
         """End ticking; whether the thread has ended within the time-out [s]."""
         self._end()
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         return not self._thread.is_alive()
 

@@ -36,10 +36,22 @@ class TemporalAggregator:
     :param chunk_size: k, actions in a chunk.
     :param action_dim: numbers in an action.
     :param decay: the weights' decay, 0 or more; may be changed at any time.
+    :param turns: (action_dim,) by how much an entry may differ and be the same, infinite where
+        nothing else is: of such an entry the mean lies near what the newest chunk says. The
+        mean of 3.1 and -3.1, which are nearly the same angle, would be 0.
     """
 
-    def __init__(self, chunk_size: int, action_dim: int, decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        chunk_size: int,
+        action_dim: int,
+        decay: float = 0.01,
+        turns: np.ndarray | None = None,
+    ) -> None:
         self.chunk_size = chunk_size
+        turns = np.full(action_dim, np.inf) if turns is None else turns
+        self._turning = np.flatnonzero(np.isfinite(turns))
+        self._turns = turns[self._turning]
         # rows[t % k, s % k] is what the chunk of step s says of step t: everything about one
         # step lies together, so that reading (the tick) is one gather.
         self._rows = np.zeros((chunk_size, chunk_size, action_dim), dtype=np.float64)
@@ -106,6 +118,10 @@ class TemporalAggregator:
             raise UncoveredStepError(f'no chunk covers step {step}')
         k = self.chunk_size
         candidates = self._rows[step % k].take(sources % k, axis=0)
+        if len(self._turning):
+            angles = candidates[:, self._turning]
+            turns = np.rint((angles[-1] - angles) / self._turns)
+            candidates[:, self._turning] = angles + turns * self._turns
         weights, sums = self._weighting
         return weights[:n] @ candidates / sums[n - 1]
 

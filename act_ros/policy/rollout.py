@@ -1,6 +1,6 @@
 """An episode in which every step has its own observation: the public evaluation loop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -8,15 +8,26 @@ from act_ros.errors import ParameterError
 from act_ros.parameters import Settings
 from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
 from act_ros.policy.interface import Predictor, check_observation
+from act_ros.safety import action_turns
+from act_ros.task import Task
 
 
 def make_action_source(
-    chunk_size: int, action_dim: int, *, temporal_aggregation: bool = True, decay: float = 0.01
+    chunk_size: int,
+    task: Task,
+    *,
+    temporal_aggregation: bool = True,
+    decay: float = 0.01,
+    continuous: Sequence[str] = (),
 ) -> ActionSource:
-    """The way from chunks to actions that the settings ask for."""
+    """The way from chunks to actions that the settings ask for.
+
+    :raises LimitError: `continuous` lists what is no position of the action.
+    """
+    turns = action_turns(task, continuous)
     if temporal_aggregation:
-        return TemporalAggregator(chunk_size, action_dim, decay)
-    return ChunkPlayer(chunk_size, action_dim)
+        return TemporalAggregator(chunk_size, task.action_dim, decay, turns)
+    return ChunkPlayer(chunk_size, task.action_dim)
 
 
 def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:
@@ -41,6 +52,7 @@ class Rollout:
     :param temporal_aggregation: blend all chunks that cover a step; False plays them in order.
     :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
     :param decay: of the aggregation's weights.
+    :param continuous: positions of the action that are the same a turn further.
     """
 
     def __init__(
@@ -50,13 +62,15 @@ class Rollout:
         temporal_aggregation: bool = True,
         query_every: int = 0,
         decay: float = 0.01,
+        continuous: Sequence[str] = (),
     ) -> None:
         self._policy = policy
         self._source = make_action_source(
             policy.chunk_size,
-            policy.task.action_dim,
+            policy.task,
             temporal_aggregation=temporal_aggregation,
             decay=decay,
+            continuous=continuous,
         )
         self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
         self.step = 0
@@ -65,13 +79,14 @@ class Rollout:
     def from_settings(cls, policy: Predictor, settings: Settings) -> 'Rollout':
         """The episode of a policy that parameters ask for.
 
-        :raises ParameterError: as `query_interval`.
+        :raises ActError: as `query_interval` and `make_action_source`.
         """
         return cls(
             policy,
             temporal_aggregation=settings.temporal_aggregation,
             query_every=settings.query_every,
             decay=settings.decay,
+            continuous=settings.continuous,
         )
 
     def set_decay(self, decay: float) -> None:

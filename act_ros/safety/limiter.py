@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from act_ros.errors import LimitError
-from act_ros.safety.limits import Limits, joints_of
+from act_ros.safety.limits import TURN, Limits, joints_of
 from act_ros.task import Task
 
 LARGEST = np.finfo(np.float64).max
-TURN = 2 * np.pi  # of a continuous joint [rad]
 MANY = 1e6  # turns: what is as far away is no angle, and rounding would make it any
 # A joint that does not follow is met where it is measured no further from the last command than
 # this many times its max_tracking_error: a measurement may be what is wrong. With the limits of

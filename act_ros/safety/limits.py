@@ -5,7 +5,7 @@ order in which the action first names them; it has a position, a velocity, or bo
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from act_ros.errors import LimitError
 from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
 
+TURN = 2 * np.pi  # of a continuous joint [rad]
 LIMITED = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
 
 
@@ -52,8 +53,7 @@ class Limits:
         named = [str(places[0]) for places in joints]
         entries = [str(entry) for entry in task.action]
         _check_listed('unlimited', settings.unlimited, entries, 'entry')
-        positions = [name for name in entries if name.endswith('/position')]
-        _check_listed('continuous', settings.continuous, positions, 'position')
+        action_turns(task, settings.continuous)
         arrays, given = {}, set()
         for parameter in LIMITED:
             numbers = getattr(settings, parameter)
@@ -83,6 +83,24 @@ class Limits:
             range_tolerance=settings.range_tolerance,
             ramp_time=settings.ramp_time,
         )
+
+
+def action_turns(task: Task, continuous: Sequence[str]) -> np.ndarray:
+    """By how much each entry of an action may differ and be the same, (action_dim,).
+
+    :param continuous: the parameter: names of positions.
+    :returns: a turn in the policy's units, infinite where nothing else is the same.
+    :raises LimitError: a name is no position of the action.
+    """
+    names = [str(entry) for entry in task.action]
+    positions = [name for name in names if name.endswith('/position')]
+    _check_listed('continuous', continuous, positions, 'position')
+    return np.array(
+        [
+            TURN * abs(entry.scale) if name in continuous else np.inf
+            for name, entry in zip(names, task.action, strict=True)
+        ]
+    )
 
 
 def joints_of(task: Task) -> list[list[Entry]]:

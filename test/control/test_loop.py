@@ -149,6 +149,22 @@ def test_a_failed_inference_leaves_the_plan_as_it_is():
     assert loop.command(HERE).chunk_steps.tolist() == [0]
 
 
+def test_chunks_on_both_sides_of_the_seam_of_a_continuous_joint_do_not_turn_it_around():
+    loop = make_loop(
+        limit={'continuous': True, 'max_step': 0.1}, continuous=['arm/j/position'], decay=0.0
+    )
+    measured, sent = np.array([3.0]), []
+    for tick in range(20):
+        loop.begin_tick(tick * TICK)
+        angle = 3.0 + 0.04 * tick
+        wrapped = (angle + np.pi) % (2 * np.pi) - np.pi  # as the policy has learnt them
+        request = loop.request(snapshot(tick * TICK))
+        loop.accept(Arrival(request, np.full((K, DIM), wrapped)))
+        sent.append(loop.command(measured).values[0])
+    assert (np.diff(sent) >= 0).all()
+    assert 3.4 < sent[-1] < 3.76
+
+
 def test_a_changed_decay_counts_at_the_next_command():
     loop = make_loop()
     for tick in range(3):

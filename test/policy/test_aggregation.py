@@ -120,3 +120,25 @@ def test_the_player_plays_the_newest_chunk_that_has_come():
     np.testing.assert_array_equal(player.action(3), second[1])
     with pytest.raises(UncoveredStepError, match='5'):
         player.action(5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    angle=st.floats(-20, 20),
+    spread=st.lists(st.floats(-1.4, 1.4), min_size=1, max_size=5),
+    turns=st.lists(st.integers(-3, 3), min_size=5, max_size=5),
+)
+def test_angles_on_both_sides_of_the_seam_are_blended_as_what_they_are(angle, spread, turns):
+    turn = 2 * np.pi
+    aggregator = TemporalAggregator(5, 2, 0.1, np.array([turn, np.inf]))
+    plain, whole = TemporalAggregator(5, 2, 0.1), []
+    for step, (apart, by) in enumerate(zip(spread, turns, strict=False)):
+        unwrapped = np.tile([angle + apart, apart], (5, 1)).astype(np.float64)
+        plain.add(unwrapped, step)
+        aggregator.add(unwrapped + np.array([by * turn, 0.0]), step)
+        whole.append(by)
+    step = len(spread) - 1
+    # It lies in the turn of the newest chunk.
+    expected = plain.action(step) + np.array([whole[-1] * turn, 0.0])
+    np.testing.assert_allclose(aggregator.action(step), expected, atol=1e-9)
+    assert aggregator.action(step)[1] == plain.action(step)[1]
