@@ -95,6 +95,7 @@ class ControlLoop:
         self.ticks_without_plan = 0  # in an episode that had begun to move
         self.chunks_dropped = 0  # of an episode that is over
         self.chunks_late = 0  # arrived when every step they cover was past
+        self._asked: Request | None = None  # and not answered yet
         self._veto: Veto | None = None
         self._now = self._watch = 0
         # What other threads want: done by the tick, at its beginning.
@@ -228,8 +229,8 @@ class ControlLoop:
             if self._asked is not None or self.step < self._next_query:
                 return None
         made = self._now - snapshot.age
-        self._asked = Request(self.episode, self.step, made, observed, snapshot)
-        return self._asked
+        self._asked = request = Request(self.episode, self.step, made, observed, snapshot)
+        return request
 
     def command(self, measured: np.ndarray | None) -> Command | None:
         """The command of this tick, the stop policy's message, or None.
@@ -384,7 +385,7 @@ class ControlLoop:
         self.source.reset()
         self._clock.reset()
         self._watchdog.reset()
-        self._asked: Request | None = None
+        self._asked = None
         self._next_query = 0
         self._last_plan = 0  # when there was one [ns, the watchdog's clock]
         self._first_step = 0  # of this episode with a command, where the ramp begins

@@ -4,11 +4,17 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has ClockType here alone
+    Clock,
+    ClockChange,
+    ClockType,
+    JumpThreshold,
+    TimeJump,
+)
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
@@ -75,7 +81,7 @@ class ActNode(LifecycleNode):
     :param load: 'module:function' that loads the policy; another one serves tests.
     """
 
-    def __init__(self, load: str = LOAD, **kwargs: object) -> None:
+    def __init__(self, load: str = LOAD, **kwargs: Any) -> None:
         super().__init__('act', **kwargs)
         self._load = load
         self._ending = threading.Event()
@@ -196,21 +202,27 @@ class ActNode(LifecycleNode):
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
         chunk = policy.chunk_size / settings.control_rate
         check_latency(settings, latency, chunk, simulated=self._simulated)
-        self._settings, self._policy, self._task = settings, SharedPolicy(policy), task
+        shared = SharedPolicy(policy)
+        self._settings, self._policy, self._task = settings, shared, task
         if settings.zmq_endpoint:
-            self._serve(settings)
+            self._serve(shared, settings)
         # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()
         gc.freeze()
 
     def _activate(self) -> None:
+        wiring, policy = self._wiring, self._policy
+        assert wiring is not None and policy is not None  # it has been configured
         now = self.get_clock().now().nanoseconds
         if self._simulated and now == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
-        snapshot, faults = self._wiring.store.snapshot(now)
-        measured, unmeasured = self._wiring.store.measured(now)
-        if faults := unmeasured | faults or snapshot.damaged():
-            raise InputsError(faults, self._wiring.causes(faults))
+        snapshot, faults = wiring.store.snapshot(now)
+        measured, unmeasured = wiring.store.measured(now)
+        if snapshot is not None and not unmeasured:
+            faults = snapshot.damaged()
+        faults = unmeasured | faults
+        if snapshot is None or measured is None or faults:
+            raise InputsError(faults, wiring.causes(faults))
         # What is set live counts from here on.
         settings = read_live_parameters(self, self._settings)
         controller = Controller(
@@ -218,13 +230,13 @@ class ActNode(LifecycleNode):
             Limits.from_settings(settings, self._task),
             clock=self.get_clock(),
             simulated=self._simulated,
-            policy=self._policy,
-            wiring=self._wiring,
+            policy=policy,
+            wiring=wiring,
         )
         controller.loop.limiter.check_measured(measured)
-        if self._wiring.deadman is not None:
-            self._wiring.deadman.forget()
-        warn_of_pose(self._task, snapshot.qpos, self._policy.policy.statistics)
+        if wiring.deadman is not None:
+            wiring.deadman.forget()
+        warn_of_pose(self._task, snapshot.qpos, policy.policy.statistics)
         with self._switching:
             if self._ending.is_set():
                 raise AbandonedError('the process ends')
@@ -235,9 +247,9 @@ class ActNode(LifecycleNode):
         if settings.dry_run:
             log.warning('dry run: commands go to ~/dry_run only')
 
-    def _serve(self, settings: Settings) -> None:
+    def _serve(self, policy: SharedPolicy, settings: Settings) -> None:
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
-        self._rollout = Rollout.from_settings(self._policy.guest(), settings)
+        self._rollout = Rollout.from_settings(policy.guest(), settings)
         self._server = PolicyServer(self._rollout, settings.zmq_endpoint)
         self._server_thread = threading.Thread(target=self._server.run, name='zmq', daemon=True)
         self._server_thread.start()
@@ -337,9 +349,10 @@ class ActNode(LifecycleNode):
                     controller.loop.set_limits(limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        for user in (controller and controller.loop, rollout):
-            if user is not None:
-                user.set_decay(settings.decay)
+        if controller is not None:
+            controller.loop.set_decay(settings.decay)
+        if rollout is not None:
+            rollout.set_decay(settings.decay)
         return SetParametersResult(successful=True)
 
     # --- small parts -----------------------------------------------------------------------

@@ -167,7 +167,7 @@ class Controller:
         measured, _ = store.measured(self._clock.now().nanoseconds)
         arrived = self._take_arrivals()
         if self._synchronous:
-            snapshot = self._look()
+            snapshot = self._take_snapshot()
             free = not self.inference.busy
             if self._ask(snapshot) and free:
                 self.inference.wait(self._wait)
@@ -176,15 +176,11 @@ class Controller:
         self._send(command, now)
         # Everything that follows may take its time.
         if not self._synchronous:
-            snapshot = self._look()
+            snapshot = self._take_snapshot()
             self._ask(snapshot)
         for arrival in arrived:
             self._show_chunk(arrival)
-        if self._wiring.tick is not None:
-            stamps = snapshot.stamps if snapshot is not None else {}
-            stamp = self._clock.now().to_msg()
-            message = tick_message(self.loop.step, self.loop.episode, stamps, command, stamp)
-            self._on_wire(lambda: self._wiring.tick.publish(message))
+        self._show_tick(snapshot, command)
 
     def _idle(self) -> None:
         """While the clock stands still, commands end in steady time."""
@@ -192,7 +188,7 @@ class Controller:
         if command is not None:
             self._on_wire(lambda: self._send_stop(command))
 
-    def _look(self) -> Snapshot | None:
+    def _take_snapshot(self) -> Snapshot | None:
         snapshot, faults = self._wiring.store.snapshot(self._clock.now().nanoseconds)
         self.faults.update(faults)
         return snapshot
@@ -213,10 +209,18 @@ class Controller:
         return useful
 
     def _show_chunk(self, arrival: Arrival) -> None:
-        if self._wiring.chunk is not None:
-            stamp = arrival.request.snapshot.taken
-            message = chunk_message(self._task, arrival.chunk, stamp)
-            self._on_wire(lambda: self._wiring.chunk.publish(message))
+        publisher = self._wiring.chunk
+        if publisher is not None and arrival.chunk is not None:
+            message = chunk_message(self._task, arrival.chunk, arrival.request.snapshot.taken)
+            self._on_wire(lambda: publisher.publish(message))
+
+    def _show_tick(self, snapshot: Snapshot | None, command: Command | None) -> None:
+        publisher = self._wiring.tick
+        if publisher is not None:
+            stamps = snapshot.stamps if snapshot is not None else {}
+            stamp = self._clock.now().to_msg()
+            message = tick_message(self.loop.step, self.loop.episode, stamps, command, stamp)
+            self._on_wire(lambda: publisher.publish(message))
 
     def _notice_clock(self) -> None:
         """After the system's clock was set, ages mean nothing: every input must come anew."""

@@ -75,7 +75,10 @@ class Report:
 
     def _inference(self, controller: Controller) -> DiagnosticStatus:
         inference = controller.inference
-        values = {'inferences': inference.count, 'running_s': inference.busy}
+        values: dict[str, object] = {
+            'inferences': inference.count,
+            'running_s': inference.busy,
+        }
         values |= _percentiles('inference', inference.durations)
         if not inference.alive:
             text = f'the inference thread has ended: {AGAIN}'

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
@@ -27,6 +28,8 @@ from act_ros.parameter_file import named_in, parse_parameter_file
 
 log = logging.getLogger(__name__)
 
+N = TypeVar('N', bound=Node)
+
 ROS_ERRORS = (
     rclpy_implementation.RCLError,
     rclpy_implementation.RCLInvalidROSArgsError,
@@ -36,7 +39,7 @@ ROS_ERRORS = (
 )
 
 
-def run_node(make: Callable[[], Node], halt: Callable[[Node], None]) -> int:
+def run_node(make: Callable[[], N], halt: Callable[[N], None]) -> int:
     """Make a node and spin it until a signal.
 
     Returns only where the node could not be made; else the process ends in here.

@@ -204,8 +204,7 @@ def log_to_ros(name: str = 'act') -> None:
 def _say_thread_ended(args: threading.ExceptHookArgs) -> None:
     if args.exc_type is not SystemExit:
         name = args.thread.name if args.thread is not None else 'unknown'
-        trace = (args.exc_type, args.exc_value, args.exc_traceback)
-        log.critical('the thread %s has ended', name, exc_info=trace)
+        log.critical('the thread %s has ended', name, exc_info=args.exc_value)
 
 
 def log_as(name: str) -> None:

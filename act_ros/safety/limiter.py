@@ -364,6 +364,7 @@ class CommandLimiter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions behind the ramp, and these inside their range."""
         # As a sum of two products: the difference of huge numbers overflows.
+        assert self._start is not None  # where there is a last command, a ramp has begun
         ramped = (1 - weight) * self._start + weight * values.take(self._positions, axis=-1)
         return ramped, np.minimum(np.maximum(ramped, bounds.low), bounds.high)
 

@@ -221,7 +221,8 @@ class Graph:
 
         def configured() -> bool:
             done = self.change('configure')
-            assert done or 'but a pass takes' in node.log, node.log
+            if not done:
+                node.wait_for('but a pass takes', timeout=5)
             return done
 
         wait_until(configured, 30, lambda: f'configuration: {node.log}')
@@ -288,14 +289,16 @@ class NodeProcess:
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait_for(self, text: str, timeout: float = 30.0) -> None:
-        """Wait for a line in the log."""
+    def wait_for(self, text: str, timeout: float = 30.0) -> str:
+        """Wait for a line in the log: it is written by a thread of its own; that line."""
 
-        def found() -> bool:
-            assert self.process.poll() is None or text in self.log, self.log
-            return text in self.log
+        def found() -> str | None:
+            ended, lines = self.process.poll() is not None, self.log.splitlines()
+            line = next((line for line in lines if text in line), None)
+            assert line is not None or not ended, self.log
+            return line
 
-        wait_until(found, timeout, f'{text!r} in the log')
+        return wait_until(found, timeout, lambda: f'{text!r} in the log: {self.log}')
 
     def stop(self, number: int = signal.SIGINT, timeout: float = 10.0) -> float:
         """Send a signal and wait for the end; the seconds that took."""

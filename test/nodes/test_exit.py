@@ -176,7 +176,7 @@ def test_a_configuration_that_does_not_fit_is_one_line_and_may_be_tried_again(
     with run_node(tmp_path, ckpt, **parameters) as node:
         node.wait_for('ready: unconfigured')
         assert not graph.change('configure')
-        line = next(line for line in node.log.splitlines() if 'not configured' in line)
+        line = node.wait_for('not configured')
         assert message in line
         assert 'Traceback' not in node.log
         assert graph.state() == 'unconfigured'

@@ -24,7 +24,7 @@ def test_silence_is_refused_where_the_robot_would_move_on(
         node.wait_for('ready: unconfigured')
         assert graph.change('configure') == (not refused), node.log
         if refused:
-            line = next(line for line in node.log.splitlines() if 'not configured' in line)
+            line = node.wait_for('not configured')
             assert 'stop_policy is silent' in line and refused in line
 
 
