@@ -1,5 +1,6 @@
 import builtins
 import functools
+import gc
 import operator
 import os
 import pickle
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from act_ros.plain_pickle import UnsafePickleError, dumps, loads
+from act_ros.plain_pickle import UnsafePickleError, dumps, loads, texts
 
 PROTOCOLS = range(6)
 PLAIN = (type(None), bool, int, float, str, bytes, bytearray, list, tuple, dict, np.ndarray)
@@ -31,13 +32,12 @@ scalars = (
     | text
     | st.binary(max_size=20)
 )
-keys = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | text | st.binary(max_size=9)
 plain_data = st.recursive(
     scalars | st.binary(max_size=9).map(bytearray),
     lambda inner: (
         st.lists(inner, max_size=5)
         | st.lists(inner, max_size=5).map(tuple)
-        | st.dictionaries(keys, inner, max_size=5)
+        | st.dictionaries(text, inner, max_size=5)
     ),
     max_leaves=20,
 )
@@ -76,7 +76,7 @@ def same(got, want, dtype=True):
 
 
 def all_plain(value):
-    """Is every part plain? Iterative, and stops at what it has seen, as the data may be a loop."""
+    """Is every part plain? Iterative, and stops at what it has seen: parts may be shared."""
     todo, seen = [value], set()
     while todo:
         item = todo.pop()
@@ -176,7 +176,7 @@ def test_numpy_1_names_in_later_protocols_are_read(protocol):
         (b"(dp0\nS'k'\np1\nI1\ns.", {'k': 1}),
         (b'(I1\nI2\ntp0\n.', (1, 2)),
         (b'(I1\nl.', [1]),
-        (b'(I1\nI2\nd.', {1: 2}),
+        (b'(Va\nI2\nd.', {'a': 2}),
         (
             b"c__builtin__\nbytearray\np0\n(Va\xff\np1\nS'latin-1'\np2\ntp3\nRp4\n.",
             bytearray(b'a\xff'),
@@ -221,17 +221,19 @@ def test_other_buffers_are_read():
         loads('K\x01.')
 
 
-def test_loops_are_read():
-    loop = []
-    loop.append(loop)
-    tangled = ([], {})
-    tangled[0].append(tangled)
-    tangled[1]['self'] = tangled
+def test_what_lies_in_two_places_is_read_as_one():
+    twice, empty = [1], {}
+    shared = [twice, {'a': twice, 'b': empty}, (twice, empty)]
     for protocol in PROTOCOLS:
-        got = loads(pickle.dumps(loop, protocol))
-        assert type(got) is list and got[0] is got
-        got = loads(pickle.dumps(tangled, protocol))
-        assert got[0][0] is got and got[1]['self'] is got
+        got = loads(pickle.dumps(shared, protocol))
+        assert same(got, shared)
+        assert got[0] is got[1]['a'] is got[2][0] and got[1]['b'] is got[2][1]
+
+
+def test_a_list_that_is_written_in_parts_is_read():
+    value = {'a': list(range(2500)), 'b': [[i] for i in range(1500)]}
+    for protocol in PROTOCOLS:
+        assert same(loads(pickle.dumps(value, protocol)), value)
 
 
 def test_deep_nesting_is_read():
@@ -315,11 +317,62 @@ def test_dumps_refuses_other_types(value, name):
         dumps(value)
 
 
+def loops():
+    """Values that contain themselves: a list, a dict, a tuple, and one with others between."""
+    lists, dicts, far = [], {}, {'a': []}
+    lists.append(lists)
+    dicts['a'] = dicts
+    tuples = ([],)
+    tuples[0].append(tuples)
+    far['a'].append(([{'b': far}],))
+    return [lists, dicts, tuples, far, [0, far], {'c': lists}]
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+@pytest.mark.parametrize('loop', loops(), ids=range(6))
+def test_a_value_that_contains_itself_is_refused(loop, protocol):
+    refused(pickle.dumps(loop, protocol), 'that contains itself')
+
+
+def test_a_refused_message_leaves_nothing_behind():
+    """What it held is free at once, without the collector."""
+    messages = [pickle.dumps([loop, np.zeros(5)]) for loop in loops()]
+    messages += [*HOSTILE.values(), *LOOPS.values()]
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        for message in messages:
+            with pytest.raises(UnsafePickleError):
+                loads(message)
+        assert gc.collect() == 0
+        assert len(gc.get_objects()) <= before + 50  # of the tests' own
+    finally:
+        gc.enable()
+
+
+LOOPS = {
+    'a list in itself': b']q\x00h\x00a.',
+    'a list in itself, by a duplicate': b']2a.',
+    'a list in itself, in a group': b']q\x00(Nh\x00e.',
+    'a dict in itself': b'}q\x00Va\nh\x00s.',
+    'a list in a tuple in it': b']q\x00\x85q\x010h\x00h\x01a.',
+    'a list in a list in a list in it': b']q\x000]q\x01h\x00a0]q\x02h\x01a0h\x00h\x02a.',
+    'a list in a dict in it': b']q\x000}q\x01Va\nh\x00s0h\x00h\x01a.',
+    'no loop, but filled when it lies in another': b']q\x000]h\x00a0h\x00Na.',
+}
+
+
+@pytest.mark.parametrize('data', LOOPS.values(), ids=LOOPS)
+def test_what_lies_in_another_value_grows_no_more(data):
+    assert type(pickle.loads(data)) in (list, dict)  # the stock reader takes it
+    refused(data, 'contains itself')
+
+
 def test_dumps_refuses_loops():
-    loop = {'a': []}
-    loop['a'].append(loop)
-    with pytest.raises(ValueError, match='contains itself'):
-        dumps(loop)
+    for loop in loops():
+        with pytest.raises(ValueError, match='contains itself'):
+            dumps(loop)
     twice = [1]
     assert loads(dumps([twice, twice])) == [[1], [1]]
 
@@ -395,6 +448,8 @@ def test_the_array_template_is_sound():
     assert loads(state()).shape == (1,)
 
 
+ENCODE, BYTEARRAY = b'c_codecs\nencode\n', b'cbuiltins\nbytearray\n'
+SCALAR = pickle.dumps(np.float64(1), 2)[2:-1]
 RECONSTRUCT = b'cnumpy.core.multiarray\n_reconstruct\n'
 HOSTILE = {
     'array flags': state(flags=63),
@@ -487,6 +542,17 @@ HOSTILE = {
     'list as key': b'}]Ns.',
     'array as key': b'}' + state()[:-1] + b'Ns.',
     'tuple as key': b'})Ns.',
+    'None as key': b'}NNs.',
+    'bool as key': b'}\x88Ns.',
+    'int as key': b'}K\x01Ns.',
+    'int as key in a group': b'}(VaK\x01K\x01Nu.',
+    'int as key at once': b'(K\x01Nd.',
+    'float as key': b'}F1\nNs.',
+    'bytes as key': b'}C\x01aNs.',
+    'scalar as key': b'}' + SCALAR + b'Ns.',
+    'many keys': b'}(' + b''.join(b'V%d\nN' % i for i in range(257)) + b'u.',
+    'many keys at once': b'(' + b''.join(b'V%d\nN' % i for i in range(257)) + b'd.',
+    'many keys one by one': b'}' + b''.join(b'V%d\nNs' % i for i in range(257)) + b'.',
     'long text as key': b'}X\x01\x04\x00\x00' + b'a' * 1025 + b'Ns.',
     'long bytes as key': b'}B\x01\x04\x00\x00' + b'a' * 1025 + b'Ns.',
     'long int as key': b'}L' + b'9' * 30 + b'L\nNs.',
@@ -494,6 +560,21 @@ HOSTILE = {
     'long get of nothing': b'j\xff\xff\xff\xff.',
     'get of negative': b'g-1\n.',
     'put of nothing': b'q\x00.',
+    'put at a negative': b'Np-1\n.',
+    'put far away': b'Nr\x00\x00\x10\x00.',
+    'put without end': b'Np' + b'9' * 100 + b'\n.',
+    'long text': b'X\x01\x00\x01\x00' + b'a' * 65537 + b'.',
+    'long text in a list': b'](NX\x01\x00\x01\x00' + b'a' * 65537 + b'e.',
+    'long text 8': b'\x8d\x01\x00\x01\x00\x00\x00\x00\x00' + b'a' * 65537 + b'.',
+    'long line': b'V' + b'a' * 65537 + b'\n.',
+    'long python 2 string': b'T\x01\x00\x01\x00' + b'a' * 65537 + b'.',
+    'long python 2 line': b"S'" + b'a' * 65537 + b"'\n.",
+    'long bytes': b'B\x01\x00\x01\x00' + b'a' * 65537 + b'.',
+    'long bytearray': b'\x96\x01\x00\x01\x00\x00\x00\x00\x00' + b'a' * 65537 + b'.',
+    'long bytearray of bytes': BYTEARRAY + b'B\x01\x00\x01\x00' + b'a' * 65537 + b'\x85R.',
+    'long encoded bytes': ENCODE + b'X\x01\x00\x01\x00' + b'a' * 65537 + b'Vlatin1\n\x86R.',
+    'long text as a global': b'X\x01\x00\x01\x00' + b'a' * 65537 + b'Va\n\x93.',
+    'long text in all': b'(' + (b'V' + b'a' * 60000 + b'\n') * 150 + b'l.',
     'bad put': b'Npx\n.',
     'bad int': b'Iabc\n.',
     'bad float': b'Fabc\n.',
@@ -541,8 +622,7 @@ def test_messages_name_what_is_refused():
 @pytest.mark.parametrize(
     'data',
     [
-        b'Nr\xff\xff\xff\xff0j\xff\xff\xff\xff.',
-        b'Np' + b'9' * 100 + b'\n.',
+        b'Nr\xff\xff\x0f\x000j\xff\xff\x0f\x00.',
         *(HOSTILE[name] for name in HOSTILE if name.startswith(('4 GB', 'huge', 'vast'))),
     ],
 )
@@ -550,17 +630,20 @@ def test_short_messages_take_little_memory(data):
     assert peak_of(data) < 100_000
 
 
-MEGABYTE = b'\x40\x42\x0f\x00' + b'a' * 1_000_000 + b'q\x000'
-ENCODE = b'c_codecs\nencode\nq\x010X\x06\x00\x00\x00latin1q\x020'
+LINE = b'V' + b'a' * 60_000 + b'\nq\x000'
+LONG_LINE = b'V' + b'a' * 1_000_000 + b'\nq\x000'
+RAW = b'B`\xea\x00\x00' + b'a' * 60_000 + b'q\x000'
+LATIN = ENCODE + b'q\x010X\x06\x00\x00\x00latin1q\x020'
 
 
 @pytest.mark.parametrize(
     'data',
     [
-        b'X' + MEGABYTE + ENCODE + b'(' + b'h\x01h\x00h\x02\x86R' * 10_000 + b't.',
-        b'B' + MEGABYTE + b'cbuiltins\nbytearray\nq\x010(' + b'h\x01h\x00\x85R' * 10_000 + b't.',
+        LINE + LATIN + b'(' + b'h\x01h\x00h\x02\x86R' * 10_000 + b't.',
+        LONG_LINE + LATIN + b'(' + b'h\x01h\x00h\x02\x86R' * 10_000 + b't.',
+        RAW + BYTEARRAY + b'q\x010(' + b'h\x01h\x00\x85R' * 10_000 + b't.',
     ],
-    ids=['encode', 'bytearray'],
+    ids=['encode', 'encode a long text', 'bytearray'],
 )
 def test_the_memo_does_not_multiply_memory(data):
     refused(data, 'over and over')
@@ -579,10 +662,55 @@ def peak_of(data):
     return peak
 
 
-def test_a_python_2_image_in_protocol_0_takes_little_memory():
-    data = b"S'" + b'\\x41\\n\\\\' * 100_000 + b"'\n."
-    assert loads(data) == 'A\n\\' * 100_000
-    assert peak_of(data) < 5 * len(data)
+@pytest.mark.parametrize(
+    'literal',
+    [b"S'" + b'\\x41\\n\\\\' * 100_000 + b"'\n", b'T\xe0\x93\x04\x00' + b'A\n\\' * 100_000],
+    ids=['protocol 0', 'protocol 2'],
+)
+def test_a_python_2_image_takes_little_memory(literal):
+    data = state('u1', '|', shape=b'J\xe0\x93\x04\x00\x85', data=literal)
+    assert loads(data).tobytes() == b'A\n\\' * 100_000
+    assert peak_of(data) < 2 * len(data)
+
+
+@pytest.mark.parametrize('protocol', PROTOCOLS)
+@pytest.mark.parametrize('size', [65_535, 65_536, 65_537, 1_000_000])
+def test_arrays_of_any_length_are_read(protocol, size):
+    rng = np.random.default_rng(size)
+    noise = rng.integers(0, 256, size, dtype='u1')
+    # A protocol 0 of nothing but escapes, and of what looks like some.
+    escapes = rng.choice(np.frombuffer(b'\\u0041\n', 'u1'), size)
+    value = {'noise': noise, 'escapes': escapes}
+    assert same(loads(pickle.dumps(value, protocol)), value)
+
+
+@pytest.mark.parametrize('name', ['raw_unicode_escape', 'utf_8', 'string_escape'])
+def test_text_is_decoded_in_pieces_as_it_is_at_once(name, monkeypatch):
+    monkeypatch.setattr(texts, '_PIECE', 16)
+    decode, rng = getattr(texts, name), random.Random(name)
+    parts = {
+        'utf_8': ['a', 'é', 'ÿ'],
+        'raw_unicode_escape': ['\\', 'u', '\\u0041', '\\u005c', '\\U000000ff', 'U', 'ÿ', '0041'],
+        'string_escape': ['\\\\', '\\x4f', '\\n', 'x', 'a', "\\'", '\\x5c'],
+    }[name]
+    encoding = 'utf-8' if name == 'utf_8' else 'latin-1'
+    for _ in range(5000):
+        raw = ''.join(rng.choices(parts, k=rng.randrange(1, 60))).encode(encoding)
+
+        def whole(raw=raw):
+            return decode(memoryview(raw), 'strict', True)[0].encode('latin-1')
+
+        def pieces(raw=raw):
+            return bytes(texts.LongText(memoryview(raw), decode).encode())
+
+        assert outcome(pieces) == outcome(whole), raw
+
+
+def outcome(function):
+    try:
+        return function()
+    except UnicodeError as error:
+        return type(error)
 
 
 def test_doubling_references_cost_nothing():
@@ -623,7 +751,7 @@ SEEDS = [
             'image': np.zeros((4, 5, 3), 'u1'),
             'n': [1, 2.5, None],
         },
-        [('a', b'\xff', bytearray(b'x'), True, 2**40, -(2**99)), {'k': {1: ()}}, np.float32(1)],
+        [('a', b'\xff', bytearray(b'x'), True, 2**40, -(2**99)), {'k': {'': ()}}, np.float32(1)],
         [np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2), np.array([True]), np.zeros((0, 2))],
     )
 ]

@@ -15,31 +15,33 @@ from typing import Any, Literal
 import numpy as np
 
 from act_ros.plain_pickle.errors import ONLY, need
+from act_ros.plain_pickle.texts import MAX_VALUE, LongText
 
 # Long double is left out: its size and layout differ between machines.
 TYPE_CODE = re.compile(r'b1|[iu][1248]|f[248]|c8|c16')
 _MAX_DIMS = 32  # NumPy 1's own limit
+_MAX_SIZE = 1 << 48  # of one dimension: the product of integers of any length takes long
 
 
-class CopyBudget:
-    """How many bytes may still be copied.
+class Budget:
+    """How many bytes of a message may still be copied.
 
-    The memo lets a short message ask for the same bytes to be copied again and again. An honest
-    one copies each at most four times: encode, bytearray, array data, bool check.
+    The memo lets a short message ask for the same bytes to be copied again and again.
 
-    :param message_size: bytes in the message.
+    :param limit: bytes.
+    :param excess: says what a message does that asks for more.
     """
 
-    def __init__(self, message_size: int) -> None:
-        self._left = 4 * message_size
+    def __init__(self, limit: int, excess: str) -> None:
+        self._left, self._excess = limit, excess
 
     def charge(self, size: int) -> None:
         """Take the cost of one copy off.
 
-        :raises UnsafePickleError: the message asks for more than an honest one would.
+        :raises UnsafePickleError: the message asks for too much.
         """
         self._left -= size
-        need(self._left >= 0, 'the pickle has the same bytes copied over and over')
+        need(self._left >= 0, self._excess)
 
 
 # --- what stands on the reader's stack for things that are no plain data
@@ -50,7 +52,7 @@ class Name:
     """A global that NumPy's own pickles name; ``call`` is what REDUCE on it means here."""
 
     text: str
-    call: Callable[[tuple, CopyBudget], object] | None = None
+    call: Callable[[tuple, Budget], object] | None = None
 
 
 class Args(tuple):
@@ -84,7 +86,7 @@ class Array:
 
     value: np.ndarray | None = None
 
-    def build(self, state: Any, budget: CopyBudget) -> None:
+    def build(self, state: Any, budget: Budget) -> None:
         """Take in NumPy's own state of an array."""
         need(type(state) is Args, 'refused: array state without a dtype')
         version, shape, kind, fortran, data = state
@@ -93,43 +95,52 @@ class Array:
         self.value = _array(data, kind, shape, 'F' if fortran else 'C', budget)
 
 
-# A memoryview is a long run of array data, still inside the message.
-STAND_INS = frozenset({Name, Args, Dtype, Array, memoryview})
+# Too long for values, and so still in the message: what an array may be made of.
+LONG = {
+    memoryview: f'bytes longer than {MAX_VALUE}',
+    LongText: f'text longer than {MAX_VALUE} bytes',
+}
+STAND_INS = frozenset({Name, Args, Dtype, Array, *LONG})
 
 
 def described(value: Any) -> str:
     """Name a value that may be a stand-in, for a message."""
     kind = type(value)
-    return value.text if kind is Name else f'something of type {kind.__name__}'
+    if kind is Name:
+        return value.text
+    return LONG.get(kind, f'something of type {kind.__name__}')
 
 
 # --- NumPy's own functions, as far as its pickles use them
 
 
-def _encode(args: tuple, budget: CopyBudget) -> bytes:
+def _encode(args: tuple, budget: Budget) -> bytes | memoryview:
     """``_codecs.encode(text, 'latin1')``: how protocols 0 to 2 write bytes."""
     text, encoding = args
-    latin = type(text) is type(encoding) is str and encoding in ('latin1', 'latin-1')
+    latin = type(encoding) is str and encoding in ('latin1', 'latin-1')
     need(latin, 'refused: bytes that are not encoded as latin-1 text')
+    if type(text) is LongText:
+        budget.charge(len(text.raw))
+        return text.encode()
+    need(type(text) is str, 'refused: bytes that are encoded from no text')
     budget.charge(len(text))
     return text.encode('latin-1')
 
 
-def _empty_bytes(args: tuple, budget: CopyBudget) -> bytes:
+def _empty_bytes(args: tuple, budget: Budget) -> bytes:
     need(not args, 'refused: a call of bytes with arguments')
     return b''
 
 
-def _bytearray(args: tuple, budget: CopyBudget) -> bytearray:
-    if len(args) == 2:  # Python 2: bytearray(u'...', 'latin-1')
-        return bytearray(_encode(args, budget))
-    (raw,) = args or (b'',)
+def _bytearray(args: tuple, budget: Budget) -> bytearray:
+    # Two arguments, bytearray(u'...', 'latin-1'), come from protocols 0 to 2.
+    (raw,) = (_encode(args, budget),) if len(args) == 2 else args or (b'',)
     need(type(raw) is bytes, f'refused: a bytearray made from {described(raw)}')
     budget.charge(len(raw))
     return bytearray(raw)
 
 
-def _dtype(args: tuple, budget: CopyBudget) -> Dtype:
+def _dtype(args: tuple, budget: Budget) -> Dtype:
     code, _align, _copy = args
     known = type(code) is str and TYPE_CODE.fullmatch(code)
     shown = f"'{code[:60]}'" if type(code) is str else described(code)
@@ -137,14 +148,14 @@ def _dtype(args: tuple, budget: CopyBudget) -> Dtype:
     return Dtype(code)
 
 
-def _reconstruct(args: tuple, budget: CopyBudget) -> Array:
+def _reconstruct(args: tuple, budget: Budget) -> Array:
     # The shape and type code that follow are placeholders, which BUILD replaces.
     kind, _shape, _code = args
     need(kind is NDARRAY, f'refused: an array made from {described(kind)}; {ONLY}')
     return Array()
 
 
-def _frombuffer(args: tuple, budget: CopyBudget) -> np.ndarray:
+def _frombuffer(args: tuple, budget: Budget) -> np.ndarray:
     data, kind, shape, order, *axes = args
     need(len(axes) <= 1, 'refused: unusual array arguments')
     if axes and type(order) is str and order == 'K':  # NumPy 2: axes in memory in any order
@@ -154,19 +165,20 @@ def _frombuffer(args: tuple, budget: CopyBudget) -> np.ndarray:
     return _array(data, kind, shape, order, budget)
 
 
-def _scalar(args: tuple, budget: CopyBudget) -> Any:
+def _scalar(args: tuple, budget: Budget) -> Any:
     kind, data = args
     return _array(data, kind, (), 'C', budget)[()]
 
 
 def _array(
-    data: Any, kind: Any, shape: Any, order: Literal['C', 'F'], budget: CopyBudget
+    data: Any, kind: Any, shape: Any, order: Literal['C', 'F'], budget: Budget
 ) -> np.ndarray:
     """Build a read-only array over ``data``, which must be just as long as its shape needs."""
     need(type(kind) is Dtype and kind.dtype is not None, 'refused: an array without a dtype')
     _need_ints(shape, 'an array shape')
-    need(len(shape) <= _MAX_DIMS and min(shape, default=0) >= 0, 'refused: an array shape')
-    if type(data) is str:  # Python 2, which has no other bytes
+    known = len(shape) <= _MAX_DIMS and all(0 <= size < _MAX_SIZE for size in shape)
+    need(known, 'refused: an array shape')
+    if type(data) in (str, LongText):  # Python 2, which has no other bytes
         data = _encode((data, 'latin-1'), budget)
     elif type(data) is bytearray:
         budget.charge(len(data))
@@ -176,7 +188,7 @@ def _array(
     need(len(data) == size, f'{len(data)} bytes of data for an array of another size')
     if kind.code == 'b1' and size:
         # NumPy counts True values by adding bytes up; a 2 would lead it out of bounds.
-        budget.charge(size)
+        budget.charge(size // 8)  # which is so much faster than a copy
         need(np.frombuffer(data, np.uint8).max() <= 1, 'a bool array holds other bytes')
     flat = np.frombuffer(data, kind.dtype) if size else np.zeros(0, kind.dtype)
     array = flat.reshape(shape, order=order)

@@ -1,48 +1,52 @@
 """The stack machine that reads a pickle of plain data."""
 
-import codecs
 import pickletools
 import struct
 from collections.abc import Callable, Iterable
-from types import NoneType
 from typing import Any
 
 from act_ros.plain_pickle.arrays import (
-    FROMBUFFER,
+    LONG,
     NAMES,
     STAND_INS,
     Args,
     Array,
-    CopyBudget,
+    Budget,
     Dtype,
     Name,
     described,
 )
 from act_ros.plain_pickle.errors import ONLY, UnsafePickleError, need
+from act_ros.plain_pickle.texts import (
+    MAX_VALUE,
+    Decoder,
+    LongText,
+    raw_unicode_escape,
+    read_text,
+    string_escape,
+    utf_8,
+)
 
+# Between two of Python's instructions another thread can take the interpreter; within one it
+# waits. So whatever one instruction here walks through is bounded: a number, a text, a dict.
 _MAX_NUMBER = 1024  # bytes in one integer, in the text of a number, or in a global name
-_BORROW_FROM = 1024  # array data this long is viewed in place; less is copied, and so aligned
-_ESCAPES = (b'n', b'r', b't', b"'", b'"', b'x')  # what follows a backslash in Python 2's repr
+_MAX_SEARCH = 1 << 16  # bytes searched at once for the end of a line
 _OPCODE_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
-# Other hashable types are left out: tuples, complex numbers and long integers that all hash
-# alike are easy to make, and filling a dict with those takes quadratic time.
-_KEYS = frozenset({NoneType, bool, int, float, str, bytes})
-# Equal long keys are compared to their ends each time one is set, and the memo makes that cheap
-# to ask for.
-_MAX_KEY = 1024
+_MAX_VALUES = 1 << 23  # bytes of all texts, and of all bytes that are no long array's
+# Filling a dict with keys that hash alike takes quadratic time. Such numbers, and tuples of them,
+# are easy to find; texts are too, where PYTHONHASHSEED is set. So: few keys, and only texts.
+_MAX_KEYS = 256
+_MAX_KEY = 1024  # characters: equal keys are compared to their ends
+# Neither may numbers that hash alike fill the memo. Honest ones are counted up from 0 or 1.
+_MAX_MEMO = 1 << 20
 
 
 def _need_plain(items: Iterable) -> None:
-    plain = STAND_INS.isdisjoint(map(type, items))
-    need(plain, f'refused: a dtype, a name or raw array data as a value; {ONLY}')
-
-
-def _unescape(text: bytes) -> bytes:
-    # At the speed of C: an image in protocol 0 has a million escapes.
-    alone = text.replace(b'\\\\', b'')
-    known = sum(alone.count(b'\\' + code) for code in _ESCAPES)
-    need(known == alone.count(b'\\'), 'a Python 2 string with an unknown escape')
-    return codecs.escape_decode(text)[0]
+    if STAND_INS.isdisjoint(map(type, items)):
+        return
+    for item in items:
+        need(type(item) not in LONG, f'refused: {described(item)} as a value')
+    raise UnsafePickleError(f'refused: a dtype, a name or raw array data as a value; {ONLY}')
 
 
 class _Machine:
@@ -52,8 +56,15 @@ class _Machine:
         self.view, self.pos, self.end = view, 0, len(view)
         self.stack: list = []
         self.outer: list[list] = []  # the stacks below each MARK
-        self.memo: dict[int, Any] = {}  # a dict, so that a huge index costs nothing
-        self.budget = CopyBudget(self.end)
+        self.memo: dict[int, Any] = {}  # a dict, so that a large index costs nothing
+        # Lists and dicts that lie in another value, by their id. They grow no more: so that no
+        # value comes to contain itself, and all memory is free when the message is refused.
+        self.complete: dict[int, list | dict] = {}
+        self.values = Budget(_MAX_VALUES, f'the pickle has over {_MAX_VALUES} bytes of text')
+        # An honest message has an array's data copied twice: decoded, and checked for truth.
+        self.copies = Budget(
+            2 * self.end + MAX_VALUE, 'the pickle has the same bytes copied over and over'
+        )
 
     def run(self, max_opcodes: int) -> object:
         view, end, table = self.view, self.end, _TABLE
@@ -94,21 +105,20 @@ class _Machine:
     def size(self, width: int) -> int:
         return int.from_bytes(self.take(width), 'little')
 
-    def line(self, limit: int | None = None) -> bytes:
+    def line(self, limit: int | None = None) -> memoryview:
         # Looking in ever longer pieces keeps the cost in proportion to the line, not the message.
         first, stop = self.pos, self.end if limit is None else min(self.end, self.pos + limit + 1)
         start, step = first, 64
         while start < stop:
-            piece = bytes(self.view[start : min(start + step, stop)])
-            found = piece.find(b'\n')
+            found = bytes(self.view[start : min(start + step, stop)]).find(b'\n')
             if found >= 0:
                 self.pos = start + found + 1
-                return piece[:found] if start == first else bytes(self.view[first : start + found])
-            start, step = start + step, 2 * step
+                return self.view[first : start + found]
+            start, step = start + step, min(2 * step, _MAX_SEARCH)
         raise UnsafePickleError('a line of text is too long or cut short')
 
     def number(self) -> int:
-        return int(self.line(_MAX_NUMBER).removesuffix(b'L'))
+        return int(bytes(self.line(_MAX_NUMBER)).removesuffix(b'L'))
 
     def pop_some(self, count: int) -> list:
         stack = self.stack
@@ -126,33 +136,35 @@ class _Machine:
     # --- numbers, text and bytes
 
     def push_int(self) -> None:
-        text = self.line(_MAX_NUMBER)
+        text = bytes(self.line(_MAX_NUMBER))
         self.stack.append(text == b'01' if text in (b'00', b'01') else int(text))
 
     def push_long(self, size: int) -> None:
         need(size <= _MAX_NUMBER, f'refused: an integer of {size} bytes')
         self.stack.append(int.from_bytes(self.take(size), 'little', signed=True))
 
-    def push_unicode(self) -> None:
-        text = str(self.line(), 'raw-unicode-escape')
-        text.encode()  # raises if the escapes spell half of a surrogate pair
-        self.stack.append(text)
+    def push_text(self, raw: memoryview, decode: Decoder = utf_8) -> None:
+        # Longer ones are an array's data, which is decoded when the array asks for it.
+        if len(raw) > MAX_VALUE:
+            self.stack.append(LongText(raw, decode))
+        else:
+            self.values.charge(len(raw))
+            self.stack.append(read_text(raw, decode))
 
     def push_string(self) -> None:
-        text = self.line()
-        quoted = len(text) >= 2 and text[:1] == text[-1:] and text[:1] in (b"'", b'"')
+        line = self.line()
+        quoted = len(line) >= 2 and line[0] == line[-1] and line[0] in b'\'"'
         need(quoted, 'a Python 2 string is not quoted')
-        self.stack.append(_unescape(text[1:-1]).decode('latin-1'))
+        self.push_text(line[1:-1], string_escape)
 
-    def push_raw(self, size: int, make: Callable[[memoryview], object]) -> None:
-        # NumPy writes an array's data in two places: last of the five parts of an array's state,
-        # and first of the arguments of _frombuffer. There, and only there, it need not be copied.
-        stack, raw = self.stack, self.take(size)
-        state = len(stack) == 4 and type(stack[2]) is Dtype
-        buffer = not stack and self.outer and self.outer[-1] and self.outer[-1][-1] is FROMBUFFER
-        if state or buffer:
-            make = memoryview if size >= _BORROW_FROM else bytes
-        stack.append(make(raw))
+    def push_raw(self, size: int, make: Callable[[memoryview], object] = bytes) -> None:
+        # Longer ones are an array's data, which is viewed where it lies.
+        raw = self.take(size)
+        if size > MAX_VALUE:
+            self.stack.append(raw)
+        else:
+            self.values.charge(size)
+            self.stack.append(make(raw))
 
     # --- containers and the memo
 
@@ -166,7 +178,14 @@ class _Machine:
         else:
             self.pop_mark()
 
+    def enclose(self, items: list) -> None:
+        """Let the items lie in another value from now on."""
+        for item in items:
+            if type(item) is list or type(item) is dict:
+                self.complete[id(item)] = item
+
     def push_tuple(self, items: list) -> None:
+        self.enclose(items)
         plain = STAND_INS.isdisjoint(map(type, items))
         self.stack.append(tuple(items) if plain else Args(items))
 
@@ -179,27 +198,33 @@ class _Machine:
         target = self.stack[-1]
         need(type(target) is kind, f'the pickle adds items to what is no {kind.__name__}')
         _need_plain(items)
+        self.enclose(items)
+        need(id(target) not in self.complete, f'refused: a {kind.__name__} that contains itself')
         if kind is list:
             target.extend(items)
-            return
+        else:
+            self.fill_dict(target, items)
+
+    def fill_dict(self, target: dict, items: list) -> None:
         need(len(items) % 2 == 0, 'a dict key has no value')
+        many = f'refused: a dict of more than {_MAX_KEYS} keys'
+        need(len(items) <= 2 * _MAX_KEYS, many)
         for key in items[::2]:
-            if type(key) not in _KEYS or (type(key) is int and abs(key) >> 64):
-                keys = 'keys are None, bool, 64-bit int, float, str or bytes'
-                raise UnsafePickleError(f'refused: {described(key)} as a dict key; {keys}')
-            long = type(key) in (str, bytes) and len(key) > _MAX_KEY
-            need(not long, f'refused: a dict key of more than {_MAX_KEY} characters')
+            if type(key) is not str:
+                raise UnsafePickleError(f'refused: {described(key)} as a dict key; keys are text')
+            need(len(key) <= _MAX_KEY, f'refused: a dict key of more than {_MAX_KEY} characters')
         target.update(zip(items[::2], items[1::2], strict=True))
+        need(len(target) <= _MAX_KEYS, many)
 
     def put(self, index: int) -> None:
+        need(0 <= index < _MAX_MEMO, f'refused: a memo index that is not below {_MAX_MEMO}')
         self.memo[index] = self.stack[-1]
 
     def memoize(self) -> None:
         self.memo[len(self.memo)] = self.stack[-1]
 
     def get(self, index: int) -> None:
-        if index not in self.memo:
-            raise UnsafePickleError(f'the pickle wants value {index}, which it did not store')
+        need(index in self.memo, 'the pickle wants a value that it did not store')
         value = self.memo[index]
         built = type(value) is Array and value.value is not None
         self.stack.append(value.value if built else value)
@@ -216,13 +241,13 @@ class _Machine:
 
     def global_line(self) -> None:
         module, name = self.line(_MAX_NUMBER), self.line(_MAX_NUMBER)
-        self.push_global(module.decode('latin-1'), name.decode('latin-1'))
+        self.push_global(_latin(module), _latin(name))
 
     def reduce(self) -> None:
-        args, function = self.stack.pop(), self.stack.pop()
+        function, args = self.pop_some(2)
         if type(function) is not Name or not function.call or not isinstance(args, tuple):
             raise UnsafePickleError(f'refused: a call of {described(function)}; {ONLY}')
-        self.stack.append(function.call(args, self.budget))
+        self.stack.append(function.call(args, self.copies))
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -230,7 +255,7 @@ class _Machine:
             target.build(state)
         elif type(target) is Array and target.value is None:
             # Later references through the memo find the array in the stand-in.
-            target.build(state, self.budget)
+            target.build(state, self.copies)
             self.stack[-1] = target.value
         else:
             raise UnsafePickleError(f'refused: new state for {described(target)}; {ONLY}')
@@ -266,18 +291,18 @@ _OPCODES: dict[bytes, Callable[[_Machine], object]] = {
     b'M': lambda m: m.stack.append(m.size(2)),
     b'\x8a': lambda m: m.push_long(m.byte()),
     b'\x8b': lambda m: m.push_long(m.size(4)),
-    b'F': lambda m: m.stack.append(float(m.line(_MAX_NUMBER))),
+    b'F': lambda m: m.stack.append(float(bytes(m.line(_MAX_NUMBER)))),
     b'G': lambda m: m.stack.append(struct.unpack('>d', m.take(8))[0]),
-    b'V': _Machine.push_unicode,
-    b'X': lambda m: m.stack.append(str(m.take(m.size(4)), 'utf-8')),
-    b'\x8c': lambda m: m.stack.append(str(m.take(m.byte()), 'utf-8')),
-    b'\x8d': lambda m: m.stack.append(str(m.take(m.size(8)), 'utf-8')),
+    b'V': lambda m: m.push_text(m.line(), raw_unicode_escape),
+    b'X': lambda m: m.push_text(m.take(m.size(4))),
+    b'\x8c': lambda m: m.push_text(m.take(m.byte())),
+    b'\x8d': lambda m: m.push_text(m.take(m.size(8))),
     b'S': _Machine.push_string,
     b'T': lambda m: m.push_raw(m.size(4), _latin),
     b'U': lambda m: m.push_raw(m.byte(), _latin),
-    b'B': lambda m: m.push_raw(m.size(4), bytes),
-    b'C': lambda m: m.push_raw(m.byte(), bytes),
-    b'\x8e': lambda m: m.push_raw(m.size(8), bytes),
+    b'B': lambda m: m.push_raw(m.size(4)),
+    b'C': lambda m: m.push_raw(m.byte()),
+    b'\x8e': lambda m: m.push_raw(m.size(8)),
     b'\x96': lambda m: m.push_raw(m.size(8), bytearray),
     b'(': _Machine.mark,
     b'0': _Machine.pop,
@@ -319,10 +344,17 @@ def loads(data: bytes | memoryview, *, max_opcodes: int = 100_000) -> object:
     may be unaligned. Copy an array to write to it or to outlive a buffer that will be reused. A
     Python 2 ``str`` that is not array data becomes ``str``, each byte one latin-1 character.
 
+    Whatever the message holds, this takes no longer than its opcodes and two walks through its
+    bytes do, and no more memory than the message and some 40 MB. Another thread has to wait for
+    the interpreter for some milliseconds at most, and nothing stays in memory once the result, or
+    the error, is gone.
+
     :param data: The whole message; any contiguous buffer.
     :param max_opcodes: The most pickle opcodes to read: one or two for each number or string.
     :returns: None, bool, int, float, str, bytes, bytearray, list, tuple, dict, or a NumPy array
-        or scalar. Containers may be nested to any depth, and may contain themselves.
+        or scalar. A text, and bytes that are no array's, take 64 KB at most. A dict has 256 keys
+        at most, and these are text of 1024 characters at most. Containers may be nested to any
+        depth, but none contains itself.
     :raises UnsafePickleError: If the message is anything else.
     """
     view = memoryview(data).toreadonly().cast('B')
