@@ -23,6 +23,12 @@ def load_options(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in LOAD_OPTIONS}
 
 
+_STATE_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# Standard deviations of the training data. No robot is further away from what it was trained on;
+# 1e300 sent in place of a measurement is.
+_ABSURD = 1e3
+
+
 class Predictor(Protocol):
     """A policy, wherever its network is: `Policy`, `PolicyProcess`, or a stand-in of a test.
 
@@ -67,15 +73,19 @@ def check_observation(task: Task, qpos: object, images: object) -> None:
 
     :raises ObservationError: naming the input, what was found and what was expected.
     """
-    if not isinstance(qpos, np.ndarray) or qpos.dtype.kind != 'f':
-        found = f'{qpos.dtype} array' if isinstance(qpos, np.ndarray) else type(qpos).__name__
+    if not isinstance(qpos, np.ndarray) or qpos.dtype.newbyteorder('=') not in _STATE_DTYPES:
+        found = type(qpos).__name__
+        if isinstance(qpos, np.ndarray | np.generic):
+            found = f'{qpos.dtype} {"array" if isinstance(qpos, np.ndarray) else "scalar"}'
         raise ObservationError(f'qpos is a {found}, expected a float32 or float64 array')
     if qpos.shape != (task.state_dim,):
         raise ObservationError(f'qpos has shape {qpos.shape}, expected ({task.state_dim},)')
-    finite = np.isfinite(qpos)
+    finite = np.abs(qpos) <= np.finfo(np.float32).max  # the network's numbers; not so for NaN
     if not finite.all():
         i = int(np.argmin(finite))
-        raise ObservationError(f'qpos[{i}] ({task.state[i]}) is {qpos[i]}, expected a number')
+        raise ObservationError(
+            f'qpos[{i}] ({task.state[i]}) is {qpos[i]:g}, expected a number that float32 can hold'
+        )
     if not isinstance(images, Mapping):
         raise ObservationError(f'images is a {type(images).__name__}, expected a dict')
     for name in images:
@@ -107,6 +117,26 @@ def check_finite(task: Task, chunk: np.ndarray) -> None:
     if not finite.all():
         entry = task.action[int(np.argmin(finite))]
         raise PolicyError(f"the policy's output is not finite at action entry {entry}")
+
+
+def check_chunk(
+    task: Task, chunk: np.ndarray, qpos: np.ndarray, statistics: Statistics
+) -> None:
+    """As `check_finite`, but an absurd observation is to blame for what the policy makes of it.
+
+    :param qpos: that the chunk was predicted from.
+    :raises ObservationError: naming the entry of qpos furthest from the training data.
+    """
+    if np.isfinite(chunk).all():
+        return
+    deviations = np.abs(qpos.astype(float) - statistics.qpos_mean) / statistics.qpos_std
+    i = int(np.argmax(deviations))
+    if deviations[i] > _ABSURD:
+        raise ObservationError(
+            f'qpos[{i}] ({task.state[i]}) is {qpos[i]:g}, {deviations[i]:.3g} standard deviations '
+            f'from the training data: the policy has no action for it'
+        )
+    check_finite(task, chunk)
 
 
 def check_task(robot: Task, policy: Task) -> None:

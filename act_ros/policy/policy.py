@@ -13,7 +13,7 @@ from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
     Observation,
     Statistics,
-    check_finite,
+    check_chunk,
     check_observation,
 )
 from act_ros.policy.named_task import resolve_task
@@ -50,7 +50,8 @@ class Policy:
         :param qpos: (state_dim,) in the policy's units.
         :param images: camera name to (H, W, 3) uint8 RGB, exactly the task's cameras.
         :returns: (chunk_size, action_dim) float32, in the policy's physical units.
-        :raises ObservationError: an input is missing, has another shape or is not finite.
+        :raises ObservationError: an input is missing, has another shape, or is no number that
+            the network can take.
         :raises PolicyError: the output is not finite.
         """
         return self.predict_batch([(qpos, images)])[0]
@@ -69,18 +70,18 @@ class Policy:
             check_observation(self.task, qpos, images)
         statistics = self.statistics
         states = np.array([qpos for qpos, _ in observations], dtype=np.float32)
+        with np.errstate(over='ignore'):  # then the chunk is not finite
+            normalised = (states - statistics.qpos_mean) / statistics.qpos_std
         try:
             tokens = self._cache.tokens([images for _, images in observations])
-            chunks = self.engine.decode(
-                (states - statistics.qpos_mean) / statistics.qpos_std, tokens
-            )
+            chunks = self.engine.decode(normalised, tokens)
         except torch.cuda.OutOfMemoryError:  # its name in every version
             raise PolicyError(
                 f'the device has too little memory for a pass of {len(observations)} observations'
             ) from None
         chunks = chunks * statistics.action_std + statistics.action_mean
-        for chunk in chunks:
-            check_finite(self.task, chunk)
+        for (qpos, _), chunk in zip(observations, chunks, strict=True):
+            check_chunk(self.task, chunk, qpos, statistics)
         return chunks
 
     def warm_up(self) -> None:
