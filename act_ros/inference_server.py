@@ -5,6 +5,7 @@ in that time too.
 """
 
 import argparse
+import gc
 import logging
 import sys
 from dataclasses import dataclass, replace
@@ -110,7 +111,11 @@ class Service:
         # Bound before the warm-up, so that a taken port is told at once; requests that come
         # meanwhile wait in the socket.
         self.server = PolicyServer(rollout, settings.zmq_endpoint)
+        log.info('listening on %s, warming up', self.server.endpoint)
         policy.warm_up()
+        # What is here now stays: no collection shall walk through it between two requests.
+        gc.collect()
+        gc.freeze()
         log.info('serving %s on %s', policy.task.name, self.server.endpoint)
         self.server.run()
         log.info('stopped')

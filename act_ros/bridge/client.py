@@ -83,7 +83,7 @@ class PolicyClient:
             self._disconnect()
             raise
         if reply['status'] == 'ERROR':
-            raise ServerError(str(reply.get('message')))
+            raise ServerError(reply['message'])
         return reply
 
     def close(self) -> None:

@@ -14,6 +14,10 @@ from act_ros.errors import ActError, shorten
 DEFAULT_ENDPOINT = 'tcp://127.0.0.1:5555'
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 RESET = 'RESET'
+STOPPING = 'stopping'  # what a request is told that the server answers no more
+
+_MAX_OPCODES = 10_000  # a request with thirty cameras has some 1,000
+_MAX_ERROR = 500  # characters
 
 
 def is_ipv6(endpoint: str) -> bool:
@@ -34,7 +38,7 @@ def parse_request(data: bytes | memoryview) -> str | dict[str, Any]:
     :raises ProtocolError: one line that says what was found and expected.
     """
     try:
-        request = plain_pickle.loads(data)
+        request = plain_pickle.loads(data, max_opcodes=_MAX_OPCODES)
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the request: {error}') from None
     if isinstance(request, str) and request == RESET:
@@ -62,20 +66,28 @@ def ok(action: np.ndarray | None = None) -> bytes:
 
 
 def error(message: str) -> bytes:
-    """An ERROR reply; the message is made one line."""
-    return plain_pickle.dumps({'status': 'ERROR', 'message': ' '.join(message.split())})
+    """An ERROR reply; the message is made one short line."""
+    return plain_pickle.dumps({'status': 'ERROR', 'message': one_line(message)})
+
+
+def one_line(message: str) -> str:
+    """A message for a reply or a log, whatever it was made from."""
+    line = ' '.join(message[: 2 * _MAX_ERROR].split())
+    return line if len(line) <= _MAX_ERROR else line[: _MAX_ERROR - 3] + '...'
 
 
 def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
     """Read a reply.
 
-    :raises ProtocolError: it is no dict with a status.
+    :raises ProtocolError: it is no dict with a status, or says ERROR without a message.
     """
     try:
-        reply = plain_pickle.loads(data)
+        reply = plain_pickle.loads(data, max_opcodes=_MAX_OPCODES)
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the reply: {error}') from None
     status = reply.get('status') if isinstance(reply, dict) else None
     if not isinstance(status, str) or status not in ('OK', 'ERROR'):
         raise ProtocolError('the reply has no status OK or ERROR')
+    if status == 'ERROR' and not isinstance(reply.get('message'), str):
+        raise ProtocolError('the reply is an ERROR without a message')
     return reply

@@ -251,8 +251,7 @@ class ActNode(LifecycleNode):
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
         self._rollout = Rollout.from_settings(policy.guest(), settings)
         self._server = PolicyServer(self._rollout, settings.zmq_endpoint)
-        self._server_thread = threading.Thread(target=self._server.run, name='zmq', daemon=True)
-        self._server_thread.start()
+        threading.Thread(target=self._server.run, name='zmq', daemon=True).start()
         log.info('serving ZMQ on %s', self._server.endpoint)
 
     def _stop_controller(self) -> None:
@@ -266,10 +265,9 @@ class ActNode(LifecycleNode):
         """Undo `_configure`, as far as it went."""
         self._stop_controller()
         if self._server is not None:
-            self._server.stop()
-            # The port shall be free for the next configuration; a pass that takes longer for
-            # a client is abandoned.
-            self._server_thread.join(timeout=0.0 if self._ending.is_set() else 1.0)
+            # The port shall be free for the next configuration, and clients told; a pass that
+            # takes longer for one of them is abandoned.
+            self._server.close()
         if self._wiring is not None:
             self._wiring.close()
         if self._process is not None:

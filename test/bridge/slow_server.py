@@ -1,7 +1,7 @@
 """The inference server with a policy that takes longer than anyone waits for it to stop.
 
-Argument: what is slow, `load` or `pass`; says on stderr when it has begun. With `nothing` nothing
-is, and with `bug` the load fails in a way that nobody expects.
+Argument: what is slow, `load`, `warm-up` or `pass`; says on stderr when it has begun. With
+`nothing` nothing is, and with `bug` the load fails in a way that nobody expects.
 """
 
 import sys
@@ -24,7 +24,7 @@ def load_policy(*_: object, **__: object) -> SimpleNamespace:
     begin('load')
     if what == 'bug':
         raise ZeroDivisionError
-    return SimpleNamespace(task=SimpleNamespace(name='slow'), warm_up=lambda: None)
+    return SimpleNamespace(task=SimpleNamespace(name='slow'), warm_up=lambda: begin('warm-up'))
 
 
 class Rollout:
@@ -33,6 +33,9 @@ class Rollout:
         return cls()
 
     def reset(self) -> None:
+        begin('pass')
+
+    def act(self, *_: object) -> None:
         begin('pass')
 
 

@@ -3,7 +3,7 @@
 import pickle
 import re
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +179,24 @@ def test_a_signal_ends_a_server_in_the_middle_of(stage, number):
         assert 'Traceback' not in process.stderr
 
 
+@pytest.mark.parametrize('number', STOPS)
+@pytest.mark.parametrize('stage', ['warm-up', 'pass'])
+def test_a_signal_is_told_to_all_who_wait_and_to_whose_request_is_in_hand(stage, number):
+    with closing(Process(SLOW_SERVER, stage)) as process, ExitStack() as stack:
+        endpoint = process.find(r'listening on (\S+),')[1]
+        requesters = [stack.enter_context(Requester(endpoint)) for _ in range(5)]
+        image = np.zeros((480, 640, 3), np.uint8)
+        for i, requester in enumerate(requesters):
+            requester.socket.send(pickle.dumps('RESET') if i % 2 else good_request(image, {}))
+        process.find(f'in the {stage}\n')
+        wait_until(lambda: len(connections(endpoint)) == 5, PATIENCE, 'five connections')
+        assert process.stop(number, LIMIT) == 0
+        for requester in requesters:
+            reply = pickle.loads(requester.socket.recv())
+            assert reply == {'status': 'ERROR', 'message': 'stopping'}
+        assert 'Traceback' not in process.stderr
+
+
 def test_a_signal_ends_a_server_that_still_loads_its_libraries(ckpt):
     with closing(Process(*MODULE, '--ckpt-dir', ckpt, '--endpoint', ANY_PORT)) as process:
         wait_until(lambda: handles(process.pid, signal.SIGTERM), PATIENCE, 'a handler for SIGTERM')
@@ -200,6 +218,13 @@ def test_a_bug_in_the_server_is_no_success():
     with closing(Process(SLOW_SERVER, 'bug')) as process:
         assert process.wait() == 1
         assert 'ZeroDivisionError' in process.stderr
+
+
+def connections(endpoint):
+    """Connections to it that are established, as the kernel lists them at the server's end."""
+    port = f':{int(endpoint.rsplit(":", 1)[1]):04X}'
+    rows = [line.split() for line in Path('/proc/net/tcp').read_text().splitlines()[1:]]
+    return [row for row in rows if row[1].endswith(port) and row[3] == '01']
 
 
 def handles(pid, number):

@@ -21,7 +21,8 @@ def test_reads_both_requests_in_every_pickle_protocol(version):
 
 
 def test_images_are_views_of_the_message():
-    message = pickle.dumps({'qpos': QPOS, 'images': IMAGES})
+    images = {'rgb_main': np.zeros((480, 640, 3), np.uint8)}
+    message = pickle.dumps({'qpos': QPOS, 'images': images})
     image = protocol.parse_request(message)['images']['rgb_main']
     assert np.shares_memory(image, np.frombuffer(message, np.uint8))
 
@@ -68,9 +69,12 @@ def test_replies_are_those_documented():
     np.testing.assert_array_equal(reply['action'], np.arange(16.0))
 
 
-def test_an_error_is_one_line():
+def test_an_error_is_one_short_line():
     reply = pickle.loads(protocol.error('of\r\nthree\u2028\n lines\n'))
     assert reply['message'] == 'of three lines'
+    for text in ('ab' * 1_000_000, 'a ' * 1_000_000, '\n' * 1_000_000, '\ud800' * 1_000_000):
+        message = pickle.loads(protocol.error(text))['message']
+        assert len(message) <= 500 and len(message.splitlines()) <= 1
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,8 @@ def test_an_error_is_one_line():
         (pickle.dumps([]), 'no status OK or ERROR'),
         (pickle.dumps({}), 'no status OK or ERROR'),
         (pickle.dumps({'status': 'FINE'}), 'no status OK or ERROR'),
+        (pickle.dumps({'status': 'ERROR'}), 'an ERROR without a message'),
+        (pickle.dumps({'status': 'ERROR', 'message': [1]}), 'an ERROR without a message'),
         (pickle.dumps({'status': np.arange(2)}), 'no status OK or ERROR'),
         (pickle.dumps({'status': print}), 'cannot read the reply: refused'),
     ],

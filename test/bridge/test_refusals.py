@@ -68,8 +68,26 @@ MALFORMED = {
     ),
     'qpos that leads to no number': (
         with_qpos(lambda q: np.full_like(q, 3e38)),
-        "the policy's output is not finite at action entry",
+        r'qpos\[\d+\] \(\S+\) is 3e\+38, \S+ standard deviations from the training data',
     ),
+    'one entry that leads to no number': (
+        with_qpos(lambda q: np.where(np.arange(17) == 9, -1e30, q)),
+        r'qpos\[9\] \(arm/left_joint_1/position\) is -1e\+30, \S+ standard deviations',
+    ),
+    'more than float32 holds': (
+        with_qpos(lambda q: np.where(np.arange(17) == 9, 1e300, q.astype(float))),
+        r'qpos\[9\] \(arm/left_joint_1/position\) is 1e\+300, expected a number that float32',
+    ),
+    'more than float32 holds, big-endian': (
+        with_qpos(lambda q: np.where(np.arange(17) == 9, -1e39, q.astype('>f8'))),
+        r'qpos\[9\] \(arm/left_joint_1/position\) is -1e\+39, expected a number that float32',
+    ),
+    'float16 qpos': (with_qpos(lambda q: q.astype('f2')), 'qpos is a float16 array, expected a'),
+    'complex qpos': (with_qpos(lambda q: q.astype('c8')), 'qpos is a complex64 array, expected'),
+    'bool qpos': (with_qpos(lambda q: q > 0), 'qpos is a bool array, expected a float32 or'),
+    'scalar qpos': (with_qpos(lambda q: q[0]), 'qpos is a float32 scalar, expected a float32 or'),
+    'qpos without dimensions': (with_qpos(lambda q: np.array(q[0])), r'qpos has shape \(\), ex'),
+    'bytes as qpos': (with_qpos(lambda q: q.tobytes()), 'qpos is a bytes, expected a float32'),
     'list of images': (with_images(lambda i: [*i.values()]), 'images is a list, expected a dict'),
     'no camera': (with_images(lambda i: {}), "camera 'rgb_main' is missing"),
     'a camera less': (
@@ -80,7 +98,10 @@ MALFORMED = {
         with_images(lambda i: {**i, 'rgb_top': i['rgb_main']}),
         "unknown camera 'rgb_top'; expected rgb_main, rgb_left, rgb_under",
     ),
-    'camera without a name': (with_images(lambda i: {**i, None: 0}), 'unknown camera None'),
+    'camera without a name': (
+        with_images(lambda i: {**i, None: 0}),
+        'refused: something of type NoneType as a dict key; keys are text',
+    ),
     'image that is none': (with_left(lambda image: 5), "'rgb_left' is a int, expected an array"),
     'float image': (
         with_left(lambda image: image / np.float32(255)),

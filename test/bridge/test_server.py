@@ -1,11 +1,14 @@
 """The server over real sockets: answers, refusals, and that it survives both."""
 
+import contextlib
 import os
 import pickle
 import pickletools
+import re
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -181,15 +184,46 @@ def test_an_error_of_the_policy_is_passed_on_as_it_is(caplog):
     assert [record.exc_info for record in caplog.records] == [None]
 
 
-def test_a_refusal_is_logged_again_only_when_something_else_came_between(caplog):
-    request = good_request(np.zeros(17), {})
-    with serving(Steps()) as server, Requester(server.endpoint) as requester:
-        for message in (b'', b'', b'x', b'', request, b'', b''):
-            requester.raw(message)
-        assert server.errors == 6
-    short, other = 'refused: cannot read the request: the pickle is cut short', 'opcode'
-    lines = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
-    assert [other if other in line else line for line in lines] == [short, other, short, short]
+def test_mistakes_in_turns_do_not_fill_the_log(caplog):
+    good = good_request(np.zeros(17), {})
+    with (
+        serving(Steps()) as server,
+        Requester(server.endpoint) as one,
+        Requester(server.endpoint) as other,
+    ):
+        for i in range(100):
+            one.refused(b'')
+            other.refused(pickle.dumps(f'x{i}'))
+            one.raw(good)
+        assert (server.requests, server.errors) == (300, 200)
+    said = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert said[:2] == [
+        'refused: cannot read the request: the pickle is cut short',
+        "refused: the request is 'x0', expected 'RESET' or a dict with 'qpos' and 'images'",
+    ]
+    # At the end: how many they were.
+    assert [re.match(r'refused: 99 more in \d s like this one: ', line) is not None
+            for line in said[2:]] == [True, True]  # fmt: skip
+    assert "'x99'" in said[3]
+
+
+def test_a_fault_that_repeats_is_logged_with_one_traceback(caplog):
+    steps = Steps(fault=RuntimeError('CUDA error'))
+    with serving(steps) as server, Requester(server.endpoint) as requester:
+        for _ in range(100):
+            requester.refused(good_request(np.zeros(17), {}))
+            requester.refused(b'')
+    assert [record.exc_info is not None for record in caplog.records] == [True] + [False] * 3
+
+
+@pytest.mark.parametrize('frames', [16, 17, 100])
+@pytest.mark.parametrize('address', [b'proxy', b'a' * 256])
+def test_an_envelope_that_no_proxy_writes_is_dropped(address, frames):
+    with serving(Steps()) as server, Requester(server.endpoint, zmq.DEALER) as dealer:
+        dealer.socket.send_multipart([address] * frames + [b'', pickle.dumps('RESET')])
+        dealer.socket.send_multipart([*[b'proxy'] * 14, b'', pickle.dumps('RESET')])
+        # The first answer is that to the second request.
+        assert dealer.socket.recv_multipart() == [*[b'proxy'] * 14, b'', protocol.ok()]
 
 
 # --- the endpoint, and the end
@@ -222,21 +256,101 @@ def test_an_endpoint_open_to_the_network_is_warned_of(caplog):
     assert 'is open to the network' in caplog.text
 
 
+STOPPING = {'status': 'ERROR', 'message': 'stopping'}
+
+
 def test_stop_waits_for_the_request_in_hand_and_frees_the_address():
     steps = Steps(blocked=True)
     server = PolicyServer(steps, ANY_PORT)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    with Requester(server.endpoint) as requester:
+    with Requester(server.endpoint) as requester, Requester(server.endpoint) as other:
         requester.socket.send(good_request(np.zeros(17), {}))
         wait_until(lambda: steps.waiting, PATIENCE, 'the request in hand')
         server.stop()
+        assert other.ask('RESET') == STOPPING
         steps.go.set()
         assert pickle.loads(requester.socket.recv())['action'].tolist() == [1]
     thread.join(PATIENCE)
-    assert not thread.is_alive()
+    assert not thread.is_alive() and server.failure is None
     server.stop()  # does nothing after the end
     PolicyServer(Steps(), server.endpoint).close()
+
+
+def test_stop_tells_all_who_wait_whatever_the_actor_does():
+    """Also who waits for the actor's thread to begin, and who has sent many requests at once."""
+    steps = Steps(blocked=True)
+    server = PolicyServer(steps, ANY_PORT)
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(Requester(server.endpoint)) for _ in range(10)]
+        many = stack.enter_context(Requester(server.endpoint, zmq.DEALER))
+        large = good_request(np.zeros(17), {'a': np.zeros(2_000_000, np.uint8)})
+        for requester in waiting:
+            requester.socket.send(large)
+        for _ in range(50):
+            many.socket.send_multipart([b'', pickle.dumps('RESET')])
+        started = time.monotonic()
+        server.close()
+        assert time.monotonic() - started < 1.5
+        for requester in waiting:
+            assert pickle.loads(requester.socket.recv()) == STOPPING
+        for _ in range(50):
+            assert pickle.loads(many.socket.recv_multipart()[1]) == STOPPING
+    server.run()  # does nothing any more
+    assert not steps.waiting
+
+
+def test_a_peer_that_does_not_read_or_stops_in_the_middle_does_not_hold_up_the_end():
+    server = PolicyServer(Steps(), ANY_PORT)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    host, port = server.endpoint.removeprefix('tcp://').split(':')
+    # ZMTP 3.0: the greeting, the READY of a REQ, then an empty frame with more to come.
+    ready = b'\x05READY\x0bSocket-Type\x00\x00\x00\x03REQ'
+    greeting = b'\xff' + bytes(8) + b'\x7f\x03\x00NULL' + bytes(16) + b'\x00' + bytes(31)
+    hello = greeting + b'\x04' + bytes((len(ready),)) + ready
+    reset = b'\x01\x00\x00\x08\x8c\x05RESET.'
+    with contextlib.ExitStack() as stack:
+        address = host, int(port)
+        peers = [stack.enter_context(socket.create_connection(address)) for _ in range(6)]
+        peers[0].sendall(greeting[:20])
+        peers[1].sendall(greeting)
+        peers[2].sendall(hello)
+        peers[3].sendall(hello + b'\x01\x00')
+        peers[4].sendall(hello + b'\x01\x00\x02' + (60_000_000).to_bytes(8, 'big') + bytes(99))
+        peers[5].setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # asks, and reads nothing
+            peers[5].send(hello)
+            while True:
+                peers[5].send(reset * 1000)
+        with Requester(server.endpoint) as requester:
+            requester.reset()
+        wait_until(lambda: server.requests > 10, PATIENCE, 'requests of who does not read')
+        started = time.monotonic()
+        server.close()
+        thread.join(PATIENCE)
+        assert time.monotonic() - started < 1.5
+    assert server.failure is None
+
+
+def test_what_ends_the_server_is_known(monkeypatch):
+    server = PolicyServer(Steps(), ANY_PORT)
+    with Requester(server.endpoint) as requester:
+        requester.socket.setsockopt(zmq.RCVTIMEO, 100)
+        fault = OSError('no more files')
+        monkeypatch.setattr(server, '_receive', mock_raising(fault))
+        requester.socket.send(b'')
+        with pytest.raises(OSError, match='no more files'):
+            server.run()
+        assert server.failure is fault
+    PolicyServer(Steps(), server.endpoint).close()
+
+
+def mock_raising(fault):
+    def raising(*_):
+        raise fault
+
+    return raising
 
 
 def test_a_stop_before_the_start_counts():

@@ -1,14 +1,18 @@
 """Ctrl-C in any state: exit code 0 within two seconds; a user's mistake: one line."""
 
+import pickle
 import re
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from test.bridge.servers import Requester, good_request
 from test.nodes.graph import MARGIN, run_node
+from test.rule import vector
 from test.waiting import wait_until
 
 LONG = '3'  # a load or a pass that nobody waits for [s]
@@ -83,6 +87,24 @@ def test_during_an_asynchronous_pass(graph, tmp_path, ckpt):
         stopped = graph.now()
         ended(node)
         assert (max(graph.command_stamps()) - stopped) / 1e9 < 0.1 + MARGIN
+
+
+def test_during_a_pass_for_a_zmq_client_who_is_told_as_all_who_wait_are(tmp_path, ckpt):
+    environment = {'PASS_SECONDS': LONG, 'BAD_WHILE': str(tmp_path / 'bad')}
+    parameters = {'autostart': True, 'zmq_endpoint': 'tcp://127.0.0.1:*'}
+    with slowly(tmp_path, ckpt, environment, **parameters) as node, ExitStack() as stack:
+        node.wait_for('serving ZMQ on')
+        endpoint = re.search(r'serving ZMQ on (\S+)', node.log)[1]
+        clients = [stack.enter_context(Requester(endpoint)) for _ in range(3)]
+        (tmp_path / 'bad').touch()
+        clients[0].socket.send(good_request(*vector('small').observation(0)))
+        node.wait_for('passing slowly')
+        for client in clients[1:]:
+            client.socket.send(pickle.dumps('RESET'))
+        ended(node)
+        replies = [pickle.loads(client.socket.recv()) for client in clients]
+        assert replies[1:] == [{'status': 'ERROR', 'message': 'stopping'}] * 2
+        assert replies[0]['status'] == 'ERROR'
 
 
 def test_during_a_synchronous_pass(graph, tmp_path, ckpt):
