@@ -105,6 +105,7 @@ def serving(kind: str) -> Iterator[str]:
         [sys.executable, '-c', f'from benchmarks.bridge import serve; serve({kind!r})'],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+    assert process.stdin and process.stdout
     try:
         endpoint = process.stdout.readline().strip()
         if not endpoint:

@@ -86,7 +86,7 @@ def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the reply: {error}') from None
     status = reply.get('status') if isinstance(reply, dict) else None
-    if not isinstance(status, str) or status not in ('OK', 'ERROR'):
+    if not isinstance(reply, dict) or not isinstance(status, str) or status not in ('OK', 'ERROR'):
         raise ProtocolError('the reply has no status OK or ERROR')
     if status == 'ERROR' and not isinstance(reply.get('message'), str):
         raise ProtocolError('the reply is an ERROR without a message')

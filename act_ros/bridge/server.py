@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import queue
 import re
@@ -156,7 +157,7 @@ class PolicyServer:
                     f'the request has {message.size} frames, expected one pickled object'
                 )
             request = protocol.parse_request(message.request.buffer)
-            if request == protocol.RESET:
+            if isinstance(request, str):
                 self._actor.reset()
                 return protocol.ok()
             return protocol.ok(self._actor.act(request['qpos'], request['images']))
@@ -203,7 +204,7 @@ class PolicyServer:
 
         deadline = time.monotonic() + _GRACE
         while (left := deadline - time.monotonic()) > 0:
-            ready = dict(poller.poll(min(left, _QUIET) * 1e3))
+            ready = dict(poller.poll(math.ceil(min(left, _QUIET) * 1e3)))
             if not ready and not self._in_hand:
                 break
             self._exchange(ready, refuse)
@@ -216,7 +217,7 @@ class PolicyServer:
         """Send the reply that is there, and receive a message if one is."""
         if self._wake_read in ready:
             os.read(self._wake_read, 64)
-        if self._replies:
+        if self._in_hand and self._replies:
             self._send(self._in_hand, self._replies.popleft())
             self._in_hand = None
         if self._socket in ready and (message := self._receive()):
@@ -228,7 +229,7 @@ class PolicyServer:
         more = True
         while more:
             frame = self._socket.recv(copy=False)
-            more = self._socket.getsockopt(zmq.RCVMORE)
+            more = bool(self._socket.getsockopt(zmq.RCVMORE))
             count += 1
             if count <= _MAX_ENVELOPE + 1:  # what is too much is counted
                 frames.append(frame)
