@@ -80,8 +80,10 @@ class Refusals:
         for kind in [*self._kinds.values(), self._others]:
             if kind.count:
                 log.warning(
-                    'refused: %d more in %.0f s like this one: %s', kind.count, seconds, kind.text
-                )
+                    'refused: %d more in %.0f s %s: %s', kind.count, seconds,
+                    'in other ways, the latest' if kind is self._others else 'like this one',
+                    kind.text,
+                )  # fmt: skip
         # A kind that did not come again is news when it does.
         self._kinds = {name: _Kind('') for name, kind in self._kinds.items() if kind.count}
         self._others = _Kind('')

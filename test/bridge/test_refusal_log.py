@@ -77,7 +77,9 @@ def test_an_attacker_who_words_each_differently_does_not_fill_the_log(refusals, 
     assert refusals.tell_when_due() is None  # none of the kinds that are known came again
     *first, others = said(caplog)
     assert first == [f'refused: {word}' for word in words[:MAX_KINDS]]
-    assert others == (f'refused: {600 - MAX_KINDS} more in 60 s like this one: {words[-1]}')
+    assert others == (
+        f'refused: {600 - MAX_KINDS} more in 60 s in other ways, the latest: {words[-1]}'
+    )
 
 
 def test_a_fault_is_an_error_with_its_traceback_once(refusals, caplog):
