@@ -23,25 +23,25 @@ _MAX_DIMS = 32  # NumPy 1's own limit
 _MAX_SIZE = 1 << 48  # of one dimension: the product of integers of any length takes long
 
 
-class Budget:
-    """How many bytes of a message may still be copied.
+class CopyBudget:
+    """How many bytes may still be copied.
 
-    The memo lets a short message ask for the same bytes to be copied again and again.
+    The memo lets a short message ask for the same bytes to be copied again and again. An honest
+    one has each copied twice at most: a text is encoded, and a bytearray made of that.
 
-    :param limit: bytes.
-    :param excess: says what a message does that asks for more.
+    :param message_size: bytes in the message.
     """
 
-    def __init__(self, limit: int, excess: str) -> None:
-        self._left, self._excess = limit, excess
+    def __init__(self, message_size: int) -> None:
+        self._left = 2 * message_size + MAX_VALUE
 
     def charge(self, size: int) -> None:
         """Take the cost of one copy off.
 
-        :raises UnsafePickleError: the message asks for too much.
+        :raises UnsafePickleError: the message asks for more than an honest one would.
         """
         self._left -= size
-        need(self._left >= 0, self._excess)
+        need(self._left >= 0, 'the pickle has the same bytes copied over and over')
 
 
 # --- what stands on the reader's stack for things that are no plain data
@@ -52,7 +52,7 @@ class Name:
     """A global that NumPy's own pickles name; ``call`` is what REDUCE on it means here."""
 
     text: str
-    call: Callable[[tuple, Budget], object] | None = None
+    call: Callable[[tuple, CopyBudget], object] | None = None
 
 
 class Args(tuple):
@@ -86,7 +86,7 @@ class Array:
 
     value: np.ndarray | None = None
 
-    def build(self, state: Any, budget: Budget) -> None:
+    def build(self, state: Any, budget: CopyBudget) -> None:
         """Take in NumPy's own state of an array."""
         need(type(state) is Args, 'refused: array state without a dtype')
         version, shape, kind, fortran, data = state
@@ -114,7 +114,7 @@ def described(value: Any) -> str:
 # --- NumPy's own functions, as far as its pickles use them
 
 
-def _encode(args: tuple, budget: Budget) -> bytes | memoryview:
+def _encode(args: tuple, budget: CopyBudget) -> bytes | memoryview:
     """``_codecs.encode(text, 'latin1')``: how protocols 0 to 2 write bytes."""
     text, encoding = args
     latin = type(encoding) is str and encoding in ('latin1', 'latin-1')
@@ -127,12 +127,12 @@ def _encode(args: tuple, budget: Budget) -> bytes | memoryview:
     return text.encode('latin-1')
 
 
-def _empty_bytes(args: tuple, budget: Budget) -> bytes:
+def _empty_bytes(args: tuple, budget: CopyBudget) -> bytes:
     need(not args, 'refused: a call of bytes with arguments')
     return b''
 
 
-def _bytearray(args: tuple, budget: Budget) -> bytearray:
+def _bytearray(args: tuple, budget: CopyBudget) -> bytearray:
     # Two arguments, bytearray(u'...', 'latin-1'), come from protocols 0 to 2.
     (raw,) = (_encode(args, budget),) if len(args) == 2 else args or (b'',)
     need(type(raw) is bytes, f'refused: a bytearray made from {described(raw)}')
@@ -140,7 +140,7 @@ def _bytearray(args: tuple, budget: Budget) -> bytearray:
     return bytearray(raw)
 
 
-def _dtype(args: tuple, budget: Budget) -> Dtype:
+def _dtype(args: tuple, budget: CopyBudget) -> Dtype:
     code, _align, _copy = args
     known = type(code) is str and TYPE_CODE.fullmatch(code)
     shown = f"'{code[:60]}'" if type(code) is str else described(code)
@@ -148,14 +148,14 @@ def _dtype(args: tuple, budget: Budget) -> Dtype:
     return Dtype(code)
 
 
-def _reconstruct(args: tuple, budget: Budget) -> Array:
+def _reconstruct(args: tuple, budget: CopyBudget) -> Array:
     # The shape and type code that follow are placeholders, which BUILD replaces.
     kind, _shape, _code = args
     need(kind is NDARRAY, f'refused: an array made from {described(kind)}; {ONLY}')
     return Array()
 
 
-def _frombuffer(args: tuple, budget: Budget) -> np.ndarray:
+def _frombuffer(args: tuple, budget: CopyBudget) -> np.ndarray:
     data, kind, shape, order, *axes = args
     need(len(axes) <= 1, 'refused: unusual array arguments')
     if axes and type(order) is str and order == 'K':  # NumPy 2: axes in memory in any order
@@ -165,13 +165,13 @@ def _frombuffer(args: tuple, budget: Budget) -> np.ndarray:
     return _array(data, kind, shape, order, budget)
 
 
-def _scalar(args: tuple, budget: Budget) -> Any:
+def _scalar(args: tuple, budget: CopyBudget) -> Any:
     kind, data = args
     return _array(data, kind, (), 'C', budget)[()]
 
 
 def _array(
-    data: Any, kind: Any, shape: Any, order: Literal['C', 'F'], budget: Budget
+    data: Any, kind: Any, shape: Any, order: Literal['C', 'F'], budget: CopyBudget
 ) -> np.ndarray:
     """Build a read-only array over ``data``, which must be just as long as its shape needs."""
     need(type(kind) is Dtype and kind.dtype is not None, 'refused: an array without a dtype')

@@ -11,7 +11,7 @@ from act_ros.plain_pickle.arrays import (
     STAND_INS,
     Args,
     Array,
-    Budget,
+    CopyBudget,
     Dtype,
     Name,
     described,
@@ -60,11 +60,8 @@ class _Machine:
         # Lists and dicts that lie in another value, by their id. They grow no more: so that no
         # value comes to contain itself, and all memory is free when the message is refused.
         self.complete: dict[int, list | dict] = {}
-        self.values = Budget(_MAX_VALUES, f'the pickle has over {_MAX_VALUES} bytes of text')
-        # An honest message has an array's data copied twice: decoded, and checked for truth.
-        self.copies = Budget(
-            2 * self.end + MAX_VALUE, 'the pickle has the same bytes copied over and over'
-        )
+        self.values_left = _MAX_VALUES
+        self.budget = CopyBudget(self.end)
 
     def run(self, max_opcodes: int) -> object:
         view, end, table = self.view, self.end, _TABLE
@@ -148,7 +145,7 @@ class _Machine:
         if len(raw) > MAX_VALUE:
             self.stack.append(LongText(raw, decode))
         else:
-            self.values.charge(len(raw))
+            self.charge_value(len(raw))
             self.stack.append(read_text(raw, decode))
 
     def push_string(self) -> None:
@@ -163,8 +160,12 @@ class _Machine:
         if size > MAX_VALUE:
             self.stack.append(raw)
         else:
-            self.values.charge(size)
+            self.charge_value(size)
             self.stack.append(make(raw))
+
+    def charge_value(self, size: int) -> None:
+        self.values_left -= size
+        need(self.values_left >= 0, f'the pickle has over {_MAX_VALUES} bytes of text')
 
     # --- containers and the memo
 
@@ -247,7 +248,7 @@ class _Machine:
         function, args = self.pop_some(2)
         if type(function) is not Name or not function.call or not isinstance(args, tuple):
             raise UnsafePickleError(f'refused: a call of {described(function)}; {ONLY}')
-        self.stack.append(function.call(args, self.copies))
+        self.stack.append(function.call(args, self.budget))
 
     def build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
@@ -255,7 +256,7 @@ class _Machine:
             target.build(state)
         elif type(target) is Array and target.value is None:
             # Later references through the memo find the array in the stand-in.
-            target.build(state, self.copies)
+            target.build(state, self.budget)
             self.stack[-1] = target.value
         else:
             raise UnsafePickleError(f'refused: new state for {described(target)}; {ONLY}')
