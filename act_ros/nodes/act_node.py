@@ -286,7 +286,6 @@ class ActNode(LifecycleNode):
             self._wiring,
             self._controller,
             self._server,
-            self._server is not None and self._server_thread.is_alive(),
             now,
             self._inputs.look(self._wiring, self._controller, now),
         )

@@ -46,7 +46,6 @@ class Report:
         wiring: Wiring | None,
         controller: Controller | None,
         server: PolicyServer | None,
-        serving: bool,
         now: int,
         input_faults: Mapping[str, str],
     ) -> DiagnosticArray:
@@ -54,7 +53,6 @@ class Report:
 
         :param state: of the lifecycle.
         :param failure: why the last transition failed, or ''.
-        :param serving: the server's thread runs.
         :param now: on the node's clock [ns].
         :param input_faults: what is wrong with each input.
         """
@@ -66,8 +64,9 @@ class Report:
         if server is not None:
             values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
             level, text = OK, f'serving {server.endpoint}'
-            if not serving:
-                level, text = ERROR, f'{server.endpoint} is served no more: {AGAIN}'
+            if server.failure is not None:
+                reason = ' '.join(str(server.failure).split()) or type(server.failure).__name__
+                level, text = ERROR, f'{server.endpoint} is served no more ({reason}): {AGAIN}'
             statuses.append(self._status('zmq', level, text, values))
         message = DiagnosticArray(status=statuses)
         message.header.stamp = Time(nanoseconds=now).to_msg()
