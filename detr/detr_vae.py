@@ -36,6 +36,15 @@ class ACTConfig:
     pre_norm: bool = False
 
 
+def embedding(rows: int, columns: int) -> nn.Embedding:
+    """Learnt vectors, normally distributed.
+
+    `nn.Embedding(rows, columns)` alone would import all of torch's compiler, which takes seconds,
+    where a network is built on the meta device.
+    """
+    return nn.Embedding.from_pretrained(torch.randn(rows, columns), freeze=False)
+
+
 class DETRVAE(nn.Module):
     """Cameras and joint states in, a chunk of future actions out."""
 
@@ -51,8 +60,8 @@ class DETRVAE(nn.Module):
         self.input_proj = nn.Conv2d(self.resnet(0).channels, hidden, 1)
         self.input_proj_robot_state = nn.Linear(config.state_dim, hidden)
         self.latent_out_proj = nn.Linear(LATENT_DIM, hidden)
-        self.additional_pos_embed = nn.Embedding(2, hidden)  # latent, proprioception
-        self.query_embed = nn.Embedding(config.chunk_size, hidden)
+        self.additional_pos_embed = embedding(2, hidden)  # latent, proprioception
+        self.query_embed = embedding(config.chunk_size, hidden)
         self.transformer = Transformer(
             hidden, config.heads, config.feedforward_dim, config.encoder_layers, config.pre_norm
         )
