@@ -1,0 +1,56 @@
+"""What the README lists is what there is: parameters, flags, files, links."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from act_ros.parameters import PARAMETERS
+from test.readme import text
+
+README = text.read()
+
+
+def test_every_parameter_is_listed_and_no_other():
+    rows = text.rows(README, 'parameter')
+    listed = {name: 'live' in row for row in rows for name in text.code(row.split('|')[1])}
+    assert listed == {name: parameter.live for name, parameter in PARAMETERS.items()}
+
+
+@pytest.mark.parametrize(
+    ('program', 'header'), [('evaluate_bag', 'option'), ('inference_server', 'flag')]
+)
+def test_what_is_said_of_a_program_is_what_it_takes(program, header):
+    shown = subprocess.run(
+        [sys.executable, '-m', f'act_ros.{program}', '--help'],
+        cwd=text.ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    known = {*re.findall(r'^ +(?:-\w, )?(--[\w-]+)', shown, re.MULTILINE)} - {'--help'}
+    listed = {flag for row in text.rows(README, header)
+              for flag in re.findall(r'--[\w-]+', row.split('|')[1])}  # fmt: skip
+    assert listed - known == set(), 'listed, but unknown to the program'
+    if program == 'inference_server':
+        known -= {'--engine', '--precision', '--max-deviation'}  # they stand under Speed
+        assert known - listed == set(), 'known to the program, but not listed'
+
+
+def test_the_layout_is_that_of_the_files():
+    (layout,) = (b.text for b in text.blocks(README) if b.section == 'Layout')
+    folder, listed = text.ROOT, set()
+    for line in layout.splitlines():
+        names = re.split(r'\s{2,}', line.strip())[0].split()
+        if not line.startswith(' '):
+            folder = text.ROOT / names[0]
+        for name in names:
+            path = folder / name if line.startswith(' ') else text.ROOT / name
+            assert path.exists(), name
+            listed.add(path)
+    assert {path.parent for path in (text.ROOT / 'act_ros').glob('*/__init__.py')} <= listed
+
+
+def test_every_link_leads_to_a_file():
+    for path in text.documents():
+        for target in re.findall(r'\]\(([^)#]+)\)', path.read_text()):
+            if '://' not in target:
+                assert (path.parent / target).exists(), f'{path.name}: {target}'
