@@ -85,3 +85,14 @@ def test_its_checkpoint_is_one_like_any_other(tmp_path):
     assert policy.task.cameras == task.cameras
     assert policy.task.image_size == (480, 640)
     assert (policy.state_dim, policy.action_dim) == (17, 16)
+
+
+@pytest.mark.parametrize('name', ['summary.json', 'ckpt/policy_best.ckpt'])
+def test_what_is_of_something_else_is_refused_and_stays(demo, tmp_path, name):
+    (tmp_path / 'ckpt').mkdir()
+    (tmp_path / name).write_text('mine')
+    output, _ = (process := demo()).communicate(timeout=60)
+    assert process.returncode == 2
+    assert 'give another --out' in output.splitlines()[-1]
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == [tmp_path / name]
+    assert (tmp_path / name).read_text() == 'mine'
