@@ -13,7 +13,10 @@ So :func:`loads` is a small stack machine of its own (``reader``). It knows the 
 data needs, looks global names up in a fixed table of inert stand-ins, and builds each array
 itself from a checked type code, a checked shape and the bytes in the message (``arrays``).
 Nothing is imported, looked up with ``getattr`` or called on a message's behalf, and nothing here
-recurses. :func:`dumps` (``writer``) writes what every Python 3 and NumPy can read.
+recurses. What a message can cost is bounded, in time, in memory, and above all in what one call
+of the standard library or of NumPy walks through: until it returns no other thread runs, and one
+of those may be a control loop. :func:`dumps` (``writer``) writes what every Python 3 and NumPy
+can read.
 
 :func:`read_inert` (``inert``) is for files, which hold more than is wanted of them: instead of
 refusing what is no plain data it leaves a name in its place.
