@@ -32,8 +32,9 @@ test: $(READY) ## lint and run the tests
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest
 
-lint: $(READY) ## check style
+lint: $(READY) ## check style and static types
 	@.venv/bin/ruff check .
+	@.venv/bin/mypy
 
 clean: ## remove what was made here
 	rm -rf .venv out/demo build install log *.egg-info

@@ -56,6 +56,8 @@ setup(
             'pytest>=7',
             'hypothesis>=6.50',
             'ruff==0.17.6',
+            'mypy==2.4.1',
+            'types-PyYAML>=6.0',
             'colcon-core',
             'colcon-ros',
             'cv-bridge==1.13.0.post0',  # the oracle of the image tests
