@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from act_ros.topics import Publisher, explain
 
@@ -70,7 +71,7 @@ class GraphWatch:
         here = self._node.get_name(), self._node.get_namespace()
         return all(found == here for found in self._node.get_node_names_and_namespaces())
 
-    def _is_us(self, info: object) -> bool:
+    def _is_us(self, info: TopicEndpointInfo) -> bool:
         return (info.node_name, info.node_namespace) == (
             self._node.get_name(),
             self._node.get_namespace(),

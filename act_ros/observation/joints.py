@@ -49,7 +49,7 @@ class JointReader:
     def __init__(self, source: str, entries: Sequence[Entry]) -> None:
         self._source = source
         self._entries = entries
-        self._layouts: dict[Hashable, _Layout] = {}
+        self._layouts: dict[tuple[tuple[str, ...], int, int], _Layout] = {}
 
     def read(self, message: Any) -> Reading:
         """What a message says of the entries that it holds, perhaps of none."""

@@ -114,9 +114,10 @@ class StateInput:
         :param now: in the clock of the stamps [ns].
         """
         held = self._held
-        values, arrivals = [held.values[i] for i in slots], [held.arrivals[i] for i in slots]
-        if None in arrivals:
-            lacking = [i for i, arrival in zip(slots, arrivals, strict=True) if arrival is None]
+        values = [held.values[i] for i in slots]
+        arrivals = [arrival for i in slots if (arrival := held.arrivals[i]) is not None]
+        if len(arrivals) < len(slots):
+            lacking = [i for i in slots if held.arrivals[i] is None]
             return Look(values, 0, self._reader.missing(lacking))
         stamp = min(arrival.stamp for arrival in arrivals)
         fault = self._late(slots, arrivals, now) or self._torn(slots, now)
@@ -127,7 +128,8 @@ class StateInput:
     def stamp(self) -> int | None:
         """That the oldest entry's age counts from [ns]; None where one has not arrived."""
         arrivals = self._held.arrivals
-        return None if None in arrivals else min(arrival.stamp for arrival in arrivals)
+        stamps = [arrival.stamp for arrival in arrivals if arrival is not None]
+        return min(stamps) if len(stamps) == len(arrivals) else None
 
     # --- what is put -----------------------------------------------------------------------
 
@@ -135,20 +137,21 @@ class StateInput:
         """Take the values of a message; whether it is stamped before one that it follows."""
         held, before, steps = self._held, self._before, self._steps
         values, arrivals = list(held.values), list(held.arrivals)
-        header, old, again = arrival.header, None, None
-        taken, backward = [], False
+        header, taken, backward = arrival.header, [], False
+        old: Arrival | None = None
+        again: Arrival | None = None
         for slot, value in zip(reading.slots, reading.values, strict=True):
             last, known = arrivals[slot], values[slot]
-            if last is not None and header:
-                if header == last.header:
+            if last is not None:
+                if header and header == last.header:
                     # Nothing new has been measured, so it goes on ageing.
                     if last is not old:
                         old, again = last, last.again(arrival.receipt)
                     arrivals[slot] = again
                     continue
-                backward = backward or header < last.header
-            if abs(value - known) > steps[slot]:
-                self._note_jump(slot, value, last, arrival)
+                backward = backward or 0 < header < last.header
+                if abs(value - known) > steps[slot]:
+                    self._note_jump(slot, value, last, arrival)
             before[slot] = known
             values[slot], arrivals[slot] = value, arrival
             taken.append(slot)
