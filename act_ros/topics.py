@@ -77,12 +77,13 @@ def near(topic: str, type_: str, others: Mapping[str, Iterable[str]]) -> str:
     by the likeness of the names; without any such topic, those of almost the same name.
     """
     readable = [type_, *_alternatives(type_)]
+    alike = difflib.get_close_matches(topic, others, n=NEAR, cutoff=ALIKE)
     found = [
         (readable.index(kind) if kind in readable else len(readable), -_likeness(topic, name),
          name, kind)
         for name, kinds in others.items()
         for kind in kinds
-        if name != topic and (kind in readable or _likeness(topic, name) >= ALIKE)
+        if name != topic and (kind in readable or name in alike)
     ]  # fmt: skip
     named = [f'{name} ({kind})' for _, _, name, kind in sorted(found)[:NEAR]]
     return f'; near: {", ".join(named)}' if named else ''
