@@ -258,29 +258,35 @@ class Controller:
         with self._wire:
             if self._stopped or self._interrupted:
                 return False
-            publish()
-            # Whoever came while this had the wire could not wait for it.
-            if self._stopped:
-                self._say_last()
-            elif self._interrupted and (message := self.loop.stop_message()) is not None:
-                self._send_stop(message)
+            try:
+                publish()
+            finally:
+                # Whoever came while this had the wire could not wait for it.
+                if self._stopped:
+                    self._say_last()
+                elif self._interrupted:
+                    self._hold()
             return True
 
     def _say_last(self) -> None:
         """The stop policy's message, once; for whoever has the wire."""
         said, self._said_last = self._said_last, True
-        if not said and (message := self.loop.stop_message()) is not None:
+        if not said:
+            self._hold()
+
+    def _hold(self) -> None:
+        """The stop policy's message, if there is any; for whoever has the wire."""
+        if (message := self.loop.stop_message()) is not None:
             self._send_stop(message)
 
     def _hold_for_a_stuck_tick(self) -> None:
         self._interrupted = True
-        if not self._wire.acquire(timeout=self._period):
-            return
-        try:
-            if not self._stopped and (message := self.loop.stop_message()) is not None:
-                self._send_stop(message)
-        finally:
-            self._wire.release()
+        if self._wire.acquire(timeout=self._period):
+            try:
+                if not self._stopped:
+                    self._hold()
+            finally:
+                self._wire.release()
 
     def conditions(self) -> list[tuple[bytes, str]]:
         """What is wrong now: level and one line each."""
@@ -288,6 +294,8 @@ class Controller:
         reason = loop.status.reason
         if self.guard.trouble:
             found.append((DiagnosticStatus.ERROR, self.guard.trouble))
+        if not self.guard.alive:
+            found.append((DiagnosticStatus.ERROR, 'nobody watches the control tick any more'))
         if loop.state is State.LATCHED:
             found.append((DiagnosticStatus.ERROR, f'{reason}; only ~/reset starts again'))
         elif reason:
@@ -296,6 +304,7 @@ class Controller:
         if busy > self._patience or (busy > self._patience / 2 and reason):
             doing = self.inference.doing
             found.append((DiagnosticStatus.WARN, f'inference has been {doing} for {busy:.2f} s'))
-        logs = (self.faults, self.inference_faults, self._tick_faults, self._stop_faults)
+        # A tick that fails is the reason of a stop already.
+        logs = (self.faults, self.inference_faults, self._stop_faults)
         found += [(DiagnosticStatus.WARN, text) for log in logs for text in log.current.values()]
         return found

@@ -50,6 +50,11 @@ class TickGuard:
         """End watching, without waiting for it."""
         self._ended.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._ended.wait(STUCK / 2):
             if self._is_late() and self._is_still_so():
