@@ -2,14 +2,17 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import pytest
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
+from act_ros.nodes import wiring
 from act_ros.nodes.graph import GraphWatch
-from test.nodes.graph import BASE, JOINTS, TICK, run_node
+from test.nodes.graph import BASE, JOINTS, SETTINGS, TASK, TICK, run_node
 from test.nodes.test_faults import flowing
 from test.waiting import wait_until
 
@@ -138,3 +141,35 @@ def test_an_input_that_does_not_come_is_explained_by_what_there_is(nodes):
     wait_until(lambda: causes()['arm'].endswith(nobody), 10, lambda: str(causes()))
     assert causes()['main'] == 'nobody publishes /robot/front/image_raw'
     assert causes()['arm'] == f'nobody publishes /joint_states any more{nobody}'
+
+
+@pytest.mark.parametrize('told', [True, False])
+def test_who_sent_a_message_is_known_where_the_library_tells_it(nodes, monkeypatch, told):
+    # In Humble a subscription gives its messages alone.
+    monkeypatch.setattr(wiring, 'TELLS_INFO', wiring.TELLS_INFO and told)
+    node, driver = nodes
+    topics = ('/joint_states', '/joint_states')
+    ends = wiring.Wiring(node, replace(SETTINGS, state_topics=topics), TASK)
+    publishers = [driver.create_publisher(JointState, '/joint_states', 1) for _ in range(2)]
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    messages = [
+        JointState(name=joints, position=[0.0] * len(joints), velocity=[0.0] * len(joints))
+        for joints in (BASE + JOINTS, JOINTS[7:])
+    ]
+
+    def noticed() -> bool:
+        for publisher, message in zip(publishers, messages, strict=True):
+            message.header.stamp = node.get_clock().now().to_msg()
+            publisher.publish(message)
+            executor.spin_once(timeout_sec=0.1)
+        faults = ends.input_faults(node.get_clock().now().nanoseconds)
+        told_of = [faults.get('arm', '')] if told else ends.store.remarks()
+        return any('arm (left_gripper) ' in text and 'by turns' in text for text in told_of)
+
+    wait_until(noticed, 10, lambda: f'{ends.store.remarks()}')
+    assert ends.store.received['base'] > 0
+    assert 'base' not in ends.input_faults(node.get_clock().now().nanoseconds)
+    assert bool(ends.store.remarks()) != told
+    ends.close()
+    executor.shutdown()
