@@ -22,6 +22,25 @@ def exit_at_once() -> None:
         signal.signal(number, lambda *_: os._exit(0))
 
 
+def interrupt_on_signals() -> None:
+    """From here on there is something to end in order: a signal becomes a KeyboardInterrupt.
+
+    Further ones shall not disturb what the first has begun. A hangup is ignored where it was,
+    as under nohup.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+
+    def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, interrupt)
+
+
 def require_ros(program: str) -> None:
     """End with one line where the ROS 2 client library is not installed or not sourced."""
     if importlib.util.find_spec('rclpy') is None:

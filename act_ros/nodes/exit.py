@@ -3,7 +3,8 @@
 rclpy's own handlers invalidate publishers first, so that no last message could leave, and
 `sys.exit` waits for operations that cannot be interrupted. So the handlers here do nothing
 but wake a watcher thread, which stops the motion first and the executor second; the main
-thread then tears ROS down, which leaves no shared memory behind, and ends the process.
+thread then tears ROS down, which leaves no shared memory behind, and ends the process. If any
+of this hangs, the kernel ends it.
 """
 
 import logging
@@ -38,14 +39,17 @@ ROS_ERRORS = (
     NameValidationException,
 )
 
+END_TIMEOUT = 10  # from a signal to the end, whatever hangs [s]
 
-def run_node(make: Callable[[], N], halt: Callable[[N], None]) -> int:
+
+def run_node(make: Callable[[], N], halt: Callable[[N], int | None]) -> int:
     """Make a node and spin it until a signal.
 
     Returns only where the node could not be made; else the process ends in here.
 
     :param make: makes the node; an ActError is a user's mistake.
-    :param halt: stops whatever the node moves, within some 100 ms.
+    :param halt: stops whatever the node moves, within some 100 ms; what it returns is the exit
+        code, 0 by default.
     :returns: the exit code.
     """
     wake_read, wake_write = os.pipe()
@@ -58,6 +62,21 @@ def run_node(make: Callable[[], N], halt: Callable[[N], None]) -> int:
     for number in signals:
         signal.signal(number, lambda *_: None)
 
+    ending, made, code = threading.Event(), threading.Event(), 0
+
+    def watch() -> None:
+        nonlocal code
+        os.read(wake_read, 1)
+        ending.set()
+        signal.alarm(END_TIMEOUT)
+        made.wait()
+        try:
+            code = halt(node) or code
+        finally:
+            executor.shutdown(timeout_sec=0.5)
+
+    watcher = threading.Thread(target=watch, name='signals', daemon=True)
+    watcher.start()
     try:
         for path in named_in(sys.argv):
             parse_parameter_file(path)  # says more of what is wrong than rcl does
@@ -71,23 +90,9 @@ def run_node(make: Callable[[], N], halt: Callable[[N], None]) -> int:
         print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-
-    ending = threading.Event()
-
-    def watch() -> None:
-        os.read(wake_read, 1)
-        ending.set()
-        try:
-            halt(node)
-        finally:
-            executor.shutdown(timeout_sec=0.5)
-
-    watcher = threading.Thread(target=watch, name='signals', daemon=True)
-    watcher.start()
-    code = 0
+    made.set()
     try:
         executor.spin()
     except ExternalShutdownException:

@@ -43,6 +43,37 @@ def used_by(process):
     return names | {f'{name}_el' for name in names}
 
 
+# A node that hangs while it is made, or at its end.
+HANGS = """
+import sys, time
+from rclpy.node import Node
+from act_ros.nodes import exit
+
+exit.END_TIMEOUT = 1
+
+def make():
+    node = Node('hangs')
+    print('ready', flush=True)
+    if sys.argv[1] == 'make':
+        time.sleep(600)
+    return node
+
+exit.run_node(make, lambda node: time.sleep(600))
+"""
+
+
+@pytest.mark.parametrize('where', ['make', 'halt'])
+def test_what_hangs_the_kernel_ends(where):
+    process = subprocess.Popen([sys.executable, '-c', HANGS, where], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b'ready\n'
+        process.terminate()
+        assert process.wait(20) == -signal.SIGALRM
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_unconfigured_and_without_a_trace_in_shared_memory(tmp_path, ckpt, number):
     before = shared_memory()
