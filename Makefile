@@ -26,7 +26,7 @@ $(READY): setup.py
 	@touch $@
 
 demo: $(READY) ## the main job on the simulated robot: live table, summary, picture
-	@.venv/bin/python -m act_ros.demo --seconds $(SECONDS)
+	@exec .venv/bin/python -m act_ros.child $$PPID .venv/bin/python -m act_ros.demo --seconds $(SECONDS)
 
 test: $(READY) ## lint and run the tests
 	@$(MAKE) --no-print-directory lint

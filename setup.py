@@ -67,6 +67,7 @@ setup(
         'console_scripts': [
             'act_node = act_ros.nodes.main:main',
             'evaluate_bag = act_ros.evaluate_bag:main',
+            'lookout = act_ros.nodes.lookout:main',
             'inference_server = act_ros.inference_server:main',
             'replay = act_ros.replay:main',
             'sim_robot = act_ros.demo.sim_robot:main',

@@ -65,6 +65,15 @@ def read_parameter_file(*paths: str | Path) -> Settings:
     return settings
 
 
+def read_raw_parameters(*paths: str | Path) -> dict[str, Value]:
+    """What files say of a node named `act`, later ones over earlier ones: QoS overrides, too.
+
+    :returns: flat names to values, unchecked and without defaults.
+    :raises ParameterError: naming the file that cannot be read.
+    """
+    return {name: value for path in paths for name, value in _of_the_node(Path(path)).items()}
+
+
 def parse_parameter_file(path: Path) -> dict[str, dict[str, Value]]:
     """A parameter file as rcl reads it.
 

@@ -2,17 +2,17 @@
 
 import argparse
 import json
-import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from act_ros import cli
+from act_ros.nodes.isolation import OwnGraph, own_graph
+from act_ros.parameters import Settings
 
 if TYPE_CHECKING:
-    from act_ros.parameters import Settings
+    from act_ros.bags.bag import Bag
 
 PROGRAM = 'replay'
 TICK_TOPIC = '/act/tick'
@@ -47,20 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from act_ros.bags.bag import Bag
     from act_ros.bags.topics import Topics
-    from act_ros.child import child
     from act_ros.config import parameter_files
-    from act_ros.errors import ActError, ParameterError
-    from act_ros.interfaces import (
-        INPUT_TYPES,
-        absolute,
-        camera_inputs,
-        parse_output,
-        state_inputs,
-    )  # fmt: skip
-    from act_ros.nodes.dds import use_profile
-    from act_ros.nodes.outputs import dry_run_topic
-    from act_ros.nodes.replay_node import Replay
-    from act_ros.parameter_file import read_parameter_file
+    from act_ros.errors import ParameterError
+    from act_ros.parameter_file import read_parameter_file, read_raw_parameters
     from act_ros.task import Task
 
     files = parameter_files(arguments.params_file)
@@ -76,24 +65,65 @@ def run(arguments: argparse.Namespace) -> None:
             raise ParameterError(f'{flag} is {value:g}, expected more than 0')
     out.mkdir(parents=True, exist_ok=True)
 
+    # A live node with its robot may be in the shell's ROS_DOMAIN_ID.
+    with own_graph(PROGRAM) as graph:
+        values = {
+            **read_raw_parameters(*files),
+            'ckpt_dir': settings.ckpt_dir,
+            'use_sim_time': True,
+            'dry_run': True,
+            'publish_tick': True,
+            'autostart': False,
+            'zmq_endpoint': '',
+            'inference': 'asynchronous' if arguments.free_running else 'synchronous',
+        }
+        ros_arguments = graph.arguments(values, out / 'parameters.yaml')
+        play(graph, arguments, ros_arguments, settings, bag)
+    report(arguments, settings)
+    for text in bag.damage:
+        print(f'{arguments.bag}: {text}')
+
+
+def play(
+    graph: OwnGraph, arguments: argparse.Namespace, ros_arguments: list[str],
+    settings: Settings, bag: 'Bag',
+) -> None:
+    """Play the bag to a node of its own and record what that says.
+
+    :param ros_arguments: of the node.
+    :raises ActError: the node has not taken part.
+    """  # fmt: skip
+    from act_ros.child import child, module
+    from act_ros.errors import ActError
+    from act_ros.interfaces import (
+        INPUT_TYPES,
+        absolute,
+        camera_inputs,
+        parse_output,
+        state_inputs,
+    )  # fmt: skip
+    from act_ros.nodes.outputs import dry_run_topic
+    from act_ros.nodes.replay_node import Replay
+    from act_ros.task import Task
+
+    task, out = Task.from_settings(settings), arguments.out
     given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
     specs = [parse_output(text, task) for text in settings.outputs]
     outputs = {
         dry_run_topic(spec.topic).replace('~', '/act'): spec.message_type for spec in specs
     }
-    # A robot on the same network shall not take the recording for its own state.
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    use_profile()
     log = out / 'node.log'
-    with child(node_command(files, settings, arguments.free_running), log) as process:
+    with child(module('act_ros.nodes.main', *ros_arguments), log) as process:
 
         def running() -> None:
             if process.poll() is not None:
                 raise ActError(f'the node has ended: {last_line(log)}')
 
         try:
-            with Replay(inputs, outputs, TICK_TOPIC, out / 'recording', running) as replay:
+            with Replay(
+                graph, inputs, outputs, TICK_TOPIC, out / 'recording', running
+            ) as replay:
                 replay.configure()
                 stop = None if arguments.duration is None else (
                     bag.start + round(arguments.duration * 1e9)
@@ -105,29 +135,6 @@ def run(arguments: argparse.Namespace) -> None:
                     replay.lock_step(messages, round(1e9 / task.rate))
         except ActError as error:
             raise ActError(f'{error} ({log}: {last_line(log)})') from None
-    report(arguments, settings)
-    for text in bag.damage:
-        print(f'{arguments.bag}: {text}')
-
-
-def node_command(
-    files: list[Path], settings: 'Settings', free_running: bool
-) -> list[str]:
-    """Module and arguments of the node."""
-    values = {
-        'ckpt_dir': settings.ckpt_dir,
-        'use_sim_time': 'true',
-        'dry_run': 'true',
-        'publish_tick': 'true',
-        'autostart': 'false',
-        'inference': 'asynchronous' if free_running else 'synchronous',
-    }
-    command = ['act_ros.nodes.main', '--ros-args']
-    for file in files:
-        command += ['--params-file', str(file.resolve())]
-    for name, value in values.items():
-        command += ['-p', f'{name}:={value}']
-    return command
 
 
 def last_line(log: Path) -> str:
@@ -136,7 +143,7 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else 'nothing'
 
 
-def report(arguments: argparse.Namespace, settings: 'Settings') -> None:
+def report(arguments: argparse.Namespace, settings: Settings) -> None:
     """Compare the recording with the same policy offline; print and keep what came of it."""
     from act_ros.evaluation.compare import compare, read_ticks
     from act_ros.evaluation.run.policies import load
@@ -162,8 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     """Replay and return the exit code."""
     arguments = parse_arguments(argv)
     cli.require_ros(PROGRAM)
-    # Ctrl-C ends the node too, and leaves the recording that there is.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    cli.interrupt_on_signals()  # they end the node too, and leave the recording that there is
     return cli.run(PROGRAM, lambda: run(arguments))
 
 

@@ -1,27 +1,24 @@
 """One run of the ACT node beside a robot's traffic, and what is seen of it from outside."""
 
 import contextlib
-import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import rclpy
-import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 
+from act_ros.child import module
 from act_ros.config import DEFAULT_TASK, load_task, task_file
 from act_ros.demo.robot_node import command_topic
-from act_ros.nodes.dds import use_profile
+from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
-from act_ros.parameter_file import read_parameter_file
+from act_ros.parameter_file import read_parameter_file, read_raw_parameters
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Task
 from benchmarks.grid import grid_figures
@@ -34,33 +31,33 @@ from benchmarks.processes import (
     running,
 )
 
+PROGRAMS = {'traffic': 'benchmarks.robot_traffic', 'node': 'act_ros.nodes.main'}
 START_TIMEOUT = 180.0  # loading and warming up may take as long on a busy machine [s]
 SETTLING = 5.0  # commands flow for as long before the measurement [s]
 MEMORY_WINDOW = 5.0  # at the beginning and the end of the measurement [s]
 SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
 
 
-def measure(seconds: float, priority: int | None) -> dict[str, object]:
+def measure(graph: OwnGraph, seconds: float, priority: int | None) -> dict[str, object]:
     """Start node and traffic, measure, and end both.
 
+    :param graph: where they meet.
     :param seconds: length of the measurement.
     :param priority: the node's `realtime_priority`; None leaves it at its default.
     :raises ActError: a process ended, or commands did not come or were stopped.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
-    use_profile()
     task, file = load_task(), task_file(DEFAULT_TASK)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        parameters = _parameter_file(folder, task, priority)
-        arguments = ['--ros-args', '--params-file', str(file), '--params-file', str(parameters)]
-        traffic = stack.enter_context(running('traffic', ['benchmarks.robot_traffic'], folder))
-        node = stack.enter_context(running('node', ['act_ros.nodes.main', *arguments], folder))
+        checkpoint = write_demo_checkpoint(folder / 'ckpt', task)
+        values = read_raw_parameters(file) | _parameters(checkpoint, task, priority)
+        arguments = graph.arguments(values, folder / 'parameters.yaml')
+        traffic, node = (
+            stack.enter_context(running(name, module(program, *arguments), folder))
+            for name, program in PROGRAMS.items()
+        )
         topic = command_topic(read_parameter_file(file), task)
-        listener = stack.enter_context(listening(topic, [traffic, node]))
+        listener = stack.enter_context(listening(graph, topic, [traffic, node]))
         listener.wait_for(
             lambda: listener.stamps, START_TIMEOUT,
             lambda: f'no command within {START_TIMEOUT:g} s; the node says: {node.last_line()}',
@@ -69,17 +66,10 @@ def measure(seconds: float, priority: int | None) -> dict[str, object]:
         return _window(listener, node, seconds, round(1e9 / task.rate))
 
 
-def _interrupt(*_: object) -> None:
-    """End by a KeyboardInterrupt; a second signal shall not disturb what the first has begun."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _parameter_file(folder: Path, task: Task, priority: int | None) -> Path:
-    """What differs from the task file, with the checkpoint that it names."""
+def _parameters(checkpoint: Path, task: Task, priority: int | None) -> dict[str, object]:
+    """What differs from the task file."""
     parameters = {
-        'ckpt_dir': str(write_demo_checkpoint(folder / 'ckpt', task)),
+        'ckpt_dir': str(checkpoint),
         'autostart': True,
         'torch_threads': 0,
         # Passes are slow on a CPU, and the arm does not follow: neither shall end commands.
@@ -88,9 +78,7 @@ def _parameter_file(folder: Path, task: Task, priority: int | None) -> Path:
     }
     if priority is not None:
         parameters['realtime_priority'] = priority
-    path = folder / 'benchmark.yaml'
-    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': parameters}}))
-    return path
+    return parameters
 
 
 def _window(listener: 'Listener', node: Running, seconds: float, period: int) -> dict[str, object]:
@@ -158,6 +146,7 @@ def _clock_offset() -> int:
 class Listener:
     """Takes the commands and the node's diagnostics, and does next to nothing else.
 
+    :param graph: where they are.
     :param topic: of the commands.
     :param processes: that must not end meanwhile.
     :ivar stamps: of the commands [ns].
@@ -165,14 +154,20 @@ class Listener:
     :ivar reports: how many came.
     """
 
-    def __init__(self, topic: str, processes: list[Running]) -> None:
+    def __init__(self, graph: OwnGraph, topic: str, processes: list[Running]) -> None:
         self.stamps: list[int] = []
         self.report: dict[str, str] = {}
         self.reports = 0
         self._processes = processes
-        self.node = Node('listener', start_parameter_services=False, enable_rosout=False)
-        self.node.create_subscription(JointState, topic, self._on_command, QoSProfile(depth=1000))
-        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_report, 10)
+        self.node = Node(
+            'listener', namespace=graph.namespace,
+            start_parameter_services=False, enable_rosout=False,
+        )  # fmt: skip
+        for kind, name, callback, depth in (
+            (JointState, topic, self._on_command, 1000),
+            (DiagnosticArray, 'diagnostics', self._on_report, 10),
+        ):
+            self.node.create_subscription(kind, graph.inside(name), callback, depth)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -211,11 +206,11 @@ class Listener:
 
 
 @contextlib.contextmanager
-def listening(topic: str, processes: list[Running]) -> Iterator[Listener]:
+def listening(graph: OwnGraph, topic: str, processes: list[Running]) -> Iterator[Listener]:
     """A listener in a ROS context that is ended with it."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        listener = Listener(topic, processes)
+        listener = Listener(graph, topic, processes)
         try:
             yield listener
         finally:

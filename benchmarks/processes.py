@@ -43,11 +43,10 @@ class Running:
 
 @contextlib.contextmanager
 def running(name: str, command: list[str], folder: Path) -> Iterator[Running]:
-    """A Python module as a process, ended by SIGINT and, if that does not help, killed.
+    """A process, ended by SIGINT and, if that does not help, killed.
 
     The node's own child needs no care: it ends when its socket to the node closes.
 
-    :param command: module and arguments.
     :param folder: where its log goes.
     """
     log = folder / f'{name}.log'

@@ -1,7 +1,8 @@
 """What a robot publishes, as cheaply as possible: three cameras at 30 Hz, joints at 200 Hz.
 
 The robot stands still in its home pose and follows nothing. Every message is made once; only
-its stamp changes. The cameras' frames are fixed noise, a third of a frame apart in time.
+its stamp changes. The cameras' frames are fixed noise, a third of a frame apart in time. A part
+of `benchmarks.control_loop`, which gives it a namespace in a graph of its own.
 """
 
 import array
@@ -18,10 +19,10 @@ from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image, JointState
 
+from act_ros import cli
 from act_ros.config import DEFAULT_TASK, load_task, task_file
 from act_ros.demo.robot_node import BASE_AXES, FRAMES_QOS
 from act_ros.interfaces import camera_inputs, state_inputs
-from act_ros.nodes.dds import use_profile
 from act_ros.parameter_file import read_parameter_file
 from act_ros.parameters import Settings
 from act_ros.sim.robot import HOME
@@ -54,9 +55,11 @@ def main() -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    use_profile()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node('robot_traffic', start_parameter_services=False, enable_rosout=False)
+    if node.get_namespace() == '/':
+        print('robot_traffic: error: run python -m benchmarks.control_loop', file=sys.stderr)
+        return cli.USER_ERROR
     task, settings = load_task(), read_parameter_file(task_file(DEFAULT_TASK))
     streams = [*cameras(node, settings, task), *joints(node, settings, task)]
     clock = node.get_clock()

@@ -5,12 +5,16 @@ The programs are stand-ins that write down what they were started with.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from test.processes import alive
+from test.waiting import wait_until
 
 pytest.importorskip(
     'launch_ros.actions', reason='launch_ros is not importable (it comes with a ROS distribution)'
@@ -20,9 +24,11 @@ PACKAGE = Path(__file__).parents[1] / 'act_ros'
 SHIPPED = PACKAGE / 'config/astrobench_dual_arm.yaml'
 PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 
-# Writes its own name, parameters (later files over earlier) and profile to $RECORDS/NAME.json.
+# Writes its own name, parameters (later files over earlier) and profile to $RECORDS/NAME.json. The
+# lookout runs what it is given, and says no where $RIVAL is set. The robot ends after the node has
+# begun, which lasts where $LASTS is set.
 STAND_IN = f"""#!{sys.executable}
-import json, os, pathlib, sys, yaml
+import json, os, pathlib, signal, subprocess, sys, time, yaml
 
 def flatten(tree, prefix=''):
     for key, value in tree.items():
@@ -37,8 +43,20 @@ for flag, path in zip(sys.argv, sys.argv[1:]):
         for section in yaml.safe_load(open(path)).values():
             values.update(flatten(section['ros__parameters']))
 name = pathlib.Path(sys.argv[0]).name
-record = {{'argv': sys.argv[1:], 'values': values, 'profile': os.environ.get('{PROFILE}')}}
-pathlib.Path(os.environ['RECORDS'], name + '.json').write_text(json.dumps(record))
+record = {{'pid': os.getpid(), 'argv': sys.argv[1:], 'values': values}}
+record['profile'] = os.environ.get('{PROFILE}')
+folder = pathlib.Path(os.environ['RECORDS'])
+folder.joinpath(name + '.new').write_text(json.dumps(record))
+folder.joinpath(name + '.new').rename(folder / f'{{name}}.json')
+if name == 'lookout':
+    role, *command = sys.argv[1:sys.argv.index('--ros-args')]
+    if 'RIVAL' in os.environ:
+        sys.exit(2)
+    sys.exit(subprocess.call(command) if command else 0)
+while name == 'sim_robot' and not folder.joinpath('act_node.json').exists():
+    time.sleep(0.05)
+if name == 'act_node' and 'LASTS' in os.environ:
+    signal.pause()
 """
 
 # What `ros2 launch FILE NAME:=VALUE ...` does.
@@ -72,36 +90,45 @@ def prefix(tmp_path_factory):
         (share / folder).symlink_to(PACKAGE / folder)
     programs = prefix / 'lib/act_ros'
     programs.mkdir(parents=True)
-    for name in ('act_node', 'sim_robot'):
+    for name in ('act_node', 'lookout', 'sim_robot'):
         (programs / name).write_text(STAND_IN)
         (programs / name).chmod(0o755)
     return prefix
 
 
 @pytest.fixture
-def start(prefix, tmp_path):
-    """Run a launch file to its end; its exit code, output and records by program."""
+def begin(prefix, tmp_path, own_domain):
+    """Run a launch file as a process."""
 
-    def start(name, *arguments, **environment):
+    def begin(name, *arguments, **environment):
         prefixes = [str(prefix), os.environ.get('AMENT_PREFIX_PATH', '')]
         inherited = {key: value for key, value in os.environ.items() if 'PROFILES' not in key}
-        run = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, '-c', LAUNCH, prefix / 'share/act_ros/launch' / name, *arguments],
             env={
                 **inherited,
                 'AMENT_PREFIX_PATH': os.pathsep.join(filter(None, prefixes)),
                 'RECORDS': str(tmp_path),
                 'ROS_LOG_DIR': str(tmp_path / 'log'),
-                'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-                'ROS_DOMAIN_ID': str(101 + os.getpid() % 100),
                 **environment,
             },
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
         )
+
+    return begin
+
+
+@pytest.fixture
+def start(begin, tmp_path):
+    """Run a launch file to its end; its exit code, output and records by program."""
+
+    def start(name, *arguments, **environment):
+        run = begin(name, *arguments, **environment)
+        output, _ = run.communicate(timeout=60)
         records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*.json')}
-        return run.returncode, run.stdout + run.stderr, records
+        return run.returncode, output, records
 
     return start
 
@@ -190,21 +217,44 @@ def test_wrong_argument_is_named_and_nothing_starts(start, argument, text):
 def test_sim(start, prefix):
     code, output, records = start('sim.launch.py', 'ckpt_dir:=/ck')
     assert code == 0, output
-    assert set(records) == {'act_node', 'sim_robot'}
-    node, robot = records['act_node'], records['sim_robot']
+    assert set(records) == {'act_node', 'sim_robot', 'lookout'}
+    assert records['lookout']['argv'][0] == 'simulation'
+    node = records['act_node']
     assert node['values']['ckpt_dir'] == '/ck'
     assert node['values']['autostart'] is True
     demo = yaml.safe_load((PACKAGE / 'config/demo.yaml').read_text())['/**']['ros__parameters']
-    for record in (node, robot):
+    for record in records.values():
         assert record['values']['command_timeout'] == demo['command_timeout']
         assert record['values']['camera_topics'] == node['values']['camera_topics']
-        assert record['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
+    for name in ('act_node', 'sim_robot'):
+        assert records[name]['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
 
 
 def test_sim_waits_if_told_to(start):
     code, output, records = start('sim.launch.py', 'autostart:=false')
     assert code == 0, output
     assert records['act_node']['values']['autostart'] is False
+
+
+@pytest.mark.parametrize('name', ['sim.launch.py', 'replay.launch.py'])
+def test_where_a_robot_is_nothing_starts(start, tmp_path, name):
+    arguments = ['bag:=' + str(tmp_path)] if name == 'replay.launch.py' else []
+    code, output, records = start(name, *arguments, RIVAL='1')
+    assert code == 1, output
+    assert 'the lookout says why' in output
+    assert 'Traceback' not in output
+    assert set(records) == {'lookout'}
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+def test_the_node_ends_with_the_launch(begin, tmp_path, number):
+    run = begin('act.launch.py', LASTS='1')
+    record = tmp_path / 'act_node.json'
+    wait_until(record.exists, 30, 'the node')
+    run.send_signal(number)
+    run.communicate(timeout=30)
+    pid = json.loads(record.read_text())['pid']
+    wait_until(lambda: not alive(pid), 10, 'the end of the node')
 
 
 def test_replay(start, tmp_path):
@@ -236,6 +286,8 @@ done
         '/base/joint_states', '/arm/joint_states',
     ]  # fmt: skip
     assert record.startswith('bag record --output replay_recording --storage mcap')
+    # What plays is watched: by the lookout, which runs it.
+    assert records['lookout']['argv'][:4] == ['playback', 'ros2', 'bag', 'play']
 
 
 def test_replay_of_no_bag_starts_nothing(start):

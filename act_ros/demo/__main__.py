@@ -22,10 +22,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     def work() -> None:
-        from act_ros.demo.demonstration import run
+        from act_ros.nodes.isolation import own_graph
 
-        run(arguments.task, arguments.seconds, arguments.out)
+        # The shell's ROS_DOMAIN_ID may be a robot's.
+        with own_graph('demo') as graph:
+            from act_ros.demo.demonstration import run
 
+            run(graph, arguments.task, arguments.seconds, arguments.out)
+
+    cli.require_ros('demo')
+    cli.interrupt_on_signals()
     return cli.run('demo', work)
 
 

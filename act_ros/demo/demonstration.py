@@ -6,8 +6,6 @@ do in a live table, and ends with a summary and a picture. Ctrl-C ends all of it
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,30 +15,30 @@ import rclpy
 from rich.console import Console
 from rich.live import Live
 
-from act_ros.child import child
+from act_ros.child import child, module
 from act_ros.config import CONFIG_DIR, load_task, task_file
 from act_ros.demo import report
 from act_ros.demo.monitor import Monitor
 from act_ros.errors import ActError, ParameterError
-from act_ros.nodes.dds import use_profile
-from act_ros.parameter_file import read_parameter_file
+from act_ros.nodes.isolation import OwnGraph
+from act_ros.parameter_file import read_parameter_file, read_raw_parameters
+from act_ros.parameters import Settings
 from act_ros.sim.demo_checkpoint import is_demo_checkpoint, write_demo_checkpoint
 from act_ros.task import Task
 
+PROGRAMS = {'sim_robot': 'act_ros.demo.sim_robot', 'act_node': 'act_ros.nodes.main'}
 START_TIMEOUT = 90.0  # loading and warming up may take as long on a busy machine [s]
 
 
-def run(task_name: str, seconds: float, out: Path) -> None:
+def run(graph: OwnGraph, task_name: str, seconds: float, out: Path) -> None:
     """Run for a while and write `summary.json` and `demo.png`.
 
+    :param graph: where the programs meet.
     :param task_name: name of a shipped task, or the path of its YAML.
     :param seconds: from the first command on.
     :param out: folder of the results and logs.
     :raises ActError: one of the processes ended, or no command came.
     """
-    # From here on there is something to end in order: each of these becomes a KeyboardInterrupt.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     console = Console()
     task = load_task(task_name)
     if not is_demo_checkpoint(out / 'ckpt') and (found := _results(out)):
@@ -52,24 +50,17 @@ def run(task_name: str, seconds: float, out: Path) -> None:
         f'[bold]demonstration checkpoint[/] {checkpoint}: '
         f'[yellow]untrained weights made by rule, it has learnt nothing[/]'
     )
-    # A domain of its own, on this machine only: another demo or robot is not disturbed.
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    use_profile()
-    parameters = ['--params-file', str(task_file(task_name))]
-    parameters += ['--params-file', str(CONFIG_DIR / 'demo.yaml')]
-    programs = {
-        'sim_robot': ['act_ros.demo.sim_robot', '--ros-args', *parameters],
-        'act_node': [
-            'act_ros.nodes.main', '--ros-args', *parameters, '-p', f'ckpt_dir:={checkpoint}',
-        ],
-    }  # fmt: skip
+    files = [task_file(task_name), CONFIG_DIR / 'demo.yaml']
+    parameters = {**read_raw_parameters(*files), 'ckpt_dir': str(checkpoint)}
     with contextlib.ExitStack() as stack:
+        arguments = graph.arguments(parameters, out / 'parameters.yaml')
+        console.print(f'[bold]on this machine only[/] ROS_DOMAIN_ID={graph.domain}, under '
+                      f'{graph.namespace}')  # fmt: skip
         processes = {
-            name: stack.enter_context(child(command, out / f'{name}.log'))
-            for name, command in programs.items()
+            name: stack.enter_context(child(module(program, *arguments), out / f'{name}.log'))
+            for name, program in PROGRAMS.items()
         }
-        monitor = stack.enter_context(_monitoring(task, task_file(task_name)))
+        monitor = stack.enter_context(_monitoring(task, read_parameter_file(*files), graph))
         _watch(console, monitor, processes, seconds, out)
         monitor.finish(timeout=5.0)
     summary = report.summary(monitor)
@@ -115,9 +106,11 @@ def _watch(
 
 
 @contextlib.contextmanager
-def _monitoring(task: Task, parameters: Path) -> Iterator[Monitor]:
-    rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
-    monitor = Monitor(task, read_parameter_file(parameters))
+def _monitoring(
+    task: Task, settings: Settings, graph: OwnGraph
+) -> Iterator[Monitor]:
+    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    monitor = Monitor(task, settings, graph)
     try:
         yield monitor
     finally:

@@ -11,6 +11,7 @@ from sensor_msgs.msg import Image, JointState
 
 from act_ros.demo.robot_node import command_topic
 from act_ros.interfaces import camera_inputs, state_inputs
+from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import decode_image, stamp_ns
 from act_ros.parameters import Settings
 from act_ros.task import Task
@@ -21,14 +22,15 @@ class Monitor(Node):
 
     :param task: the robot's.
     :param settings: parameters of the task file: the topics.
+    :param graph: where both are.
     :ivar commands: stamp [s], positions, velocities of each command.
     :ivar states: stamp [s] and positions of the arm, of some states.
     :ivar report: the node's newest diagnostics, by name.
     :ivar pictures: one frame a camera, once taken.
     """
 
-    def __init__(self, task: Task, settings: Settings) -> None:
-        super().__init__('demo_monitor')
+    def __init__(self, task: Task, settings: Settings, graph: OwnGraph) -> None:
+        super().__init__('monitor', namespace=graph.namespace)
         self.task = task
         self.joints = task.joints
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
@@ -38,11 +40,17 @@ class Monitor(Node):
         self.pictures: dict[str, np.ndarray] = {}
         self._taken = 0
         self._reports = 0
-        self._cameras = {name: topic for name, (topic, _) in camera_inputs(settings, task).items()}
+        self._statuses = f'{graph.inside("act")}: '
+        self._cameras = {
+            name: graph.inside(topic) for name, (topic, _) in camera_inputs(settings, task).items()
+        }
         arm, _ = state_inputs(settings, task)[task.action[0].source]
-        self.create_subscription(JointState, command_topic(settings, task), self._on_command, 50)
-        self.create_subscription(JointState, arm, self._on_state, 1)
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        for kind, topic, callback, depth in (
+            (JointState, command_topic(settings, task), self._on_command, 50),
+            (JointState, arm, self._on_state, 1),
+            (DiagnosticArray, 'diagnostics', self._on_diagnostics, 10),
+        ):
+            self.create_subscription(kind, graph.inside(topic), callback, depth)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -94,7 +102,7 @@ class Monitor(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self._taken += 1
-        ours = [status for status in message.status if status.name.startswith('/act: ')]
+        ours = [status for status in message.status if status.name.startswith(self._statuses)]
         if ours:
             self._reports += 1
             self.message = ours[0].message

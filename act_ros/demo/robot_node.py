@@ -17,6 +17,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 
+from act_ros.cli import USER_ERROR
 from act_ros.commands import OUTPUT_TYPES
 from act_ros.errors import ActError
 from act_ros.interfaces import camera_inputs, state_inputs
@@ -25,6 +26,7 @@ from act_ros.nodes.declare import declare_parameters, read_parameters
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
 from act_ros.nodes.outputs import parse_outputs
+from act_ros.nodes.rivals import look_around, refuse_publishers
 from act_ros.parameters import Settings
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import SimulatedRobot
@@ -35,17 +37,21 @@ log = logging.getLogger(__name__)
 
 CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
 STATE_RATE = 100.0  # joint states a second [Hz]
+WATCH_RATE = 2.0  # looks a second for another robot [Hz]
 BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
 
 FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class SimRobot(Node):
-    """Publishes three rendered cameras and base and arm states; follows joint commands."""
+    """Publishes three rendered cameras and base and arm states; follows joint commands.
 
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__('sim_robot', **kwargs)
-        declare_parameters(self)
+    Where another robot publishes one of them, or begins to, this one says so and ends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('sim_robot')
+        declare_parameters(self, also=('blocked',))
         settings = read_parameters(self)
         task = Task.from_settings(settings)
         try:
@@ -55,21 +61,14 @@ class SimRobot(Node):
         except ValueError as error:
             raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
 
-        size = task.image_size
-        topics = {name: topic for name, (topic, _) in camera_inputs(settings, task).items()}
-        self._views = cycle(
-            [
-                _View(self.create_publisher(Image, topics[name], FRAMES_QOS), camera, size)
-                for name, camera in cameras.items()
-            ]
-        )
-        arm = task.action[0].source
-        self._states = {
-            source: self.create_publisher(JointState, topic, 1)
-            for source, (topic, _) in state_inputs(settings, task).items()
+        self._task, self._cameras = task, cameras
+        self._camera_topics = {
+            name: topic for name, (topic, _) in camera_inputs(settings, task).items()
         }
-        base = next((source for source in self._states if source != arm), None)
-        self._arm, self._base = self._states.get(arm), self._states.get(base)
+        self._state_topics = {
+            source: topic for source, (topic, _) in state_inputs(settings, task).items()
+        }
+        self._topics = [*self._camera_topics.values(), *self._state_topics.values()]
         self._complained = False
         self.create_subscription(
             JointState, command_topic(settings, task), self._on_command, 1
@@ -78,38 +77,66 @@ class SimRobot(Node):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.declare_parameter('blocked', [''])
 
-        # One camera at a time: their stamps differ by a third of a frame, the load does not.
-        self._jobs = (
-            (1 / STATE_RATE, self._publish_states),
-            (1 / (CAMERA_RATE * len(cameras)), self._publish_frame),
-        )
+        self._exit_code = 0
         self._ended = threading.Event()
         # A thread of its own: timers in the executor would cost more than the physics.
         self._thread = threading.Thread(target=self._run, name='robot', daemon=True)
         self._thread.start()
 
-    def halt(self) -> None:
-        """Stop publishing, from any thread."""
+    def halt(self) -> int:
+        """Stop publishing, from any thread; the exit code."""
         self._ended.set()
         self._thread.join(timeout=0.3)
+        return self._exit_code
 
     def _run(self) -> None:
         """Do the jobs until halted; a robot that fails says so and ends its process."""
         try:
-            self._do_jobs()
+            look_around(lambda: refuse_publishers(self, self._topics), self._ended)
+            if not self._ended.is_set():
+                self._do_jobs()
+            return
+        except ActError as error:
+            self._exit_code = USER_ERROR
+            log.error('%s', error)
         except Exception as error:
+            self._exit_code = 1
             log.error('the simulated robot failed', exc_info=error)
-            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _do_jobs(self) -> None:
         """Do each job at its rate, in steady time; what comes late is not made up for."""
-        due = [time.monotonic()] * len(self._jobs)
+        views = cycle(self._make_views())
+        publishers = {
+            source: self.create_publisher(JointState, topic, 1)
+            for source, topic in self._state_topics.items()
+        }
+        arm = self._task.action[0].source
+        base = next((source for source in publishers if source != arm), '')
+        ends = publishers.get(arm), publishers.get(base)
+        # One camera at a time: their stamps differ by a third of a frame, the load does not.
+        jobs = (
+            (1 / STATE_RATE, lambda: self._publish_states(*ends)),
+            (1 / (CAMERA_RATE * len(self._cameras)), lambda: self._publish_frame(next(views))),
+            (1 / WATCH_RATE, lambda: refuse_publishers(self, self._topics, own=1)),
+        )
+        due = [time.monotonic()] * len(jobs)
         while not self._ended.wait(max(0.0, min(due) - time.monotonic())):
-            for i, (period, job) in enumerate(self._jobs):
+            for i, (period, job) in enumerate(jobs):
                 now = time.monotonic()
                 if now >= due[i]:
                     job()
                     due[i] += period * ((now - due[i]) // period + 1)
+
+    def _make_views(self) -> list['_View']:
+        return [
+            _View(
+                self.create_publisher(Image, self._camera_topics[name], FRAMES_QOS),
+                camera,
+                self._task.image_size,
+            )
+            for name, camera in self._cameras.items()
+        ]
 
     def _on_command(self, message: JointState) -> None:
         try:
@@ -138,18 +165,18 @@ class SimRobot(Node):
                     (self._robot.block if name in wanted else self._robot.release)(name)
         return SetParametersResult(successful=True)
 
-    def _publish_frame(self) -> None:
-        next(self._views).publish(self._robot, self.get_clock().now().to_msg())
+    def _publish_frame(self, view: '_View') -> None:
+        view.publish(self._robot, self.get_clock().now().to_msg())
 
-    def _publish_states(self) -> None:
+    def _publish_states(self, arm: Publisher | None, base: Publisher | None) -> None:
         robot = self._robot
         with self._lock:
             robot.advance(time.monotonic())
         stamp = self.get_clock().now().to_msg()
         states = (
-            (self._arm, robot.joint_names, robot.positions, robot.velocities),
+            (arm, robot.joint_names, robot.positions, robot.velocities),
             (
-                self._base,
+                base,
                 BASE_AXES,
                 np.concatenate((robot.base_position, robot.base_orientation)),
                 np.concatenate((robot.base_linear_velocity, robot.base_angular_velocity)),

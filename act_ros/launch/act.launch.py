@@ -3,7 +3,8 @@
     ros2 launch act_ros act.launch.py ckpt_dir:=/path/to/checkpoint
 
 The node starts unconfigured and moves nothing until it is told to, with
-`ros2 lifecycle set /act configure` and `activate`, or with `autostart:=true`.
+`ros2 lifecycle set /act configure` and `activate`, or with `autostart:=true`. It ends with the
+launch, also where that is killed.
 """
 
 import os
@@ -16,6 +17,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
+from act_ros import child
 from act_ros.config import DEFAULT_TASK, parameter_files, task_file
 from act_ros.parameter_file import read_parameter_file
 
@@ -87,9 +89,11 @@ def make_node(context: LaunchContext) -> list[Action]:
         LifecycleNode(
             package='act_ros',
             executable='act_node',
+            exec_name='act_node',
             name='act',
             namespace='',
             parameters=[*map(str, files), overrides],
+            prefix=[child.prefix(), LaunchConfiguration('launch-prefix', default='')],
             output='screen',
             emulate_tty=True,
         )

@@ -4,9 +4,11 @@
 
 Nothing moves: commands go to `/act/dry_run/...` only. Recorded are these and `/act/tick`, in a
 bag that `ros2 bag play`, Foxglove and PlotJuggler open. Without rosbag2, and to compare the
-recording with the policy offline: `python -m act_ros.replay`.
+recording with the policy offline: `python -m act_ros.replay`. Only where there is no robot: where
+anybody publishes what the bag would, nothing starts; where somebody comes later, all of it ends.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_path
@@ -22,9 +24,12 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 
+from act_ros import child
 from act_ros.config import parameter_files
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.parameter_file import read_parameter_file
@@ -46,53 +51,82 @@ CLOCK_RATE = '200'
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node in dry run, the player and the recorder; all end with the bag."""
+    """The node in dry run, the player and the recorder, where no robot is."""
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ),
-            OpaqueFunction(function=play_and_record),
-            IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
-                launch_arguments={
-                    'ckpt_dir': LaunchConfiguration('ckpt_dir'),
-                    'params_file': LaunchConfiguration('params_file'),
-                    'use_sim_time': 'true',
-                    'dry_run': 'true',
-                    'publish_tick': 'true',
-                    'autostart': 'true',
-                }.items(),
-            ),
+            OpaqueFunction(function=look_first),
         ]
     )
 
 
-def play_and_record(context: LaunchContext) -> list[Action]:
-    """`ros2 bag play` and `ros2 bag record`; everything ends when the bag does."""
-    given = context.launch_configurations
+def look_first(context: LaunchContext) -> list[Action]:
+    """Start nothing before the graph has been looked at."""
+    given = dict(context.launch_configurations)
     if not Path(given['bag']).exists():
         raise RuntimeError(f'no bag {given["bag"]!r}')
-    # The inputs alone: the recorded commands would move a robot that hears them.
-    play = ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', given['bag'], '--clock', CLOCK_RATE,
-             '--rate', given['rate'], '--delay', given['delay'],
-             '--topics', *input_topics(given['params_file'])],
+    files = parameter_files(given['params_file'] or None)
+    looks = lookout(files)
+
+    def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
+        if event.returncode != 0:
+            raise RuntimeError('nothing is played here; the lookout says why')
+        return play_and_record(given, files)
+
+    return [looks, RegisterEventHandler(OnProcessExit(target_action=looks, on_exit=start))]
+
+
+def lookout(files: list[Path], *command: str) -> Node:
+    """What looks for a robot in the graph, and then runs a command if there is one."""
+    return Node(
+        package='act_ros',
+        executable='lookout',
+        exec_name='lookout',
+        name='lookout',
+        arguments=['playback', *command],
+        parameters=[*map(str, files)],
+        prefix=child.prefix(),
         output='screen',
+    )
+
+
+def play_and_record(given: Mapping[str, str], files: list[Path]) -> list[Action]:
+    """The node, `ros2 bag play` and `ros2 bag record`; everything ends when the bag does."""
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
+        launch_arguments={
+            'ckpt_dir': LaunchConfiguration('ckpt_dir'),
+            'params_file': LaunchConfiguration('params_file'),
+            'use_sim_time': 'true',
+            'dry_run': 'true',
+            'publish_tick': 'true',
+            'autostart': 'true',
+        }.items(),
+    )
+    # The inputs alone: the recorded commands would move a robot that hears them.
+    play = lookout(
+        files, 'ros2', 'bag', 'play', given['bag'], '--clock', CLOCK_RATE,
+        '--rate', given['rate'], '--delay', given['delay'], '--topics', *input_topics(files),
     )  # fmt: skip
     record = ExecuteProcess(
         cmd=['ros2', 'bag', 'record', '--output', given['record_to'], '--storage', 'mcap',
              '--use-sim-time', '--regex', '/act/(tick|dry_run/.*)'],
+        name='ros2',
+        prefix=child.prefix(),
         output='screen',
     )  # fmt: skip
     end = EmitEvent(event=Shutdown(reason='the bag has been played'))
-    return [record, play, RegisterEventHandler(OnProcessExit(target_action=play, on_exit=[end]))]
+    return [
+        node, record, play, RegisterEventHandler(OnProcessExit(target_action=play, on_exit=[end]))
+    ]  # fmt: skip
 
 
-def input_topics(params_file: str) -> list[str]:
+def input_topics(files: list[Path]) -> list[str]:
     """What the node subscribes to, by its parameter files."""
-    settings = read_parameter_file(*parameter_files(params_file or None))
+    settings = read_parameter_file(*files)
     task = Task.from_settings(settings)
     inputs = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     return ['/' + topic.lstrip('/') for topic, _ in inputs.values()]

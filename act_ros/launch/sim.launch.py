@@ -2,15 +2,29 @@
 
     ros2 launch act_ros sim.launch.py ckpt_dir:=/path/to/checkpoint
 
-By default with the time-outs of `make demo`, which suit a policy on CPU cores.
+By default with the time-outs of `make demo`, which suit a policy on CPU cores. Only where there
+is no robot: where anybody publishes what the simulated one would, or hears its commands, nothing
+starts; where a robot comes later, all of it ends.
 """
 
 from ament_index_python.packages import get_package_share_path
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from act_ros import child
+from act_ros.config import parameter_files
 
 SHARE = get_package_share_path('act_ros')
 
@@ -27,28 +41,52 @@ ARGUMENTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The simulated robot, and the node that starts by itself."""
-    arguments = {name: LaunchConfiguration(name) for name in ARGUMENTS}
+    """The simulated robot, and the node that starts by itself, where no robot is."""
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ),
+            OpaqueFunction(function=look_first),
+        ]
+    )
+
+
+def look_first(context: LaunchContext) -> list[Action]:
+    """Start nothing before the graph has been looked at."""
+    given = dict(context.launch_configurations)
+    parameters = [*map(str, parameter_files(given['params_file'] or None))]
+    lookout = Node(
+        package='act_ros',
+        executable='lookout',
+        exec_name='lookout',
+        name='lookout',
+        arguments=['simulation'],
+        parameters=parameters,
+        prefix=child.prefix(),
+        output='screen',
+    )
+
+    def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
+        if event.returncode != 0:
+            raise RuntimeError('no robot is simulated here; the lookout says why')
+        return [
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
-                launch_arguments=arguments.items(),
+                launch_arguments={name: LaunchConfiguration(name) for name in ARGUMENTS}.items(),
             ),
             Node(
                 package='act_ros',
                 executable='sim_robot',
+                exec_name='sim_robot',
                 name='sim_robot',
-                parameters=[
-                    str(SHARE / 'config' / 'astrobench_dual_arm.yaml'),
-                    arguments['params_file'],
-                ],
+                parameters=parameters,
+                prefix=[child.prefix(), LaunchConfiguration('launch-prefix', default='')],
                 output='screen',
                 emulate_tty=True,
+                on_exit=Shutdown(reason='the simulated robot has ended'),
             ),
         ]
-    )
+
+    return [lookout, RegisterEventHandler(OnProcessExit(target_action=lookout, on_exit=start))]

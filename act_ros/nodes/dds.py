@@ -1,17 +1,50 @@
-"""Which Fast DDS profile a process uses."""
+"""What the middleware of this process and of its children is told: by environment variables.
+
+They count for participants that are made later.
+"""
 
 import os
 
 from act_ros.config import CONFIG_DIR
 
+PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+
+# Each of these can lead off this machine, into another graph, or to another's files: peers and
+# servers by name, profiles and their transports, Cyclone's ExternalDomainId, credentials.
+ELSEWHERE = (
+    'ROS_STATIC_PEERS', 'ROS_LOCALHOST_ONLY', 'ROS_DISCOVERY_SERVER', 'ROS_SUPER_CLIENT',
+    'ROS2_EASY_MODE',
+)  # fmt: skip
+ELSEWHERE_PREFIXES = ('FASTDDS_', 'FASTRTPS_', 'RMW_FASTRTPS_', 'CYCLONEDDS_', 'ROS_SECURITY_')
+
 
 def use_profile() -> None:
-    """Let camera images fit into shared memory, unless the user has a profile of their own.
+    """Let camera images fit into shared memory, unless the user has a profile of their own."""
+    if not any(name in os.environ for name in PROFILES):
+        _set_profile('fastdds.xml')
 
-    Counts for participants made later in this process and in its children.
+
+def keep_to_this_host(domain: int) -> None:
+    """Choose a ROS domain on this machine alone, whatever the user's shell says.
+
+    For Fast DDS and Cyclone DDS; other middlewares are not confined by these variables.
     """
-    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-    if not any(name in os.environ for name in names):
-        # Humble's Fast DDS knows only the old name; later ones warn of it.
-        name = names[os.environ.get('ROS_DISTRO') == 'humble']
-        os.environ[name] = str(CONFIG_DIR / 'fastdds.xml')
+    for name in list(os.environ):
+        if name in ELSEWHERE or name.startswith(ELSEWHERE_PREFIXES):
+            del os.environ[name]
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if _humble():  # which knows no discovery range; later ones warn of its variable
+        os.environ['ROS_LOCALHOST_ONLY'] = '1'
+    # Fast DDS would take further profiles from the working directory.
+    os.environ['SKIP_DEFAULT_XML_FILE'] = '1'
+    _set_profile('fastdds_this_host.xml')
+
+
+def _set_profile(file: str) -> None:
+    # Humble's Fast DDS knows only the old name; later ones warn of it.
+    os.environ[PROFILES[_humble()]] = str(CONFIG_DIR / file)
+
+
+def _humble() -> bool:
+    return os.environ.get('ROS_DISTRO') == 'humble'

@@ -1,6 +1,6 @@
 """The parameter table as ROS parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -11,14 +11,16 @@ from act_ros.errors import ParameterError
 from act_ros.parameters import PARAMETERS, Parameter, Settings
 
 
-def declare_parameters(node: Node) -> None:
+def declare_parameters(node: Node, also: Collection[str] = ()) -> None:
     """Declare every parameter of the table.
 
+    :param also: parameters of this node alone, which it declares itself.
     :raises ParameterError: a value set from outside is unknown or does not fit.
     """
     # rclpy keeps overrides that nobody declares without a word: a typo would be inert.
+    overrides = {name: _value(p) for name, p in node._parameter_overrides.items()}
     Settings.from_parameters(
-        _given({name: _value(p) for name, p in node._parameter_overrides.items()})
+        _given({name: value for name, value in overrides.items() if name not in also})
     )
     for row in PARAMETERS.values():
         if row.default == ():

@@ -5,19 +5,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from act_ros.bags.writing import BagWriter
 from act_ros.errors import ActError
+from act_ros.nodes.isolation import OwnGraph
 from act_ros.nodes.message_classes import message_class
 from act_ros.observation import stamp_ns
 
@@ -30,8 +35,11 @@ RawMessage = tuple[str, int, bytes]  # topic, receipt [ns], CDR
 
 
 class Replay:
-    """One replay: the robot's side of the graph, in a ROS context of its own.
+    """One replay: the robot's side of a graph, in a ROS context of its own.
 
+    Topics are named as the bag has them; in the graph they are under its namespace.
+
+    :param graph: where the node is.
     :param inputs: topic to type, of what is played.
     :param outputs: topic to type, of what is recorded.
     :param tick_topic: the node's `~/tick`; recorded as well.
@@ -41,6 +49,7 @@ class Replay:
 
     def __init__(
         self,
+        graph: OwnGraph,
         inputs: Mapping[str, str],
         outputs: Mapping[str, str],
         tick_topic: str,
@@ -53,13 +62,15 @@ class Replay:
         self.ticks = 0
         self._writer = BagWriter(folder)
         self._writing = threading.Lock()
-        rclpy.init()
-        self._node = node = Node('replay', start_parameter_services=False)
-        self._publishers = {
-            topic: node.create_publisher(message_class(kind), topic, 10)
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        self._node = node = Node(
+            'replay', namespace=graph.namespace, start_parameter_services=False
+        )
+        self._publishers: dict[str, Publisher] = {
+            topic: node.create_publisher(message_class(kind), graph.inside(topic), 10)
             for topic, kind in inputs.items()
         }
-        self._clock = node.create_publisher(Clock, '/clock', 10)
+        self._clock = node.create_publisher(Clock, graph.inside('/clock'), 10)
         kinds = {**outputs, tick_topic: 'diagnostic_msgs/msg/DiagnosticArray'}
         for topic, kind in kinds.items():
             self._writer.add_topic(topic, kind)
@@ -72,10 +83,10 @@ class Replay:
                     self.ticks += 1
 
             node.create_subscription(
-                message_class(kind), topic, record, QoSProfile(depth=1000), raw=True
+                message_class(kind), graph.inside(topic), record, QoSProfile(depth=1000), raw=True
             )
-        self._change = node.create_client(ChangeState, '/act/change_state')
-        self._state = node.create_client(GetState, '/act/get_state')
+        self._change: Client = node.create_client(ChangeState, graph.inside('/act/change_state'))
+        self._state: Client = node.create_client(GetState, graph.inside('/act/get_state'))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._thread = threading.Thread(target=self._executor.spin, name='replay', daemon=True)
@@ -187,7 +198,7 @@ class Replay:
         request = ChangeState.Request(transition=Transition(id=number))
         return self._call(self._change, request, ANSWER).success
 
-    def _call(self, client: object, request: object, timeout: float) -> object:
+    def _call(self, client: Client, request: object, timeout: float) -> Any:
         self._until(client.service_is_ready, timeout, f'the service {client.srv_name}')
         future = client.call_async(request)
         self._until(future.done, timeout, f'an answer of {client.srv_name}')

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import cv2
 import pytest
+import rclpy
+from sensor_msgs.msg import JointState
 
 from act_ros.config import load_task, task_file
 from act_ros.policy import load_policy
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
-from test.processes import children
+from test.processes import alive, children
 from test.waiting import wait_until
-
-pytest.importorskip('rclpy', reason='rclpy is not importable')
 
 
 @pytest.fixture
@@ -46,14 +46,42 @@ def demo(tmp_path):
                 process.wait()
 
 
-def test_it_ends_with_a_summary_and_a_picture(demo, tmp_path):
+@pytest.fixture
+def real_arm():
+    """A robot in the ROS domain that the demonstration's shell names; what it has heard."""
+    rclpy.init()
+    node, heard = rclpy.create_node('real_arm'), []
+    for topic in ('arm/joint_commands', 'arm/joint_states'):
+        node.create_subscription(JointState, topic, heard.append, 10)
+
+    def listen():
+        rclpy.spin_once(node, timeout_sec=0.05)
+        return heard + [n for n in node.get_node_names() if n != 'real_arm']
+
+    yield listen
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def started(process, folder):
+    """Both of its programs, once they run."""
+    log = folder / 'act_node.log'
+    wait_until(lambda: log.exists() and 'ready: unconfigured' in log.read_text(), 60, 'the node')
+    pids = children(process.pid)
+    assert len(pids) == 2
+    return pids
+
+
+def test_it_ends_with_a_summary_and_a_picture_and_no_robot_hears_of_it(demo, real_arm, tmp_path):
     # Small pictures: a pass of the network takes less than the command_timeout on any machine.
     task = tmp_path / 'small.yaml'
     text = task_file('astrobench_dual_arm').read_text()
     task.write_text(text.replace('image_size: [480, 640]', 'image_size: [120, 160]'))
     assert load_task(str(task)).image_size == (120, 160)
     process = demo('--seconds', '4', '--task', str(task))
-    output, _ = process.communicate(timeout=150)
+    while process.poll() is None:
+        assert real_arm() == []
+    output = process.stdout.read()
     assert process.returncode == 0, output
     assert 'untrained weights made by rule' in ' '.join(output.split())
     assert 'ticks without a plan' in output
@@ -68,15 +96,21 @@ def test_it_ends_with_a_summary_and_a_picture(demo, tmp_path):
 
 def test_ctrl_c_ends_all_of_it(demo, tmp_path):
     process = demo()
-    log = tmp_path / 'act_node.log'
-    wait_until(lambda: log.exists() and 'ready: unconfigured' in log.read_text(), 60, 'the node')
-    started = children(process.pid)
-    assert len(started) == 2
+    pids = started(process, tmp_path)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert 'Traceback' not in output
-    for pid in started:
+    for pid in pids:
         wait_until(lambda pid=pid: not Path(f'/proc/{pid}').exists(), 10, f'{pid} to end')
+
+
+def test_killed_it_takes_its_programs_along(demo, tmp_path):
+    process = demo()
+    pids = started(process, tmp_path)
+    process.kill()
+    process.wait()
+    for pid in pids:
+        wait_until(lambda pid=pid: not alive(pid), 10, f'{pid} to end')
 
 
 def test_its_checkpoint_is_one_like_any_other(tmp_path):

@@ -1,6 +1,6 @@
 """The simulated robot over DDS: its pictures show the scene, its arm follows and stops."""
 
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +11,6 @@ import rclpy
 from sensor_msgs.msg import Image, JointState
 
 from act_ros.config import load_task, task_file
-from act_ros.nodes.dds import use_profile
 from act_ros.observation import decode_image
 from act_ros.parameter_file import read_parameter_file
 from act_ros.sim.robot import HOME
@@ -22,23 +21,40 @@ SETTINGS = read_parameter_file(task_file('astrobench_dual_arm'))
 JOINTS = TASK.joints
 
 
+COMMAND = [sys.executable, '-m', 'act_ros.demo.sim_robot', '--ros-args']
+COMMAND += ['--params-file', str(task_file(TASK.name))]
+
+
 @pytest.fixture
 def node():
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
-    use_profile()
-    command = [sys.executable, '-m', 'act_ros.demo.sim_robot', '--ros-args']
-    robot = subprocess.Popen([*command, '--params-file', str(task_file(TASK.name))])
     rclpy.init()
     node = rclpy.create_node('watcher')
     yield node
     node.destroy_node()
     rclpy.try_shutdown()
-    robot.send_signal(signal.SIGINT)
-    assert robot.wait(10) == 0
 
 
-def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node):
+@pytest.fixture
+def robot():
+    """Start a simulated robot, and have it end in order if it has not ended by itself."""
+    robots = []
+
+    def start(*arguments):
+        robots.append(
+            subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True)
+        )
+        return robots[-1]
+
+    yield start
+    for robot in robots:
+        if robot.poll() is None:
+            robot.send_signal(signal.SIGINT)
+            robot.communicate(timeout=10)
+            assert robot.returncode == 0
+
+
+def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node, robot):
+    robot()
     frames, states = {name: [] for name in TASK.cameras}, []
     for name, topic in zip(TASK.cameras, SETTINGS.camera_topics, strict=True):
         node.create_subscription(
@@ -94,3 +110,50 @@ def test_pictures_show_the_scene_and_the_arm_follows_and_stops(node):
 
     wait_until(rests, 10, 'the arm at rest')
     assert np.abs(positions() - far).max() > 0.2
+
+
+def test_beside_another_robot_it_says_so_and_publishes_nothing(node, robot):
+    states = []
+    node.create_subscription(JointState, 'arm/joint_states', states.append, 10)
+
+    def publishers() -> int:
+        rclpy.spin_once(node, timeout_sec=0.05)
+        return node.count_publishers('arm/joint_states')
+
+    # First come, first served: the second ends, the first stays.
+    first = robot('-p', 'task.image_size:=[120, 160]')
+    wait_until(lambda: publishers() and states, 30, 'the first robot')
+    second = robot('-p', 'task.image_size:=[120, 160]', '-r', '__node:=second')
+    _, said = second.communicate(timeout=30)
+    assert second.returncode == 2, said
+    assert re.search('/[a-z_/]+ is published by /sim_robot: a robot is played only', said)
+    assert first.poll() is None
+    # A real one that comes later is not taken for another simulation.
+    node.create_publisher(JointState, 'arm/joint_states', 1)
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 2, said
+    assert '/arm/joint_states is published by /watcher: a robot is played only' in said
+
+
+def test_a_joint_may_be_blocked_from_the_start(node, robot):
+    states = []
+    node.create_subscription(JointState, 'arm/joint_states', states.append, 10)
+    commands = node.create_publisher(JointState, SETTINGS.outputs[0].split()[0], 1)
+    robot('-p', 'task.image_size:=[120, 160]', '-p', f"blocked:=['{JOINTS[0]}']")
+    goal = HOME + 0.2
+
+    def follows() -> bool:
+        commands.publish(JointState(name=JOINTS, position=goal, velocity=[0.0] * 8))
+        rclpy.spin_once(node, timeout_sec=0.02)
+        return bool(states) and np.abs(np.array(states[-1].position) - goal)[1:7].max() < 0.02
+
+    wait_until(follows, 40, 'the other joints at their goal')
+    assert states[-1].position[0] == pytest.approx(HOME[0], abs=1e-6)
+
+
+def test_a_joint_that_there_is_not_is_one_line(robot):
+    process = robot('-p', "blocked:=['elbow']")
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert "no joint 'elbow'; expected left_joint_1" in line

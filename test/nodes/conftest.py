@@ -1,19 +1,16 @@
-"""Real rclpy on real DDS, in a domain of the test's own and on this machine only."""
-
-import os
+"""Real rclpy on real DDS, in a domain of the tests' own and on this machine only."""
 
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not importable')
 
-os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
-
-from act_ros.nodes.dds import use_profile
 from test.nodes.graph import Graph
 from test.rule import small_config, write_checkpoint, write_random
 
-use_profile()
+
+@pytest.fixture(scope='session', autouse=True)
+def _in_own_domain(own_domain):
+    pass
 
 
 @pytest.fixture

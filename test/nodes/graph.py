@@ -76,19 +76,22 @@ class Tick:
 
 
 class Graph:
-    """Publishes what a robot would, and keeps what the node says."""
+    """Publishes what a robot would, and keeps what the node says.
 
-    def __init__(self) -> None:
+    :param plays: whether it does; beside the simulated robot it only listens.
+    """
+
+    def __init__(self, plays: bool = True) -> None:
         rclpy.init()
         self.node = node = rclpy.create_node('robot_of_the_test')
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._cameras = {
             name: node.create_publisher(Image, topic, best_effort)
-            for name, (topic, _) in camera_inputs(SETTINGS, TASK).items()
+            for name, (topic, _) in camera_inputs(SETTINGS, TASK).items() if plays
         }
         self._states = {
             name: node.create_publisher(JointState, topic, best_effort)
-            for name, (topic, _) in state_inputs(SETTINGS, TASK).items()
+            for name, (topic, _) in state_inputs(SETTINGS, TASK).items() if plays
         }
         self._clock = node.create_publisher(Clock, '/clock', best_effort)
         self.commands: list[JointState] = []

@@ -24,14 +24,17 @@ from act_ros.evaluation.run.policies import load
 from act_ros.parameter_file import read_parameter_file
 from act_ros.replay import main
 from test.bags import bags
-from test.nodes.graph import NodeProcess
+from test.nodes.graph import Graph, NodeProcess, run_node
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A pass that takes long on a busy machine is no mistake.
 SMALL = {
-    'task': {'image_size': list(bags.SIZE)}, 'torch_threads': 1, 'command_timeout': 5.0
+    'task': {'image_size': list(bags.SIZE)}, 'torch_threads': 1, 'command_timeout': 5.0,
+    # As robots have them; the replay is none the less in a namespace of its own.
+    'state_topics': ['/base/joint_states', '/arm/joint_states'],
+    'qos_overrides': {'/arm/joint_states': {'subscription': {'depth': 2}}},
 }  # fmt: skip
 
 
@@ -95,8 +98,13 @@ def test_lock_step_gives_the_actions_of_the_evaluator(folder, tmp_path):
     assert all((np.asarray(c.message.position) <= high).all() for c in commands)
 
 
-def test_a_comparison_ends_at_the_first_tick_with_other_inputs(folder, tmp_path):
-    run = replay(folder, tmp_path / 'out', '--duration', '1')
+def test_a_comparison_ends_at_the_first_tick_with_other_inputs(graph, folder, tmp_path):
+    # A robot's node is in the ROS domain that the shell names: it hears nothing of the replay.
+    with run_node(tmp_path, folder / 'ckpt', dry_run=False) as node:
+        node.wait_for('ready: unconfigured')
+        run = replay(folder, tmp_path / 'out', '--duration', '1')
+        assert graph.state() == 'unconfigured'
+        assert len(node.log.splitlines()) == 1, node.log
     assert run.returncode == 0, run.stderr
     ticks = read_ticks(tmp_path / 'out' / 'recording', '/act/tick')
     settings = settings_of(folder)
@@ -139,7 +147,8 @@ def test_a_mistake_is_one_line(folder, tmp_path, capsys, change, text):
     assert 'Traceback' not in said
 
 
-def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(graph, folder, tmp_path):
+def test_a_run_of_the_simulated_robot_recorded_over_dds_is_evaluated(folder, tmp_path):
+    graph = Graph(plays=False)
     robot = NodeProcess(tmp_path / 'robot.log', 'act_ros.demo.sim_robot', [
         '--ros-args', '--params-file', str(task_file('astrobench_dual_arm')),
         '-p', f'task.image_size:={list(bags.SIZE)}',

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 from act_ros.config import task_file
 from act_ros.interfaces import state_inputs
 from act_ros.observation import stamp_ns
-from test.nodes.graph import JOINTS, MARGIN, SETTINGS, TASK, NodeProcess, run_node
+from test.nodes.graph import JOINTS, MARGIN, SETTINGS, TASK, Graph, NodeProcess, run_node
 from test.nodes.test_faults import SAFE, check_trace, flowing, stops, told
 from test.waiting import wait_until
 
@@ -52,6 +52,14 @@ class Robot:
         future = client.call_async(request)
         wait_until(future.done, 10, 'an answer of the simulated robot')
         assert future.result().result.successful
+
+
+@pytest.fixture
+def graph():
+    """It listens: two robots would be one too many."""
+    graph = Graph(plays=False)
+    yield graph
+    graph.close()
 
 
 @pytest.fixture

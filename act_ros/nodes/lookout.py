@@ -1,0 +1,86 @@
+"""`lookout`: lets the launch files play a robot only in a graph that has none.
+
+    lookout simulation                            whether a simulated robot and its node may start
+    lookout playback [COMMAND ...]                whether a recording may be played; plays it
+
+Its parameters are the ACT node's: they say which topics are meant. What plays a recording is
+ended when somebody else begins to publish what it publishes.
+"""
+
+import sys
+import time
+
+from act_ros import cli
+
+EVERY = 0.5  # [s]
+
+
+def main() -> int:
+    """Look, play if there is something to play, and return the exit code."""
+    cli.exit_at_once()
+    cli.require_ros('lookout')
+    from rclpy.utilities import remove_ros_args
+
+    role, *command = remove_ros_args(sys.argv)[1:]
+    cli.interrupt_on_signals()
+    played = 0
+
+    def work() -> None:
+        nonlocal played
+        played = lookout(role == 'playback', command)
+
+    return cli.run('lookout', work) or played
+
+
+def lookout(playback: bool, command: list[str]) -> int:
+    """Look around, then run what plays the recording.
+
+    :param playback: a recording is to be played; otherwise a robot is to be simulated.
+    :returns: the exit code of the command, 0 without one.
+    :raises RivalError: somebody is there already, or has come.
+    """
+    import rclpy
+    from rclpy.node import Node
+    from rclpy.signals import SignalHandlerOptions
+
+    from act_ros.child import child
+    from act_ros.interfaces import camera_inputs, parse_output, state_inputs
+    from act_ros.nodes.dds import use_profile
+    from act_ros.nodes.declare import declare_parameters, read_parameters
+    from act_ros.nodes.rivals import look_around, refuse_listeners, refuse_node, refuse_publishers
+    from act_ros.task import Task
+
+    use_profile()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = Node('lookout')
+        declare_parameters(node)
+        settings = read_parameters(node)
+        task = Task.from_settings(settings)
+        given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
+        inputs = {topic for topic, _ in given.values()}
+        if playback:
+            inputs.add('/clock')
+        outputs = [parse_output(text, task).topic for text in settings.outputs]
+
+        def check() -> None:
+            refuse_publishers(node, inputs)
+            if not playback:
+                refuse_listeners(node, outputs)
+            if not command:
+                refuse_node(node, 'act')
+
+        look_around(check)
+        if not command:
+            return 0
+        with child(command) as process:
+            while process.poll() is None:
+                time.sleep(EVERY)
+                refuse_publishers(node, inputs, own=1)
+            return process.returncode
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

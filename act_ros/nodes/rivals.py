@@ -1,0 +1,96 @@
+"""Who else speaks or listens on a topic, for what plays a robot in a graph of others."""
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from act_ros.errors import ActError
+
+# On a busy machine a node is found no sooner than it announces itself again: each 3 s.
+LOOK = 3.5  # [s]
+NAMING = 2.0  # from the end of a topic to the name of its node [s]
+UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
+
+
+class RivalError(ActError):
+    """A robot is there already."""
+
+
+def refuse_publishers(node: Node, topics: Iterable[str], own: int = 0) -> None:
+    """Whether a topic is published by others.
+
+    :param topics: where the caller publishes, or is about to.
+    :param own: publishers of the caller for each of these mentions.
+    :raises RivalError: naming the topic and who publishes there.
+    """
+    for topic, mentions in Counter(topics).items():
+        if node.count_publishers(topic) > own * mentions:
+            names = _names(node.get_publishers_info_by_topic, topic)
+            with contextlib.suppress(ValueError):
+                for _ in range(own * mentions):
+                    names.remove(node.get_fully_qualified_name())
+            raise RivalError(
+                f'{node.resolve_topic_name(topic)} is published by {_listed(names)}: a robot is '
+                f'played only where there is none; end that, or use a ROS_DOMAIN_ID of your own'
+            )
+
+
+def refuse_listeners(node: Node, topics: Iterable[str]) -> None:
+    """Whether anybody would obey commands; the `ros2` tools, whose nodes are hidden, do not.
+
+    :raises RivalError: naming the topic and who listens there.
+    """
+    for topic in topics:
+        if node.count_subscribers(topic) == 0:
+            continue
+        names = _names(node.get_subscriptions_info_by_topic, topic)
+        if names := [name for name in names if '/_ros2cli' not in name]:
+            raise RivalError(
+                f'{node.resolve_topic_name(topic)} is heard by {_listed(names)}, which may be a '
+                f'robot: end that, or use a ROS_DOMAIN_ID of your own'
+            )
+
+
+def refuse_node(node: Node, name: str) -> None:
+    """Whether a node of this name is in the caller's namespace already.
+
+    :raises RivalError: it is.
+    """
+    for other, namespace in node.get_node_names_and_namespaces():
+        if (other, namespace) == (name, node.get_namespace()):
+            raise RivalError(
+                f'a node {namespace.rstrip("/")}/{other} is here already, which may move a '
+                f'robot: end it, or use a ROS_DOMAIN_ID of your own'
+            )
+
+
+def look_around(check: Callable[[], None], ended: threading.Event | None = None) -> None:
+    """Check again and again while the graph becomes known to a node that has just been made.
+
+    :param check: raises a RivalError.
+    :param ended: ends it earlier.
+    """
+    ended = ended or threading.Event()
+    deadline = time.monotonic() + LOOK
+    while time.monotonic() < deadline and not ended.wait(0.02):
+        check()
+
+
+def _names(find: Callable[[str], list[TopicEndpointInfo]], topic: str) -> list[str]:
+    """The nodes of a topic's ends; an end is known before its node is."""
+    deadline = time.monotonic() + NAMING
+    while True:
+        ends = find(topic)
+        known = all(end.node_name != UNKNOWN for end in ends)
+        if known or time.monotonic() > deadline:
+            return [f'{end.node_namespace.rstrip("/")}/{end.node_name}' for end in ends]
+        time.sleep(0.02)
+
+
+def _listed(names: list[str]) -> str:
+    return ', '.join(sorted(set(names))) or 'somebody who is gone again'
