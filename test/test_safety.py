@@ -292,6 +292,19 @@ def test_after_many_turns_a_start_unwinds_none_of_them():
     assert made.hold()[0] == pytest.approx(3 * TURN + 0.18)
 
 
+@pytest.mark.parametrize(
+    ('first', 'begins'), [(3.2, TURN - 3.07), (-3.0, -3.07), (0.0, -3.07), (0.3, TURN - 3.07)]
+)
+def test_an_activation_begins_in_the_turn_of_the_first_action(first, begins):
+    made = CommandLimiter(TASK, limits(**SEAM), RATE)
+    made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
+    assert made.last[0] == pytest.approx(begins)
+    # Where the range leaves no choice, it is the one that is in it.
+    made = CommandLimiter(TASK, limits(**{**SEAM, 'position_max': [3.0, 2.0]}), RATE)
+    made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
+    assert made.last[0] == pytest.approx(-3.07)
+
+
 def test_what_is_no_angle_is_cut_to_a_step_as_any_other_position():
     made = limiter((3.13, 1.0), **SEAM)
     for absurd in (1e18, -1e300, 1.7e308):
@@ -324,17 +337,17 @@ GRIPPER = {'max_tracking_error': [0.5, np.inf]}
 )
 def test_a_gripper_that_nobody_moved_keeps_its_force_also_after_silence(stood, measured, begins):
     made = limiter((0.0, 0.0), **GRIPPER)
-    made.start(np.array([0.3, measured]), np.array([0.0, stood]))
+    made.start(np.array([0.3, measured]), stood=np.array([0.0, stood]))
     assert made.last.tolist() == [0.3, begins]
     assert made.hold()[1] == begins
 
 
 def test_other_joints_begin_where_they_are_measured():
     made = limiter((0.0, 0.0))
-    made.start(np.array([0.3, 0.6]), np.array([0.3, 0.6]))
+    made.start(np.array([0.3, 0.6]), stood=np.array([0.3, 0.6]))
     assert made.last.tolist() == [0.3, 0.6]
     first = CommandLimiter(TASK, limits(**GRIPPER), RATE)
-    first.start(np.array([0.3, 0.6]), np.array([0.3, 0.6]))  # nothing was commanded before
+    first.start(np.array([0.3, 0.6]), stood=np.array([0.3, 0.6]))  # nothing was commanded before
     assert first.last.tolist() == [0.3, 0.6]
 
 

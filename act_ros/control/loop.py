@@ -297,23 +297,24 @@ class ControlLoop:
         except UncoveredStepError:
             return None
         try:
-            if self.state is State.WAITING and not self._begin_to_move(measured):
+            wanted = self._task.to_robot(action)
+            if self.state is State.WAITING and not self._begin_to_move(measured, wanted):
                 return None
-            values = self.limiter.limit(self._task.to_robot(action), self._elapsed)
+            values = self.limiter.limit(wanted, self._elapsed)
             horizon = self._coming() if self._horizon else None
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
         return Command(self.step, action, self.source.steps(self.step), values, horizon)
 
-    def _begin_to_move(self, measured: np.ndarray | None) -> bool:
+    def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
         if self.status.commanded and self._hold:
             self.limiter.restart()
         elif measured is None:
             return False
         else:
-            self.limiter.start(measured, self._stood)
+            self.limiter.start(measured, wanted, self._stood)
             self._tracking.begin_anew()
         self._first_step = self.step
         return True

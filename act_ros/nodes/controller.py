@@ -1,5 +1,6 @@
 """One activation: the tick's thread around the control loop, from first to last command."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -139,24 +140,24 @@ class Controller:
             self._interrupted = False
             try:
                 work(*now)
+                self._tick_faults.failed('the control tick', None)
             except BaseException as error:
                 self._fail(error, *now)
-            else:
-                self._tick_faults.failed('the control tick', None)
 
         return run
 
     def _fail(self, error: BaseException, now: int | None = None) -> None:
         """The stop policy's message first; then there is time to say why."""
+        failure = None
         try:
             message = self.loop.fail(f'the control tick failed: {describe(error)}', now)
             if message is not None:
                 self._on_wire(lambda: self._send_stop(message))
         except BaseException as another:
-            self._stop_faults.failed('the stop message', another)
-        else:
-            self._stop_faults.failed('the stop message', None)
-        self._tick_faults.failed('the control tick', error)
+            failure = another
+        with contextlib.suppress(BaseException):  # no memory, say: the next tick tries again
+            self._stop_faults.failed('the stop message', failure)
+            self._tick_faults.failed('the control tick', error)
 
     def _tick(self, now: int) -> None:
         self.ticks += 1

@@ -1,69 +1,19 @@
 """Turns what the policy says into what may be sent."""
 
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 
 from act_ros.errors import LimitError
-from act_ros.safety.limits import TURN, Limits, joints_of
+from act_ros.safety.bounds import LARGEST, Bounds
+from act_ros.safety.limits import Limits, joints_of
 from act_ros.task import Task
 
-LARGEST = np.finfo(np.float64).max
-MANY = 1e6  # turns: what is as far away is no angle, and rounding would make it any
 # A joint that does not follow is met where it is measured no further from the last command than
 # this many times its max_tracking_error: a measurement may be what is wrong. With the limits of
 # the shipped task, a joint that was blocked at its full speed is 3.1 times as far when it is
 # noticed.
 RETREAT = 4.0
-
-
-@dataclass(frozen=True)
-class _Bounds:
-    """Limits in the order of the action's positions and velocities.
-
-    Ranges and speeds end at the largest float: nothing infinite is a pose or a command.
-    """
-
-    limits: Limits
-    low: np.ndarray  # (positions,), as are the next four
-    high: np.ndarray
-    step: np.ndarray
-    tolerance: np.ndarray
-    max_tracking_error: np.ndarray
-    speed: np.ndarray  # (velocities,)
-    continuous: np.ndarray  # places of such joints among the positions
-
-    def towards(self, target: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """At most a step from the last command, and inside the range."""
-        near = np.minimum(np.maximum(target, last - self.step), last + self.step)
-        return np.minimum(np.maximum(near, self.low), self.high)
-
-    def nearest(self, pose: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """The same pose, continuous joints turned to where they are nearest to a reference."""
-        places = self.continuous
-        if not len(places):
-            return pose
-        pose = pose.copy()
-        with np.errstate(over='ignore'):
-            turns = np.rint((reference[places] - pose[places]) / TURN)
-        pose[places] += TURN * np.where(np.abs(turns) < MANY, turns, 0.0)
-        return pose
-
-    def inside(self, pose: np.ndarray) -> np.ndarray:
-        """The same pose, continuous joints turned into their range, or near to it."""
-        places = self.continuous
-        if not len(places):
-            return pose
-        pose, tolerance = pose.copy(), self.tolerance[places]
-        low, high = self.low[places] - tolerance, self.high[places] + tolerance
-        turns = (np.clip(pose[places], low, high) - pose[places]) / TURN
-        turns = np.where(np.abs(turns) < MANY, turns, 0.0)
-        # Of the two that are nearest to that end of the range.
-        both = pose[places] + TURN * np.array([np.trunc(turns), np.trunc(turns) + np.sign(turns)])
-        outside = np.abs(np.clip(both, low, high) - both)
-        pose[places] = np.where(outside[1] < outside[0], both[1], both[0])
-        return pose
 
 
 class CommandLimiter:
@@ -153,9 +103,17 @@ class CommandLimiter:
             pose = bounds.inside(measured)
         self._check(bounds, pose, bounds.tolerance, '{} is measured at', measured)
 
-    def start(self, measured: np.ndarray, stood: np.ndarray | None = None) -> None:
+    def start(
+        self,
+        measured: np.ndarray,
+        action: np.ndarray | None = None,
+        stood: np.ndarray | None = None,
+    ) -> None:
         """Let steps and ramp begin at a measured pose.
 
+        :param action: (action_dim,) what will be commanded first. Which turn a continuous joint
+            is in, its driver may know where its encoder does not: it begins in that of its last
+            command, else in that of this one.
         :param stood: (positions,) where the joints were when the last command was sent, if one
             was. A joint that need not reach its command, and has moved no other way than
             towards it since, begins at that command: a gripper keeps its force.
@@ -167,6 +125,8 @@ class CommandLimiter:
             pose = np.array(measured, dtype=np.float64)
             if last is not None:
                 pose = bounds.nearest(pose, last)
+            elif action is not None:
+                pose = bounds.nearest(pose, action[self._positions])
             pose = bounds.inside(pose)
             if last is not None and stood is not None:
                 stood = bounds.nearest(stood, last)
@@ -281,10 +241,10 @@ class CommandLimiter:
             for kind, counts in self._hits.items()
         }
 
-    def _arrange(self, limits: Limits) -> _Bounds:
+    def _arrange(self, limits: Limits) -> Bounds:
         joints = self._joint_of_position
         step = np.minimum(limits.max_step, limits.max_velocity / self._rate)[joints]
-        return _Bounds(
+        return Bounds(
             limits,
             low=np.maximum(limits.position_min, -LARGEST)[joints],
             high=np.minimum(limits.position_max, LARGEST)[joints],
@@ -297,7 +257,7 @@ class CommandLimiter:
 
     def _check(
         self,
-        bounds: _Bounds,
+        bounds: Bounds,
         pose: np.ndarray,
         tolerance: np.ndarray | float,
         saying: str,
@@ -339,7 +299,7 @@ class CommandLimiter:
             raise LimitError(f'the action is not finite at {self._action[where]}')
 
     def _by_the_shorter_way(
-        self, bounds: _Bounds, values: np.ndarray, last: np.ndarray
+        self, bounds: Bounds, values: np.ndarray, last: np.ndarray
     ) -> np.ndarray:
         """The same action, continuous joints turned to where they are nearest to a command."""
         if not len(bounds.continuous):
@@ -351,7 +311,7 @@ class CommandLimiter:
     # The parts of `limit` and `preview`: for one action, or for rows of them. What overflows to
     # infinity is cut to its limit afterwards.
 
-    def _weight(self, bounds: _Bounds, elapsed: float | np.ndarray) -> float | np.ndarray:
+    def _weight(self, bounds: Bounds, elapsed: float | np.ndarray) -> float | np.ndarray:
         """How much of the policy the ramp lets through, 0 to 1, without a jerk."""
         ramp_time = bounds.limits.ramp_time
         if ramp_time == 0:
@@ -360,7 +320,7 @@ class CommandLimiter:
         return x * x * (3 - 2 * x)
 
     def _ranged(
-        self, bounds: _Bounds, values: np.ndarray, weight: float | np.ndarray
+        self, bounds: Bounds, values: np.ndarray, weight: float | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions behind the ramp, and these inside their range."""
         # As a sum of two products: the difference of huge numbers overflows.
@@ -370,7 +330,7 @@ class CommandLimiter:
 
     def _with_velocities(
         self,
-        bounds: _Bounds,
+        bounds: Bounds,
         values: np.ndarray,
         weight: float | np.ndarray,
         last: np.ndarray,
