@@ -25,6 +25,7 @@ from test.processes import alive, children
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
+SLOW = {**os.environ, 'SECONDS_A_PASS': '0.01'}
 SMALL = replace(SETTINGS, task_image_size=list(bags.SIZE))
 
 
@@ -341,7 +342,7 @@ write_results(carry_out(plan(*bags, load='load_slow'), out, resume=out.exists())
 def test_killed_and_resumed_equals_uninterrupted(several, tmp_path):
     out = tmp_path / 'out'
     command = [sys.executable, '-c', RUN, *map(str, several), str(out)]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env=SLOW) as process:
         wait_until(lambda: list(out.glob('episodes/*.npz')), 60, 'a finished episode')
         process.kill()
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob('episodes/*.npz')}
@@ -426,7 +427,7 @@ def test_workers_end_with_a_parent_that_is_killed(several, tmp_path):
     script.write_text(ORPHANS)
     out = tmp_path / 'out'
     command = [sys.executable, str(script), *map(str, several), str(out)]
-    with subprocess.Popen(command, env={**os.environ, 'PYTHONPATH': str(Path.cwd())}) as process:
+    with subprocess.Popen(command, env={**SLOW, 'PYTHONPATH': str(Path.cwd())}) as process:
         wait_until(lambda: list(out.glob('episodes/*.npz')), 60, 'a finished episode')
         workers = children(process.pid)
         process.kill()
