@@ -1,0 +1,245 @@
+"""Every command of the README that can run here is run, in its own words; the others are named.
+
+A command is run from the README's text: a test that names it in other words fails, and so does
+a command that no test runs and no list explains.
+"""
+
+import os
+import re
+import signal
+from importlib.util import find_spec
+
+import pytest
+import torch
+import yaml
+
+from act_ros.config import DEFAULT_TASK, load_task, task_file
+from act_ros.interfaces import parse_output
+from act_ros.parameter_file import read_parameter_file
+from act_ros.policy import load_policy
+from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from act_ros.task import Entry, Task
+from test.benchmarks.test_command_lines import FIGURES, ROWS
+from test.processes import alive
+from test.readme import text
+from test.readme.clone import PATIENCE, Clone
+from test.rule import small_config, write_random
+from test.test_package import BUILD
+from test.waiting import wait_until
+
+README = text.read()
+RUN: list[str] = []
+
+# Commands that cannot run here, by their words or by their program alone, and why.
+NOT_HERE = {
+    'ros2': 'comes with a ROS 2 distribution',
+    'rosdep': 'comes with a ROS 2 distribution',
+    'source': 'the setup of a ROS 2 distribution, and of a workspace that colcon built',
+    'cd ~/ws': 'the workspace beside a ROS 2 distribution',
+    'export FASTDDS_DEFAULT_PROFILES_FILE='
+    '$(ros2 pkg prefix --share act_ros)/config/fastdds.xml': 'asks ros2',
+    'apt': 'changes the machine',
+    'rm -f /dev/shm/fastdds_* /dev/shm/sem.fastdds_*': 'would end the programs of others',
+    'systemd-run': 'needs systemd',
+    'pip': 'fetches packages; `make setup` has installed the same',
+    'make setup': 'takes minutes; these tests run in what it made',
+    'make demo': 'test/demo/test_demo.py runs what it runs: see test_the_targets',
+    'make demo SECONDS=60': 'as make demo',
+    'make test': 'runs these tests',
+    'kill -9': 'no command, a name',
+    'evaluate_bag --ray': 'no command, a name',
+}
+# Tests of their own run these.
+ELSEWHERE = [BUILD] + [
+    command for command in text.commands(README)
+    if command in {f'python -m benchmarks.{name}' for name in (*FIGURES, *ROWS)}
+]  # fmt: skip
+
+needs_ros = pytest.mark.skipif(find_spec('rclpy') is None, reason='rclpy is not importable')
+needs_scripts = pytest.mark.skipif(
+    not text.has_scripts(), reason='this Python is no environment that `make setup` made'
+)
+
+
+def runs(*commands):
+    """A test that runs these commands, and is asked whether it did."""
+    RUN.extend(commands)
+    return pytest.mark.parametrize('commands', [commands], ids=[''])
+
+
+@pytest.fixture(scope='module')
+def shared_clone(tmp_path_factory):
+    return Clone(tmp_path_factory.mktemp('clone'))
+
+
+@pytest.fixture
+def clone(shared_clone, commands):
+    shared_clone.ran.clear()
+    yield shared_clone
+    assert shared_clone.ran == {*commands}
+
+
+@pytest.fixture(scope='module')
+def snippets():
+    """The Python of the README: what it says of the protocol, of the client class, of Python."""
+    found = [block for block in text.blocks(README) if block.language == 'python']
+    assert [block.section for block in found] == ['Protocol', 'Protocol', 'Python']
+    return [block.text for block in found]
+
+
+# --- all of them are known
+
+
+def reason(command):
+    """The entry that says why a command does not run here."""
+    return next((e for e in (command, command.split()[0]) if e in NOT_HERE), None)
+
+
+def test_every_command_is_run_or_said_not_to_be():
+    named = [*RUN, *ELSEWHERE]
+    assert len(named) == len({*named})
+    found = text.commands(README)
+    assert not {*named} - {*found}, 'a test runs what the README does not say'
+    others = [command for command in found if command not in named]
+    unknown = [command for command in others if reason(command) is None]
+    assert not unknown, 'run them in a test here, or say in NOT_HERE why they cannot'
+    assert {reason(command) for command in others} == {*NOT_HERE}
+
+
+def test_everything_that_stands_in_is_needed(shared_clone):
+    known = '\n'.join([*RUN, *(block.text for block in text.blocks(README))])
+    for pattern in shared_clone.stand_ins:
+        assert re.search(pattern, known), pattern
+
+
+# --- the commands
+
+
+@runs('make help')
+def test_the_targets(clone, commands):
+    said = clone.run(*commands)
+    for target in ('setup', 'demo', 'test', 'lint', 'clean'):
+        assert f'make {target} ' in said
+    # What make would run, without running it; the environment counts as made.
+    dry = 'make --dry-run --old-file .venv/.ready'
+    assert '-m act_ros.demo --seconds 60\n' in clone._run(
+        ['bash', '-c', f'{dry} demo SECONDS=60']
+    )
+    said = clone._run(['bash', '-c', f'{dry} test'])
+    assert '-m pytest' in said and 'ruff check' in said
+
+
+@needs_scripts
+@runs(
+    '.venv/bin/python -m act_ros.sim.demo_bag',
+    '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir out/demo/ckpt --stride 10 '
+    '--out out/evaluation',
+    'evaluate_bag out/demo/bag --stride 40',
+    'python -m act_ros.evaluate_bag',
+)
+def test_the_evaluation(clone, commands):
+    make, evaluate, coarse, other_name = commands
+    clone.run(make)
+    assert 'report:' in clone.run(evaluate)
+    assert 'report:' in clone.run(coarse)
+    assert 'usage: evaluate_bag' in clone.run(other_name)
+    for name in ('report.html', 'metrics.json', 'ticks.csv', 'predictions.mcap'):
+        assert (clone.folder / 'out/evaluation' / name).stat().st_size > 0
+
+
+@needs_scripts
+@runs(
+    '.venv/bin/replay BAG --ckpt-dir DIR --params-file YAML --out out/replay',
+    '.venv/bin/replay BAG --ckpt-dir DIR --out out/replay --free-running',
+)
+@needs_ros
+def test_the_live_node_on_a_recording(clone, commands):
+    in_turn, free = commands
+    assert '0 with other inputs than offline' in clone.run(in_turn)
+    (clone.folder / 'out/replay').rename(clone.folder / 'out/first')
+    assert re.search(r'[1-9]\d* ticks', clone.run(free))
+
+
+TASK = 'act_ros/config/astrobench_dual_arm.yaml'
+
+
+@needs_scripts
+@runs(
+    'export ROS_DOMAIN_ID=101 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST',
+    f'.venv/bin/sim_robot --ros-args --params-file {TASK}',
+    f'.venv/bin/act_node --ros-args --params-file {TASK} --params-file act_ros/config/demo.yaml '
+    '-p ckpt_dir:=out/demo/ckpt',
+)
+def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
+    domain, robot, node = commands
+    clone.stand_ins[r'\bROS_DOMAIN_ID=101\b'] = f'ROS_DOMAIN_ID={own_domain}'
+    write_demo_checkpoint(clone.folder / 'out/demo/ckpt', load_task())  # as `make demo` does
+    # The robot says nothing; that it runs is what the node is active by.
+    active = clone.running(domain, node, says=r'\[act\]: active\n')
+    with clone.running(domain, robot, says=''), active:
+        pass
+
+
+@runs(
+    '.venv/bin/python -m act_ros.inference_server --ckpt-dir ckpt',
+    '.venv/bin/python -m act_ros.test_zmq_client',
+)
+def test_the_server_and_its_clients(clone, commands, snippets):
+    server, client = commands
+    plain, client_class, _ = snippets
+    with clone.running(server, says='serving .* on tcp'):
+        assert 'All tests completed' in clone.run(client)
+        said = clone.python(plain)
+        assert said.startswith("{'status': 'OK'}\n")
+        assert len(re.findall(r'[-+.e\d]+', said.split('\n', 1)[1])) == 16
+        assert clone.python(f'{plain}\n{client_class}\nprint(action.shape)').endswith('(16,)\n')
+
+
+BACKGROUND = (
+    'nohup .venv/bin/python -m act_ros.inference_server --ckpt-dir ckpt > server.log 2>&1 &',
+    'echo $! > server.pid',
+    'tail -f server.log',
+    'kill $(cat server.pid)',
+)
+
+
+@runs(*BACKGROUND)
+def test_the_server_in_the_background(clone, commands):
+    *begin, watch, end = commands
+    clone.run(*begin)
+    pid = int((clone.folder / 'server.pid').read_text())
+    try:
+        with clone.running(watch, says='serving .* on tcp'):
+            pass
+        clone.run(end)
+        wait_until(lambda: not alive(pid), PATIENCE, 'the server ended')
+    finally:
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+# --- the snippets
+
+
+@pytest.mark.parametrize('commands', [()], ids=[''])
+def test_the_policy_from_python(clone, snippets):
+    assert 'step 0' in clone.python(snippets[2]).splitlines()[-1]
+
+
+def test_the_parameter_files(tmp_path):
+    found = [block for block in text.blocks(README) if block.language == 'yaml']
+    outputs, entries, side = (yaml.safe_load(block.text) for block in found)
+
+    path = tmp_path / 'parameters.yaml'
+    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': outputs}}))
+    settings = read_parameter_file(task_file(DEFAULT_TASK), path)
+    specs = [parse_output(line, Task.from_settings(settings)) for line in settings.outputs]
+    assert [len(spec.columns) for spec in specs] == [7, 1]
+
+    assert [Entry.parse(entry).scale for entry in entries] == [1.0, 0.04]
+    folder = tmp_path / 'ckpt'
+    write_random(folder, small_config(heads=8))
+    weights = torch.load(folder / 'policy_best.ckpt')
+    torch.save({side['weights']: weights}, folder / 'policy_best.ckpt')
+    (folder / 'config.yaml').write_text(found[2].text)
+    assert load_policy(folder, device='cpu').task.cameras == tuple(side['camera_names'])
