@@ -1,10 +1,10 @@
 """Log records on their way to the terminal and to ROS, without anybody waiting for either.
 
-Whoever logs, the control tick above all, only puts the record into queues. A thread writes them
-to the terminal: it is what waits where somebody has pressed Ctrl-S, or where nobody reads the
-pipe. Another hands them to rclpy's logger, which publishes `/rosout` and writes the log file.
-rclpy writes to the terminal too, and keeps the whole interpreter waiting for it: a process that
-logs from here starts ROS with `ROS_ARGUMENTS`.
+Whoever logs, the control tick above all, only puts the record into queues. Threads write them to
+the terminal and to the log file: they are what waits where somebody has pressed Ctrl-S, where
+nobody reads the pipe, or where a disk stalls. Another hands them to rclpy's logger for `/rosout`.
+rclpy would write to terminal and file too, and keep the whole interpreter waiting for them: a
+process that logs from here starts ROS with `ROS_ARGUMENTS`.
 """
 
 import atexit
@@ -16,13 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import rclpy
 import rclpy.logging
 
 log = logging.getLogger(__name__)
 
-ROS_ARGUMENTS = ('--ros-args', '--disable-stdout-logs')
+ROS_ARGUMENTS = ('--ros-args', '--disable-stdout-logs', '--disable-external-lib-logs')
 # Lines that wait at most: what comes then is dropped, and counted.
 WAITING = 1000
 # At the end of the process the last lines are waited for no longer than this [s].
@@ -78,23 +79,28 @@ class _Outlet:
                 item.set()
 
 
-class _Console:
-    """ROS's own form of a line, on standard error."""
+class _Lines:
+    """ROS's own form of a line, in a file.
 
-    def __init__(self, name: str) -> None:
+    :param name: of the logger.
+    :param descriptor: of the file.
+    """
+
+    def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
+        self._descriptor = descriptor
         self._form = os.environ.get(
             'RCUTILS_CONSOLE_OUTPUT_FORMAT', '[{severity}] [{time}] [{name}]: {message}'
         )
-        self._colours = COLOURS if os.isatty(2) else {}
+        self._colours = COLOURS if os.isatty(descriptor) else {}
 
     def write(self, record: logging.LogRecord) -> None:
         if rclpy.logging.get_logger_effective_level(self.name) <= record.levelno:
             self._line(record.levelno, record.created, _text(record))
 
     def say_missing(self, count: int) -> None:
-        record = logging.makeLogRecord({})
-        self._line(30, record.created, f'{count} log lines were dropped: nobody took them')
+        text = f'{count} log lines were dropped: nobody took them'
+        self._line(logging.WARNING, time.time(), text)
 
     def _line(self, level: int, created: float, text: str) -> None:
         line = self._form
@@ -108,16 +114,31 @@ class _Console:
             line = f'{colour}{line}\033[0m'
         data = f'{line}\n'.encode(errors='replace')
         while data:  # the interpreter is free meanwhile
-            data = data[os.write(2, data) :]
+            data = data[os.write(self._descriptor, data) :]
+
+
+def _open_file(name: str) -> int:
+    """Where ROS has its log files, a new one."""
+    home = os.environ.get('ROS_HOME') or '~/.ros'
+    folder = Path(os.environ.get('ROS_LOG_DIR') or f'{home}/log').expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f'{name}_{os.getpid()}_{round(time.time() * 1e3)}.log'
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
 class _Ros:
     """rclpy's logger."""
 
     def __init__(self, name: str) -> None:
-        self.use(name)
+        self.name = name
 
-    def use(self, name: str) -> None:
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
         logger = rclpy.logging.get_logger(name)
         # rclpy tells call sites apart by file and line and refuses a second severity from one
         # of them, so each severity has a line of its own.
@@ -146,10 +167,14 @@ class RosHandler(logging.Handler):
 
     def __init__(self, name: str) -> None:
         super().__init__()
-        self._console, self._ros = _Console(name), _Ros(name)
+        self._writers: list[_Lines | _Ros] = [_Ros(name), _Lines(name, 2)]
+        try:
+            self._writers.append(_Lines(name, _open_file(name)))
+        except OSError as error:  # a full disk is no reason not to move
+            log.warning('no log file: %s', error)
         self._outlets = [
-            _Outlet('log_ros', self._ros.write, self._ros.say_missing),
-            _Outlet('log_console', self._console.write, self._console.say_missing),
+            _Outlet(f'log_{i}', writer.write, writer.say_missing)
+            for i, writer in enumerate(self._writers)
         ]
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -164,12 +189,12 @@ class RosHandler(logging.Handler):
 
     def use(self, name: str) -> None:
         """Log under the name of a node, whose `/rosout` takes no other."""
-        self._console.name = name
-        self._ros.use(name)
+        for writer in self._writers:
+            writer.name = name
 
     @property
     def dropped(self) -> int:
-        """Lines that there was no place for on their way to the terminal or to ROS."""
+        """Lines that there was no place for on one of the ways out."""
         return max(outlet.dropped for outlet in self._outlets)
 
     def flush(self) -> None:
@@ -188,7 +213,7 @@ def _text(record: logging.LogRecord) -> str:
 
 
 def log_to_ros(name: str = 'act') -> None:
-    """Send all log records of this process, and what Python would print, to terminal and ROS.
+    """Send all log records of this process, and what Python would print, to where ROS has them.
 
     :param name: of ROS's logger, until `log_as` knows better.
     """

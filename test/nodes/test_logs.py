@@ -51,10 +51,17 @@ if sys.argv[1] == 'wait':
 """
 
 
-def run(what, stderr):
-    return subprocess.Popen(
-        [sys.executable, '-c', PROGRAM, what], stdout=subprocess.PIPE, stderr=stderr, text=True
-    )
+@pytest.fixture
+def run(tmp_path):
+    """Runs the program; the log file goes to a folder of the test."""
+
+    def start(what, stderr, folder=tmp_path / 'logs'):
+        return subprocess.Popen(
+            [sys.executable, '-c', PROGRAM, what], stdout=subprocess.PIPE, stderr=stderr,
+            text=True, env={**os.environ, 'ROS_LOG_DIR': str(folder)},
+        )  # fmt: skip
+
+    return start
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ def unread():
     os.close(write)
 
 
-def test_a_terminal_that_takes_nothing_holds_nobody_up_not_even_at_the_end(unread):
+def test_a_terminal_that_takes_nothing_holds_nobody_up_not_even_at_the_end(run, unread):
     started = time.monotonic()
     with run('raise', unread[1]) as process:
         late, slowest, dropped = map(float, process.communicate(timeout=20)[0].split())
@@ -78,7 +85,7 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up_not_even_at_the_end(unrea
     assert time.monotonic() - started < 15
 
 
-def test_what_was_dropped_is_told_when_the_terminal_takes_lines_again(unread):
+def test_what_was_dropped_is_told_when_the_terminal_takes_lines_again(run, unread):
     with run('wait', unread[1]) as process:
         try:
             _, _, dropped = map(float, process.stdout.readline().split())
@@ -100,10 +107,13 @@ def test_what_was_dropped_is_told_when_the_terminal_takes_lines_again(unread):
             process.send_signal(signal.SIGKILL)
 
 
-def test_whatever_is_logged_is_written_before_an_abnormal_end_in_the_form_of_ros(tmp_path):
+def test_whatever_is_logged_is_written_before_an_abnormal_end_in_the_form_of_ros(run, tmp_path):
     with (tmp_path / 'log').open('w') as file, run('raise', file) as process:
         _, _, dropped = map(float, process.communicate(timeout=20)[0].split())
-    lines = (tmp_path / 'log').read_text().splitlines()
+    text = (tmp_path / 'log').read_text()
+    (copy,) = (tmp_path / 'logs').iterdir()
+    assert copy.read_text() == text
+    lines = text.splitlines()
     assert dropped == 0
     said = [line for line in lines if ']: line ' in line]
     assert [int(line.split(' line ')[1].split()[0]) for line in said] == list(range(3000))
@@ -111,3 +121,11 @@ def test_whatever_is_logged_is_written_before_an_abnormal_end_in_the_form_of_ros
     assert any('UserWarning: of numpy' in line for line in lines)
     assert 'ZeroDivisionError: division by zero' in lines
     assert lines[-1].endswith('%d (TypeError)')
+
+
+def test_without_a_place_for_a_log_file_the_program_runs(run, tmp_path):
+    with run('end', subprocess.PIPE, folder='/proc/nowhere') as process:
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0
+    assert 'no log file: ' in errors
+    assert 'line 2999 ' in errors
