@@ -1,45 +1,50 @@
-"""What the node says of its parts once a second, without a graph."""
+"""What `/diagnostics` says of threads that are no more."""
 
-import pickle
-import threading
-
-import pytest
-import zmq
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from act_ros.bridge.server import PolicyServer
 from act_ros.nodes.diagnostics import Report
+from test.nodes.test_controller import running
 from test.waiting import wait_until
 
-
-class Deadly:
-    """A policy whose failure is none that a server outlives."""
-
-    def reset(self):
-        raise SystemExit('out of luck')
-
-    def act(self, qpos, images):
-        raise AssertionError('not asked')
+__all__ = ['running']
 
 
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
-def test_a_server_that_has_ended_is_an_error():
-    server = PolicyServer(Deadly(), 'tcp://127.0.0.1:*')
-    report = Report('/act')
+def statuses(controller):
+    message = Report('/act').message('active', '', None, controller, None, 0, {})
+    return {status.name.removeprefix('/act: '): status for status in message.status}
 
-    def status():
-        message = report.message('inactive', '', None, None, server, 0, {})
-        return next(s for s in message.status if s.name == '/act: zmq')
 
-    assert (status().level, status().message) == (
-        DiagnosticStatus.OK, f'serving {server.endpoint}',
+def values(status):
+    return {pair.key: pair.value for pair in status.values}
+
+
+def test_an_activation_at_work(running):
+    controller, _ = running
+    control, inference = statuses(controller)['control'], statuses(controller)['inference']
+    assert (control.level, control.message) == (DiagnosticStatus.OK, 'active')
+    assert values(control)['control'] == 'running'
+    assert 0 <= float(values(control)['tick_age_s']) < 5
+    assert values(control)['log_lines_dropped'] == '0'
+    assert (inference.level, inference.message) == (DiagnosticStatus.OK, 'running')
+
+
+def test_an_inference_thread_that_has_ended_is_an_error(running):
+    controller, _ = running
+    controller.inference.close(timeout=5)
+    status = statuses(controller)['inference']
+    assert status.level == DiagnosticStatus.ERROR
+    assert status.message.startswith('the inference thread has ended')
+
+
+def test_a_pass_that_failed_is_said_where_one_looks_for_it(running):
+    controller, _ = running
+
+    def fail(qpos, images):
+        raise MemoryError('no room')
+
+    controller.inference._policy.policy.predict = fail
+    wait_until(
+        lambda: statuses(controller)['inference'].message == 'inference: MemoryError: no room', 10,
+        lambda: statuses(controller)['inference'].message,
     )  # fmt: skip
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    with zmq.Context() as context, context.socket(zmq.REQ) as client:
-        client.linger = 0
-        client.connect(server.endpoint)
-        client.send(pickle.dumps('RESET'))
-        wait_until(lambda: not thread.is_alive(), 5, 'the end of the server')
-    assert status().level == DiagnosticStatus.ERROR
-    assert 'is served no more (out of luck): deactivate, clean up' in status().message
+    assert statuses(controller)['inference'].level == DiagnosticStatus.WARN
