@@ -120,7 +120,7 @@ def test_a_task_that_does_not_fit_is_named(change, message):
         ('/**: {ros__parameters: {task: {image_size: [1.5, 2]}}}', 'mixes whole numbers'),
         ('/**: {ros__parameters: {task: {image_size: [1.5, 2.0]}}}', 'expected a whole number'),
         ('/**: {ros__parameters: &p {task: *p}}', r'line 1: \*p refers to another place'),
-        ('[' * 5000, 'cannot read'),
+        ('[' * 1500, 'cannot read'),
     ],
 )
 def test_a_parameter_file_that_does_not_fit_is_named(tmp_path, text, message):
