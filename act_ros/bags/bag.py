@@ -67,10 +67,10 @@ class Bag:
         self._overlap = _overlap(self._storages)
         self.topics: dict[str, str] = {}
         for storage in self._storages:
-            for topic, kind in storage.counts:
-                known = self.topics.setdefault(topic, kind)
-                if self._counts[topic, kind] > self._counts[topic, known]:
-                    self.topics[topic] = kind
+            for topic, message_type in storage.counts:
+                known = self.topics.setdefault(topic, message_type)
+                if self._counts[topic, message_type] > self._counts[topic, known]:
+                    self.topics[topic] = message_type
         self._leave_out_what_has_no_time()
 
     def __enter__(self) -> 'Bag':
@@ -89,9 +89,9 @@ class Bag:
 
         :param types: topic to type; one that the bag has no message of changes nothing.
         """
-        for topic, kind in types.items():
-            if self._counts[topic, kind]:
-                self.topics[topic] = kind
+        for topic, message_type in types.items():
+            if self._counts[topic, message_type]:
+                self.topics[topic] = message_type
 
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
@@ -155,8 +155,8 @@ class Bag:
                 f'{self.path.name} is damaged and was read up to there: {reason(error)}'
             )
             return
-        for topic, kind in wanted if count else ():
-            expected = storage.counts.get((topic, kind), 0)
+        for topic, message_type in wanted if count else ():
+            expected = storage.counts.get((topic, message_type), 0)
             if counts[topic] < expected:
                 self.damage.note(
                     f'{self.path.name} is damaged: of {expected} messages of {topic} '
@@ -179,12 +179,12 @@ class Bag:
             yield message
 
     def _tell_other_types(self, wanted: Set[Connection]) -> None:
-        for (topic, kind), count in self._counts.items():
+        for (topic, message_type), count in self._counts.items():
             chosen = self.topics[topic]
-            if kind != chosen and (topic, chosen) in wanted:
+            if message_type != chosen and (topic, chosen) in wanted:
                 self.damage.note(
-                    f'{self.path.name}: {count} messages of {topic} are of the type {kind}, not '
-                    f'{chosen}; left out'
+                    f'{self.path.name}: {count} messages of {topic} are of the type '
+                    f'{message_type}, not {chosen}; left out'
                 )
 
     def _leave_out_what_has_no_time(self) -> None:
@@ -210,12 +210,12 @@ class Bag:
         self.start, self.end = begin, end
 
     def _decode(self, topic: str, raw: bytes) -> Any:
-        kind = self.topics[topic]
+        message_type = self.topics[topic]
         try:
-            return deserialize(raw, kind)
+            return deserialize(raw, message_type)
         except Exception as error:  # of the generated code
             raise BagError(
-                f'{self.path}: a message of {topic} is no {kind}: {reason(error)}'
+                f'{self.path}: a message of {topic} is no {message_type}: {reason(error)}'
             ) from None
 
     def _fits(self, topic: str) -> bool:

@@ -73,8 +73,8 @@ class Index:
 
     def add(self, channel: Channel, schema: str) -> None:
         """Take in a channel, with the name of its schema; '' where there is none."""
-        kind = full_type(schema, channel.message_encoding) if schema else NO_TYPE
-        self.channels[channel.id] = channel.topic, kind
+        message_type = full_type(schema, channel.message_encoding) if schema else NO_TYPE
+        self.channels[channel.id] = channel.topic, message_type
         self.counts[self.channels[channel.id]] += 0
 
 
@@ -112,8 +112,7 @@ class McapFile:
         self, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
-        channels = {n: topic for n, (topic, kind) in self._index.channels.items()
-                    if (topic, kind) in wanted}  # fmt: skip
+        channels = {n: found[0] for n, found in self._index.channels.items() if found in wanted}
         return merged(
             (part.first, self._find(part, channels, start, stop))
             for part in self._index.parts

@@ -70,7 +70,7 @@ class SqliteFile:
         self, wanted: Set[Connection], start: int, stop: int
     ) -> Iterator[RawMessage]:
         """Messages between two receipts, in the order of these."""
-        names = {n: topic for n, (topic, kind) in self._topics.items() if (topic, kind) in wanted}
+        names = {n: found[0] for n, found in self._topics.items() if found in wanted}
         if self._found is not None:
             return self._rows_of(self._found, names, start, stop)
         rows = self._connection.execute(
@@ -98,10 +98,10 @@ class SqliteFile:
         columns = [column[0] for column in rows.description]
         for row in rows:
             topic = dict(zip(columns, row, strict=True))
-            name, kind = topic['name'], topic['type']
-            if isinstance(name, str) and isinstance(kind, str):
+            name, message_type = topic['name'], topic['type']
+            if isinstance(name, str) and isinstance(message_type, str):
                 encoding = str(topic.get('serialization_format') or '')
-                connection = name, full_type(kind, encoding)
+                connection = name, full_type(message_type, encoding)
                 self._topics[topic['id']] = connection
                 self.counts[connection] += 0
 

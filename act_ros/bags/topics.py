@@ -33,8 +33,8 @@ class Topics:
         self, settings: Settings, task: Task, bag: Bag, namespace: str = ''
     ) -> None:
         given = {
-            name: (absolute(topic, namespace), kind)
-            for name, (topic, kind) in {
+            name: (absolute(topic, namespace), input_type)
+            for name, (topic, input_type) in {
                 **camera_inputs(settings, task), **state_inputs(settings, task)
             }.items()
         }  # fmt: skip
@@ -42,7 +42,7 @@ class Topics:
         self.inputs: dict[str, list[str]] = {}
         for name, (topic, _) in given.items():
             self.inputs.setdefault(topic, []).append(name)
-        wanted = {topic: INPUT_TYPES[kind] for topic, kind in given.values()}
+        wanted = {topic: INPUT_TYPES[input_type] for topic, input_type in given.values()}
         outputs = [parse_output(text, task) for text in settings.outputs]
         named = {absolute(spec.topic, namespace): spec for spec in outputs}
         self.outputs = {topic: spec for topic, spec in named.items() if topic in bag.topics}
@@ -50,7 +50,7 @@ class Topics:
         sent = {topic: spec.message_type for topic, spec in self.outputs.items()}
         bag.choose({**sent, **wanted})
         # Joints may share a topic; a camera's is its own.
-        cameras = [topic for topic, kind in wanted.items() if kind.endswith('Image')]
+        cameras = [topic for topic, type_ in wanted.items() if type_.endswith('Image')]
         check_topics(bag, wanted, taken=[*cameras, *named])
         check_topics(bag, sent)
 
@@ -64,16 +64,16 @@ def check_topics(bag: Bag, wanted: Mapping[str, str], taken: Collection[str] = (
     """
     lacking = [topic for topic in wanted if topic not in bag.topics]
     if lacking:
-        others = {topic: [kind] for topic, kind in bag.topics.items() if topic not in taken}
+        others = {topic: [type_] for topic, type_ in bag.topics.items() if topic not in taken}
         texts = [f'no {topic}{near(topic, wanted[topic], others)}' for topic in lacking]
-        found = ', '.join(f'{name} ({kind})' for name, kind in sorted(bag.topics.items()))
+        found = ', '.join(f'{name} ({type_})' for name, type_ in sorted(bag.topics.items()))
         raise BagError(
             f'{bag.path} has {"; ".join(texts)}; it has {found or "no topic at all"} '
             f'(set camera_topics, state_topics and outputs in --params-file)'
         )
-    for topic, kind in wanted.items():
-        if bag.topics[topic] != kind:
+    for topic, message_type in wanted.items():
+        if bag.topics[topic] != message_type:
             raise BagError(
-                f'{bag.path}: {topic} is a {shorten(bag.topics[topic])}, expected {kind} '
+                f'{bag.path}: {topic} is a {shorten(bag.topics[topic])}, expected {message_type} '
                 f'(set camera_types, state_types or outputs in --params-file)'
             )

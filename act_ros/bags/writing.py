@@ -27,7 +27,7 @@ class BagWriter:
         return self
 
     def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -35,13 +35,13 @@ class BagWriter:
         """End the bag; nothing can be written any more."""
         self._writer.close()
 
-    def add_topic(self, topic: str, kind: str) -> None:
+    def add_topic(self, topic: str, message_type: str) -> None:
         """Make a topic, with or without messages; `write` makes those that are not there.
 
-        :param kind: its type, as in 'sensor_msgs/msg/Image'.
+        :param message_type: its type, as in 'sensor_msgs/msg/Image'.
         """
         self._connections[topic] = self._writer.add_connection(
-            topic, kind, typestore=typestore()
+            topic, message_type, typestore=typestore()
         )
 
     def write(self, topic: str, receipt: int, message: Any) -> None:
@@ -49,10 +49,10 @@ class BagWriter:
 
         :param receipt: when it was recorded [ns].
         """
-        kind = message.__msgtype__
+        message_type = message.__msgtype__
         if topic not in self._connections:
-            self.add_topic(topic, kind)
-        self.write_raw(topic, receipt, typestore().serialize_cdr(message, kind))
+            self.add_topic(topic, message_type)
+        self.write_raw(topic, receipt, typestore().serialize_cdr(message, message_type))
 
     def write_raw(self, topic: str, receipt: int, raw: bytes | memoryview) -> None:
         """Write a message of a topic that there is, as it was serialised: CDR."""
