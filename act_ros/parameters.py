@@ -213,8 +213,10 @@ class Settings:
     )
     continuous: Strings = _row(
         (),
-        'positions of the action that are the same a turn (2 pi) further: joints that turn for '
-        'ever, or whose encoder wraps',
+        'positions of the action that are measured the same a turn (2 pi) further: joints whose '
+        'encoder wraps. One with a range begins only where that holds one turn of what is '
+        'measured; one without (-.inf, .inf) turns for ever, and its driver takes commands a '
+        'turn further as the same',
     )
     range_tolerance: float = _row(
         0.01,

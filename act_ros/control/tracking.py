@@ -116,5 +116,8 @@ def say_lost(
     apart = measured - commanded
     turns = round(apart / TURN) if abs(apart) < 1e6 else 0
     if turns and abs(apart - turns * TURN) <= max_error:
-        text += '; that is a whole turn: if its encoder wraps, list it in continuous'
+        text += (
+            '; that is a whole turn: if its encoder wraps, list it in continuous, with a range '
+            'in which it can stand'
+        )
     return f'{text}; the last command is held, since it is too far to go there'

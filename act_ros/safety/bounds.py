@@ -56,3 +56,18 @@ class Bounds:
         outside = np.abs(np.clip(both, low, high) - both)
         pose[places] = np.where(outside[1] < outside[0], both[1], both[0])
         return pose
+
+    def unclear(self, pose: np.ndarray) -> np.ndarray:
+        """(positions,) bool: joints that may as well be a turn further, within their range.
+
+        One without a range may be in any turn: it is one that turns for ever.
+
+        :param pose: as `inside` turns it.
+        """
+        found, places = np.zeros(len(pose), dtype=bool), self.continuous
+        if len(places):
+            pose, low, high = pose[places], self.low[places], self.high[places]
+            ends = (low > -LARGEST) | (high < LARGEST)
+            low, high = low - self.tolerance[places], high + self.tolerance[places]
+            found[places] = ends & ((low <= pose - TURN) | (pose + TURN <= high))
+        return found

@@ -96,12 +96,10 @@ class CommandLimiter:
 
         :param measured: (positions,) in the order of `position_entries`.
         :raises LimitError: joints further outside their range than the tolerance, or than
-            their step, by name.
+            their step, by name; continuous ones that may be in one turn or another.
         """
-        bounds = self._bounds
         with np.errstate(over='ignore'):
-            pose = bounds.inside(measured)
-        self._check(bounds, pose, bounds.tolerance, '{} is measured at', measured)
+            self._place(self._bounds, measured, self.last)
 
     def start(
         self,
@@ -111,23 +109,17 @@ class CommandLimiter:
     ) -> None:
         """Let steps and ramp begin at a measured pose.
 
-        :param action: (action_dim,) what will be commanded first. Which turn a continuous joint
-            is in, its driver may know where its encoder does not: it begins in that of its last
-            command, else in that of this one.
+        :param action: (action_dim,) what will be commanded first. Which turn a joint without a
+            range is in, its driver may know where its encoder does not: it begins in that of
+            its last command, else in that of this one.
         :param stood: (positions,) where the joints were when the last command was sent, if one
             was. A joint that need not reach its command, and has moved no other way than
             towards it since, begins at that command: a gripper keeps its force.
         :raises LimitError: as `check_measured`.
         """
         with self._lock, np.errstate(over='ignore'):
-            self.check_measured(measured)
             bounds, last = self._bounds, self.last
-            pose = np.array(measured, dtype=np.float64)
-            if last is not None:
-                pose = bounds.nearest(pose, last)
-            elif action is not None:
-                pose = bounds.nearest(pose, action[self._positions])
-            pose = bounds.inside(pose)
+            pose = self._place(bounds, measured, last, action)
             if last is not None and stood is not None:
                 stood = bounds.nearest(stood, last)
                 nearer = np.minimum(stood, last) - bounds.step <= pose
@@ -254,6 +246,46 @@ class CommandLimiter:
             speed=np.minimum(limits.max_velocity, LARGEST)[self._joint_of_velocity],
             continuous=np.flatnonzero(limits.continuous[joints]),
         )
+
+    def _place(
+        self,
+        bounds: Bounds,
+        measured: np.ndarray,
+        last: np.ndarray | None,
+        action: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """A measured pose, continuous joints in the turn that they are in.
+
+        One that has not left its last command is in the turn of that. Of others the range has to
+        tell: a command in the wrong turn would send the joint through a whole one.
+
+        :raises LimitError: it is outside the range, or the range holds it in several turns.
+        """
+        pose = np.array(measured, dtype=np.float64)
+        if last is not None:
+            pose = bounds.nearest(pose, last)
+            stayed = np.abs(pose - last) <= bounds.max_tracking_error
+            pose = np.where(stayed, pose, bounds.inside(pose))
+        else:
+            stayed = np.zeros(len(pose), dtype=bool)
+            if action is not None:
+                pose = bounds.nearest(pose, action[self._positions])
+            pose = bounds.inside(pose)
+        said = np.where(stayed, pose, measured)
+        self._check(bounds, pose, bounds.tolerance, '{} is measured at', said)
+        unclear = np.flatnonzero(bounds.unclear(pose) & ~stayed)
+        if len(unclear):
+            entries = [str(self.position_entries[i]) for i in unclear]
+            raise LimitError(
+                '; '.join(
+                    f'{entry} is measured at {measured[i]:.4g}, and its range {bounds.low[i]:g} '
+                    f'to {bounds.high[i]:g} holds that in more than one turn: move it to where '
+                    f'only one is possible'
+                    for i, entry in zip(unclear, entries, strict=True)
+                ),
+                joints=entries,
+            )
+        return pose
 
     def _check(
         self,

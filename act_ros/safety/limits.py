@@ -77,6 +77,12 @@ class Limits:
             if named[i] in settings.unlimited:
                 free = set(LIMITED)
             _check_joint(places, {name: arrays[name][i] for name in LIMITED}, free)
+            ends = arrays['position_min'][i], arrays['position_max'][i]
+            if named[i] in settings.continuous and np.isinf(ends).sum() == 1:
+                raise LimitError(
+                    f'position_min of {named[i]} is {ends[0]:g} and position_max {ends[1]:g}; '
+                    f'a joint in continuous ends on both sides, or is -.inf and .inf'
+                )
         return cls(
             **arrays,
             continuous=np.array([name in settings.continuous for name in named]),

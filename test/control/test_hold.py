@@ -21,7 +21,7 @@ ENTRIES = tuple(
 )
 TASK = Task('t', ('camera',), ENTRIES, ENTRIES, 50.0, (4, 6))
 STEP, ERROR = 0.05, 0.25
-HOME = np.array([0.0, 3.2, 1.0])
+HOME = np.array([0.0, 2.2, 1.0])
 GOAL = np.array([0.1, 3.21, 0.0])
 WRAPPED = np.array([0.1, 3.21 - TURN, 0.0])
 

@@ -151,8 +151,9 @@ def test_a_failed_inference_leaves_the_plan_as_it_is():
 
 def test_chunks_on_both_sides_of_the_seam_of_a_continuous_joint_do_not_turn_it_around():
     loop = make_loop(
-        limit={'continuous': True, 'max_step': 0.1}, continuous=['arm/j/position'], decay=0.0
-    )
+        limit={'continuous': True, 'max_step': 0.1, 'position_min': -np.inf,
+               'position_max': np.inf}, continuous=['arm/j/position'], decay=0.0,
+    )  # fmt: skip
     measured, sent = np.array([3.0]), []
     for tick in range(20):
         loop.begin_tick(tick * TICK)

@@ -236,47 +236,51 @@ def test_a_preview_is_what_the_coming_ticks_would_send():
 
 # --- joints that turn for ever ---------------------------------------------------------------
 
-SEAM = {'continuous': ['arm/a/position'], 'position_min': [-3.5, 0.0], 'position_max': [7.0, 2.0]}
+FOR_EVER = {'continuous': ['arm/a/position'],
+            'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}  # fmt: skip
+# A wrist with stops at +-4, whose encoder wraps at pi.
+WRIST = {**FOR_EVER, 'position_min': [-4.0, 0.0], 'position_max': [4.0, 2.0]}
 
 
 def test_a_continuous_joint_goes_to_an_action_by_the_shorter_way():
-    made = limiter((3.13, 1.0), **SEAM)
+    made = limiter((3.13, 1.0), **FOR_EVER)
     assert send(made, -3.13, 1.0, 0.5, 0.0) == pytest.approx([TURN - 3.13, 1.0, 0.5, 0.0])
     assert made.hits == {'range': {}, 'step': {}, 'velocity': {}}
     assert send(made, -3.0, 1.0, 0.5, 0.0)[0] == pytest.approx(TURN - 3.13 + 0.06)
-    back = limiter((3.2, 1.0), **SEAM)
+    back = limiter((3.2, 1.0), **FOR_EVER)
     assert send(back, 3.1, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14)
 
 
 def test_so_does_the_ramp():
-    made = limiter((3.13, 1.0), **SEAM, ramp_time=1.0)
+    made = limiter((3.13, 1.0), **FOR_EVER, ramp_time=1.0)
     path = [send(made, -3.13, 1.0, 0.0, 0.0, elapsed=t)[0] for t in np.arange(0, 1.02, 0.02)]
     assert (np.diff([3.13, *path]) >= 0).all()
     assert path[-1] == pytest.approx(TURN - 3.13)
 
 
 def test_where_its_range_ends_a_continuous_joint_does_not_turn_back_the_long_way():
-    made = limiter((3.13, 1.0), continuous=['arm/a/position'], position_min=[-3.14, 0.0],
+    made = limiter((3.08, 1.0), continuous=['arm/a/position'], position_min=[-3.14, 0.0],
                    position_max=[3.14, 2.0])  # fmt: skip
+    send(made, 3.13, 1.0, 0.0, 0.0)
     for _ in range(200):
         assert send(made, -3.13, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14, abs=0.011)
 
 
 @pytest.mark.parametrize(
     ('measured', 'begins'),
-    [(3.0, 3.0), (-3.07, -3.07), (-3.6, TURN - 3.6), (9.0, 9.0 - TURN), (-TURN, 0.0),
-     (100 * TURN + 0.5, 0.5 + TURN)],
+    [(2.0, 2.0), (-2.0, -2.0), (-4.5, TURN - 4.5), (8.0, 8.0 - TURN), (-TURN, 0.0),
+     (100 * TURN + 0.5, 0.5)],
 )  # fmt: skip
 def test_a_continuous_joint_is_measured_within_its_range_whatever_turn_it_is_in(
     measured, begins
 ):
-    made = limiter((measured, 1.0), **SEAM)
+    made = limiter((measured, 1.0), **WRIST)
     assert made.last[0] == pytest.approx(begins)
     made.check_measured(np.array([measured, 1.0]))
 
 
 def test_a_continuous_joint_outside_its_range_in_every_turn_is_refused_as_it_is_measured():
-    narrow = {**SEAM, 'position_min': [-1.0, 0.0], 'position_max': [1.0, 2.0]}
+    narrow = {**FOR_EVER, 'position_min': [-1.0, 0.0], 'position_max': [1.0, 2.0]}
     for measured in (3.5, -1.2, 1e18):
         with pytest.raises(LimitError, match=re.escape(f'measured at {measured:.4g}, ')):
             limiter((measured, 1.0), **narrow)
@@ -284,8 +288,7 @@ def test_a_continuous_joint_outside_its_range_in_every_turn_is_refused_as_it_is_
 
 
 def test_after_many_turns_a_start_unwinds_none_of_them():
-    free = {'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}
-    made = limiter((3 * TURN + 0.1, 1.0), **{**SEAM, **free})
+    made = limiter((3 * TURN + 0.1, 1.0), **FOR_EVER)
     made.start(np.array([0.12, 1.0]))
     assert made.last[0] == pytest.approx(3 * TURN + 0.12)
     made.retreat(made.nearest(np.array([0.2, 1.0])), BOTH)
@@ -295,18 +298,52 @@ def test_after_many_turns_a_start_unwinds_none_of_them():
 @pytest.mark.parametrize(
     ('first', 'begins'), [(3.2, TURN - 3.07), (-3.0, -3.07), (0.0, -3.07), (0.3, TURN - 3.07)]
 )
-def test_an_activation_begins_in_the_turn_of_the_first_action(first, begins):
-    made = CommandLimiter(TASK, limits(**SEAM), RATE)
+def test_a_joint_that_turns_for_ever_begins_in_the_turn_of_the_first_action(first, begins):
+    made = CommandLimiter(TASK, limits(**FOR_EVER), RATE)
     made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
     assert made.last[0] == pytest.approx(begins)
     # Where the range leaves no choice, it is the one that is in it.
-    made = CommandLimiter(TASK, limits(**{**SEAM, 'position_max': [3.0, 2.0]}), RATE)
+    made = CommandLimiter(TASK, limits(**{**WRIST, 'position_max': [3.0, 2.0]}), RATE)
     made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
     assert made.last[0] == pytest.approx(-3.07)
 
 
+@pytest.mark.parametrize('measured', [-3.07, 3.21, 2.29, 3.5 + TURN, -4.005])
+@pytest.mark.parametrize('first', [None, 3.2, -3.0])
+def test_a_pose_that_the_range_holds_in_two_turns_begins_nothing(measured, first):
+    made = CommandLimiter(TASK, limits(**WRIST), RATE)
+    action = None if first is None else np.array([first, 1.0, 0.0, 0.0])
+    message = f'{measured:.4g}, and its range -4 to 4 holds that in more than one turn: move it'
+    for attempt in (made.check_measured, lambda pose: made.start(pose, action)):
+        with pytest.raises(LimitError, match=re.escape(message)) as caught:
+            attempt(np.array([measured, 1.0]))
+        assert caught.value.joints == ('arm/a/position',)
+    assert made.last is None
+
+
+def test_after_silence_a_joint_that_stayed_is_in_the_turn_of_its_last_command():
+    made = limiter((2.2, 1.0), **WRIST)
+    while made.last[0] < 3.2:
+        send(made, 3.21, 1.0, 0.0, 0.0)
+    made.start(np.array([3.3 - TURN, 1.0]))
+    assert made.last[0] == pytest.approx(3.3)
+    # One that somebody has moved may be anywhere.
+    with pytest.raises(LimitError, match='more than one turn'):
+        made.start(np.array([2.5, 1.0]))
+    made.start(np.array([2.0, 1.0]))
+    assert made.last[0] == pytest.approx(2.0)
+
+
+def test_nor_does_a_joint_that_sank_below_its_range_turn_into_it_from_the_other_end():
+    made = limiter((2.2, 1.0), **WRIST)
+    while made.last[0] < 3.9:
+        send(made, min(made.last[0] + 0.05, 3.95), 1.0, 0.0, 0.0)
+    with pytest.raises(LimitError, match=r'measured at 4\.2, outside its range -4 to 4'):
+        made.start(np.array([4.2 - TURN, 1.0]))
+
+
 def test_what_is_no_angle_is_cut_to_a_step_as_any_other_position():
-    made = limiter((3.13, 1.0), **SEAM)
+    made = limiter((3.13, 1.0), **FOR_EVER)
     for absurd in (1e18, -1e300, 1.7e308):
         before = made.last[0]
         assert abs(send(made, absurd, 1.0, 0.0, 0.0)[0] - before) <= 0.06 + 1e-12
@@ -369,6 +406,9 @@ def test_other_joints_begin_where_they_are_measured():
         ({'continuous': ['arm/a']}, "'continuous' lists 'arm/a', which is no position of the"),
         ({'continuous': ['arm/a/velocity']}, 'which is no position of the action'),
         ({'continuous': ['arm/a/position'], 'position_max': None}, 'has no limit'),
+        ({'continuous': ['arm/a/position'], 'position_max': [np.inf, 2.0]}, 'ends on both sides'),
+        ({'continuous': ['arm/a/position'], 'position_min': [-np.inf, 0.0]}, 'position_min of arm'
+         '/a/position is -inf and position_max 1; a joint in continuous ends'),
         ({'continuous': ['arm/a/position'], 'max_step': [np.inf, 0.2]}, 'has no limit'),
         ({'continuous': ['arm/a/position'], 'position_max': [1.0, np.inf]}, 'arm/b/position has'),
     ],
@@ -541,13 +581,18 @@ def any_limits(draw):
     low, width, step, speed = np.array(draw(st.tuples(*[BOUNDS] * JOINTS))).T
     arrays = {'position_min': low, 'position_max': low + width, 'max_step': step,
               'max_velocity': speed, 'max_tracking_error': step}  # fmt: skip
-    for name in draw(st.sets(st.sampled_from(sorted(arrays)))):
+    continuous = draw(st.sets(st.sampled_from(['arm/a/position', FREE])))
+    without = draw(st.sets(st.sampled_from(sorted(arrays))))
+    ends = {'position_min', 'position_max'}
+    if FREE in continuous and without & ends:
+        without |= ends
+    for name in without:
         arrays[name][3] = -np.inf if name == 'position_min' else np.inf
     return limits(
         ORDERS,
         **{name: array.tolist() for name, array in arrays.items()},
         unlimited=[FREE],
-        continuous=draw(st.sets(st.sampled_from(['arm/a/position', FREE]))),
+        continuous=continuous,
         range_tolerance=draw(st.floats(0, 3)),
         ramp_time=draw(st.sampled_from([0.0, 0.5, 1.0])),
     )
@@ -605,8 +650,17 @@ class WhateverComes(RuleBasedStateMachine):
         measured = pose + np.where(continuous, turns * TURN, 0.0)
         try:
             self.made.start(measured)
-        except LimitError:
-            assert (self.outside(pose) > tolerance * (1 - 1e-9) - 1e-13).any()
+        except LimitError as error:
+            slack = tolerance * (1 + 1e-9) + 1e-12
+            if 'more than one turn' in str(error):
+                further = [self.outside(pose + sign * TURN) <= slack for sign in (-1, 1)]
+                assert (continuous & np.any(further, axis=0)).any()
+                return
+            outside = self.outside(pose) > tolerance * (1 - 1e-9) - 1e-13
+            if self.last is not None:  # one that stayed where it was is turned into no range
+                turns = np.where(continuous, np.rint((self.last - pose) / TURN), 0.0)
+                outside |= self.outside(pose + turns * TURN) > tolerance * (1 - 1e-9) - 1e-13
+            assert outside.any()
             return
         begin = self.made.last
         assert (self.outside(begin) <= tolerance * (1 + 1e-9) + 1e-13).all()
