@@ -746,7 +746,10 @@ class WhateverComes(RuleBasedStateMachine):
             assert self.made.limits is before
             self.limits = before
             return
-        if self.last is not None and not self.fresh:
+        if self.fresh:
+            # Nothing was sent yet: what is measured leads back into the range first.
+            self.reach = np.maximum(self.reach, self.outside(self.planned))
+        elif self.last is not None:
             assert not self.outside(self.last).any()
 
 
