@@ -751,6 +751,8 @@ class WhateverComes(RuleBasedStateMachine):
             self.reach = np.maximum(self.reach, self.outside(self.planned))
         elif self.last is not None:
             assert not self.outside(self.last).any()
+        if self.fresh:  # where it begins may lie outside a new range, by the tolerance
+            self.reach = np.maximum(self.reach, self.outside(self.last))
 
 
 TestWhateverComes = WhateverComes.TestCase
