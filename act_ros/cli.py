@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from act_ros.errors import ActError
 
+END_TIMEOUT = 20  # from a signal to the end, whatever hangs [s]
 USER_ERROR = 2  # exit code of a mistake that the message says how to mend
 
 
@@ -25,8 +26,9 @@ def exit_at_once() -> None:
 def interrupt_on_signals() -> None:
     """From here on there is something to end in order: a signal becomes a KeyboardInterrupt.
 
-    Further ones shall not disturb what the first has begun. A hangup is ignored where it was,
-    as under nohup.
+    Further ones shall not disturb what the first has begun; if that hangs, as in writing to a
+    terminal that nobody reads, the kernel ends it. A hangup is ignored where it was, as under
+    nohup.
     """
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -35,6 +37,7 @@ def interrupt_on_signals() -> None:
     def interrupt(*_: object) -> None:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
+        signal.alarm(END_TIMEOUT)
         raise KeyboardInterrupt
 
     for number in numbers:
