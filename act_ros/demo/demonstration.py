@@ -51,7 +51,9 @@ def run(graph: OwnGraph, task_name: str, seconds: float, out: Path) -> None:
         f'[yellow]untrained weights made by rule, it has learnt nothing[/]'
     )
     files = [task_file(task_name), CONFIG_DIR / 'demo.yaml']
-    parameters = {**read_raw_parameters(*files), 'ckpt_dir': str(checkpoint)}
+    parameters = {
+        **read_raw_parameters(*files), 'ckpt_dir': str(checkpoint), 'zmq_endpoint': '',
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
         arguments = graph.arguments(parameters, out / 'parameters.yaml')
         console.print(f'[bold]on this machine only[/] ROS_DOMAIN_ID={graph.domain}, under '

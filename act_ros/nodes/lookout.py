@@ -1,14 +1,15 @@
 """`lookout`: lets the launch files play a robot only in a graph that has none.
 
-    lookout simulation                            whether a simulated robot and its node may start
-    lookout playback [COMMAND ...]                whether a recording may be played; plays it
+    lookout simulation              whether a simulated robot and its node may start
+    lookout playback [COMMAND ...]  whether a recording may be played; plays it
 
 Its parameters are the ACT node's: they say which topics are meant. What plays a recording is
-ended when somebody else begins to publish what it publishes.
+ended when somebody else begins to publish what it publishes, or another ACT node comes.
 """
 
+import contextlib
+import subprocess
 import sys
-import time
 
 from act_ros import cli
 
@@ -47,7 +48,12 @@ def lookout(playback: bool, command: list[str]) -> int:
     from act_ros.interfaces import camera_inputs, parse_output, state_inputs
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.declare import declare_parameters, read_parameters
-    from act_ros.nodes.rivals import look_around, refuse_listeners, refuse_node, refuse_publishers
+    from act_ros.nodes.rivals import (
+        look_around,
+        refuse_act_nodes,
+        refuse_listeners,
+        refuse_publishers,
+    )  # fmt: skip
     from act_ros.task import Task
 
     use_profile()
@@ -67,17 +73,17 @@ def lookout(playback: bool, command: list[str]) -> int:
             refuse_publishers(node, inputs)
             if not playback:
                 refuse_listeners(node, outputs)
-            if not command:
-                refuse_node(node, 'act')
+            refuse_act_nodes(node, own=1 if command else 0)
 
         look_around(check)
         if not command:
             return 0
         with child(command) as process:
-            while process.poll() is None:
-                time.sleep(EVERY)
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(EVERY)
                 refuse_publishers(node, inputs, own=1)
-            return process.returncode
+                refuse_act_nodes(node, own=1)
     finally:
         rclpy.try_shutdown()
 

@@ -56,17 +56,24 @@ def refuse_listeners(node: Node, topics: Iterable[str]) -> None:
             )
 
 
-def refuse_node(node: Node, name: str) -> None:
-    """Whether a node of this name is in the caller's namespace already.
+def refuse_act_nodes(node: Node, own: int = 0) -> None:
+    """Whether an ACT node is in the graph, by whatever name: it may hear what is played.
 
-    :raises RivalError: it is.
+    :param own: those that the caller's side has.
+    :raises RivalError: naming them.
     """
-    for other, namespace in node.get_node_names_and_namespaces():
-        if (other, namespace) == (name, node.get_namespace()):
-            raise RivalError(
-                f'a node {namespace.rstrip("/")}/{other} is here already, which may move a '
-                f'robot: end it, or use a ROS_DOMAIN_ID of your own'
-            )
+    services = {name for name, _ in node.get_service_names_and_types()}
+    nodes = [
+        f'{namespace.rstrip("/")}/{name}'
+        for name, namespace in node.get_node_names_and_namespaces()
+    ]
+    # A lifecycle node that begins a new episode when it is told to.
+    found = [name for name in nodes if {f'{name}/change_state', f'{name}/reset'} <= services]
+    if len(found) > own:
+        raise RivalError(
+            f'{_listed(found)} is here already, an ACT node, which may move a robot: end it, or '
+            f'use a ROS_DOMAIN_ID of your own'
+        )
 
 
 def look_around(check: Callable[[], None], ended: threading.Event | None = None) -> None:

@@ -118,6 +118,15 @@ def test_a_domain_of_another_run_is_not_taken(monkeypatch):
             own_graph('none').__enter__()
 
 
+def test_a_middleware_that_spans_the_network_is_refused(monkeypatch):
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_zenoh_cpp')
+    with own_graph('test'):
+        assert os.environ['RMW_IMPLEMENTATION'] in isolation.CONFINED  # ROS's default one
+    monkeypatch.setattr(isolation, 'CONFINED', ('rmw_cyclonedds_cpp',))
+    with pytest.raises(ActError, match='the middleware of this ROS is rmw_fastrtps_cpp, which'):
+        own_graph('none').__enter__()
+
+
 def test_absolute_names_go_into_the_namespace_too(tmp_path):
     values = {
         'camera_topics': ['rgb/image_raw', '/rgb/left'],

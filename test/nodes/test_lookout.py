@@ -6,7 +6,9 @@ import sys
 
 import pytest
 import rclpy
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 
 from act_ros.config import task_file
 from test.nodes.graph import COMMANDS, SETTINGS
@@ -18,7 +20,9 @@ PARAMETERS = ['--ros-args', '--params-file', str(task_file('astrobench_dual_arm'
 # Publishes what a recording would, under the name that `ros2 bag play` has.
 PLAYER = f"""
 import rclpy
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
 rclpy.init()
 node = rclpy.create_node('rosbag2_player')
 publisher = node.create_publisher(JointState, '{STATES}', 10)
@@ -68,9 +72,11 @@ def test_a_robot_is_simulated_only_where_none_is(robot):
 
 
 def test_beside_an_act_node_nothing_is_played(robot):
-    node = rclpy.create_node('act')
+    # By whatever name: it may hear these topics, now or when it is configured.
+    node = LifecycleNode('policy', namespace='left')
+    node.create_service(Trigger, '~/reset', lambda request, reply: reply)
     try:
-        assert 'a node /act is here already' in refused(lookout('playback'))
+        assert '/left/policy is here already, an ACT node' in refused(lookout('playback'))
     finally:
         node.destroy_node()
 

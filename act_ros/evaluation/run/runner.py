@@ -3,8 +3,6 @@
 import contextlib
 import importlib.util
 import multiprocessing
-import multiprocessing.connection
-import os
 import signal
 import socket
 import threading
@@ -14,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any
 
+from act_ros.child import end_with_parent
 from act_ros.errors import ActError, PolicyError
 from act_ros.evaluation.run.episode import run_episode
 from act_ros.evaluation.run.plan import Job
@@ -150,15 +149,9 @@ _news: Any = None
 def _begin(news: Any) -> None:
     global _news
     _news = news
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would work for nobody."""
     parent = multiprocessing.parent_process()
-    assert parent is not None  # this is a worker
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
+    assert parent is not None and parent.pid is not None  # this is a worker
+    end_with_parent(parent.pid)  # else it would work for nobody
 
 
 def _work(number: int, job: Job) -> EpisodeResult:
