@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import queue
+import select
 import sys
 import threading
 import time
@@ -114,7 +115,10 @@ class _Lines:
             line = f'{colour}{line}\033[0m'
         data = f'{line}\n'.encode(errors='replace')
         while data:  # the interpreter is free meanwhile
-            data = data[os.write(self._descriptor, data) :]
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:  # some other program has made the shared terminal so
+                select.select([], [self._descriptor], [], 1.0)
 
 
 def _open_file(name: str) -> int:

@@ -1,14 +1,18 @@
 """Log lines and terminals that nobody reads."""
 
 import fcntl
+import logging
 import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from act_ros.nodes import logs
 from test.waiting import wait_until
 
 # Logs as fast as it can while another thread ticks; what it finds out goes to standard output.
@@ -129,3 +133,24 @@ def test_without_a_place_for_a_log_file_the_program_runs(run, tmp_path):
         assert process.returncode == 0
     assert 'no log file: ' in errors
     assert 'line 2999 ' in errors
+
+
+def test_a_terminal_that_another_program_made_non_blocking_loses_no_line():
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    lines = logs._Lines('test', write)
+    count = 2 * fcntl.fcntl(write, fcntl.F_GETPIPE_SZ) // 100
+
+    def fill():
+        for i in range(count):
+            lines._line(logging.INFO, 0.0, f'{i} {"x" * 100}')
+        os.close(write)
+
+    writing = threading.Thread(target=fill)
+    writing.start()
+    # Nothing is read before the pipe is full.
+    wait_until(lambda: not select.select([], [write], [], 0)[1], 10, 'a full pipe')
+    with os.fdopen(read) as pipe:
+        found = [line.split()[3] for line in pipe]
+    writing.join(10)
+    assert found == [str(i) for i in range(count)]
