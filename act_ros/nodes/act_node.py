@@ -91,6 +91,8 @@ class ActNode(LifecycleNode):
         self._controller: Controller | None = None
         # Held while the controller is begun or taken away: the signal watcher may do the latter.
         self._switching = threading.Lock()
+        # Whoever publishes commands has it: configurations and activations share one robot.
+        self._wire = threading.Lock()
         self._server: PolicyServer | None = None
         self._rollout: Rollout | None = None
         self._last_failure: object = None
@@ -213,6 +215,11 @@ class ActNode(LifecycleNode):
     def _activate(self) -> None:
         wiring, policy = self._wiring, self._policy
         assert wiring is not None and policy is not None  # it has been configured
+        if self._wire.locked():
+            raise ActError(
+                'a command of the last activation is still being published: the middleware hangs; '
+                'try again, and if that does not help start the node anew'
+            )
         now = self.get_clock().now().nanoseconds
         if self._simulated and now == 0:
             raise ActError('use_sim_time is true, but nothing publishes /clock')
@@ -232,6 +239,7 @@ class ActNode(LifecycleNode):
             simulated=self._simulated,
             policy=policy,
             wiring=wiring,
+            wire=self._wire,
         )
         controller.loop.limiter.check_measured(measured)
         if wiring.deadman is not None:

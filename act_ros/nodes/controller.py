@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -24,6 +25,10 @@ from act_ros.safety import Limits
 
 log = logging.getLogger(__name__)
 
+# A tick that was stuck in a publisher while its controller was stopped sends the stop message in
+# its place, but no later than this after the stop [s].
+LAST_WORD = 0.25
+
 
 class Controller:
     """Runs the control loop on a ticker; lives from activation to deactivation.
@@ -34,6 +39,8 @@ class Controller:
     :param simulated: whether that clock is simulated time.
     :param policy: the model, shared with the ZMQ endpoint.
     :param wiring: the store that the subscriptions fill, and the way out.
+    :param wire: whoever publishes has it: one lock for all activations of a node, none of which
+        may begin while it is held. Messages are filled anew at each tick.
     :ivar faults: of the inputs.
     :ivar inference_faults: of the newest pass.
     :ivar guard: of the tick's thread.
@@ -50,6 +57,7 @@ class Controller:
         simulated: bool,
         policy: SharedPolicy,
         wiring: Wiring,
+        wire: threading.Lock,
     ) -> None:
         rate = settings.control_rate
         self._period = 1 / rate
@@ -93,11 +101,13 @@ class Controller:
         self.guard = TickGuard(
             self.ticker, self._period, self.loop.interrupt, self._hold_for_a_stuck_tick
         )
-        # Who publishes has this lock. A tick that comes late finds the controller stopped, or
-        # itself interrupted, and stays off the wire; one that is stuck while it has the lock
-        # sends the stop message itself when it comes back.
-        self._wire = threading.Lock()
+        # A tick that comes late finds the controller stopped, or itself interrupted, and stays
+        # off the wire; one that is stuck while it has the wire sends the stop message itself
+        # when it comes back. When that is long after the end, it sends nothing: the robot may
+        # be somebody else's.
+        self._wire = wire
         self._stopped = False
+        self._last_moment = math.inf  # of the stop policy's message [s]
         self._interrupted = False  # the tick that is under way
         self._said_last = False
 
@@ -113,8 +123,10 @@ class Controller:
         :param timeout: longest wait for a tick that publishes, and for its thread to end [s].
         """
         self.guard.stop()
+        self._last_moment = time.monotonic() + max(timeout, LAST_WORD)
         self._stopped = True
         if self._wire.acquire(timeout=timeout):
+            self._last_moment = math.inf  # who waits for this waits for all of it
             try:
                 self._say_last()
             except Exception as error:  # everything else is to end all the same
@@ -249,21 +261,35 @@ class Controller:
         if command.action is None:
             self._send_stop(command)
         else:
-            self._wiring.send(command.values, self._clock.now().to_msg(), command.horizon)
+            stamp = self._clock.now().to_msg()
+            self._wiring.send(command.values, stamp, self._wanted, command.horizon)
+
+    def _wanted(self) -> bool:
+        """Whether the tick's command is still to go out."""
+        return not (self._stopped or self._interrupted)
+
+    def _in_time(self) -> bool:
+        """Whether a stop message is still to go out."""
+        return time.monotonic() <= self._last_moment
 
     def _send_stop(self, message: Command) -> None:
-        self._wiring.send_stop(message.values, self._clock.now().to_msg())
+        self._wiring.send_stop(message.values, self._clock.now().to_msg(), self._in_time)
 
     def _on_wire(self, publish: Callable[[], None]) -> bool:
         """Publish, unless the controller was stopped or the tick interrupted meanwhile."""
         with self._wire:
-            if self._stopped or self._interrupted:
+            if not self._wanted():
                 return False
             try:
                 publish()
             finally:
                 # Whoever came while this had the wire could not wait for it.
-                if self._stopped:
+                if self._stopped and not self._in_time():
+                    log.error(
+                        'a publisher came back more than %g s after the end: what it held up '
+                        'has gone out late, and no stop message follows it', LAST_WORD,
+                    )  # fmt: skip
+                elif self._stopped:
                     self._say_last()
                 elif self._interrupted:
                     self._hold()

@@ -145,10 +145,17 @@ class Wiring:
         """Entries whose last command would last, were nothing sent after it."""
         return [entry for spec in self.outputs for entry in spec.velocities_alone]
 
-    def send(self, values: np.ndarray, stamp: Time, horizon: np.ndarray | None = None) -> None:
+    def send(
+        self,
+        values: np.ndarray,
+        stamp: Time,
+        wanted: Callable[[], bool],
+        horizon: np.ndarray | None = None,
+    ) -> None:
         """Publish one tick's values on every output; all are built before any is sent.
 
         :param values: (action_dim,) robot units.
+        :param wanted: asked before each output: the one before may have kept it waiting.
         :param horizon: (n, action_dim) those of the coming ticks.
         """
         built = [
@@ -156,15 +163,19 @@ class Wiring:
             for encoder, publisher in self._senders
         ]
         for publisher, message in built:
+            if not wanted():
+                return
             publisher.publish(message)
 
-    def send_stop(self, values: np.ndarray, stamp: Time) -> None:
+    def send_stop(self, values: np.ndarray, stamp: Time, wanted: Callable[[], bool]) -> None:
         """Publish the stop policy's message: an output that fails keeps no other from it.
 
-        :param values: as to `send`.
+        :param values: as to `send`, and the last.
         """
         failure = None
         for encoder, publisher in self._senders:
+            if not wanted():
+                break
             try:
                 publisher.publish(encoder.encode(values, stamp))
             except Exception as error:

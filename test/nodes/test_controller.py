@@ -5,12 +5,16 @@ No middleware hangs on demand, so the way out is a stand-in here; the rest is re
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rclpy.clock import Clock
 
-from act_ros.nodes.controller import Controller
+from act_ros.errors import ActError
+from act_ros.nodes.act_node import ActNode
+from act_ros.nodes.controller import LAST_WORD, Controller
+from act_ros.nodes.wiring import Wiring as RealWiring
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy import SharedPolicy
@@ -57,7 +61,7 @@ class Wiring:
         self.free = threading.Event()
         self.broken = False
 
-    def send(self, values, stamp, horizon=None):
+    def send(self, values, stamp, wanted, horizon=None):
         if self.hang.is_set():
             self.hanging.set()
             assert self.free.wait(10)
@@ -65,7 +69,8 @@ class Wiring:
                 raise RuntimeError('the publisher is gone')
         self.sent.append('command')
 
-    def send_stop(self, values, stamp):
+    def send_stop(self, values, stamp, wanted):
+        assert wanted()
         assert values[1] == 0.0
         self.sent.append('stop')
 
@@ -75,7 +80,7 @@ def running():
     wiring = Wiring()
     controller = Controller(
         SETTINGS, Limits.from_settings(SETTINGS, TASK), clock=Clock(), simulated=False,
-        policy=SharedPolicy(Policy()), wiring=wiring,
+        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
     )  # fmt: skip
     controller.start()
     wait_until(lambda: wiring.sent.count('command') > 5, 10, lambda: f'commands: {wiring.sent}')
@@ -122,3 +127,43 @@ def test_a_command_that_hung_is_followed_by_a_stop_at_once(running):
     assert wiring.sent[before : before + 2] == ['command', 'stop']
     wait_until(lambda: not controller.guard.trouble, 10, 'a guard at rest')
     assert 'stood still' in controller.loop.status.last
+
+
+def test_a_command_that_hung_until_long_after_the_end_is_followed_by_nothing(running, caplog):
+    controller, wiring = running
+    wiring.hang.set()
+    assert wiring.hanging.wait(10)
+    controller.stop(timeout=0.05)
+    before = len(wiring.sent)
+    # The node begins no other activation meanwhile.
+    assert controller._wire.locked()
+    time.sleep(LAST_WORD)
+    assert len(wiring.sent) == before
+    wiring.free.set()
+    wait_until(lambda: not controller._wire.locked(), 10, 'the wire')
+    wait_until(lambda: not controller.ticker._thread.is_alive(), 10, 'the end of the thread')
+    assert wiring.sent[before:] == ['command']
+    assert 'no stop message follows' in caplog.text
+
+
+@pytest.mark.parametrize('stops', [False, True])
+def test_an_output_that_hung_takes_no_other_output_along_when_it_comes_back_late(stops):
+    late, sent = threading.Event(), []
+    wiring = RealWiring.__new__(RealWiring)
+    encoder = SimpleNamespace(encode=lambda values, *_: values)
+    first = SimpleNamespace(publish=lambda _: (sent.append('first'), late.set()))
+    second = SimpleNamespace(publish=lambda _: sent.append('second'))
+    wiring._senders = [(encoder, first), (encoder, second)]
+    send = wiring.send_stop if stops else wiring.send
+    send(np.zeros(2), None, lambda: True)
+    assert sent == ['first', 'second']
+    late.clear()
+    send(np.zeros(2), None, lambda: not late.is_set())
+    assert sent == ['first', 'second', 'first']
+
+
+def test_no_activation_begins_while_a_command_of_the_last_one_is_on_its_way():
+    wire = threading.Lock()
+    node = SimpleNamespace(_wire=wire, _wiring=object(), _policy=object())
+    with wire, pytest.raises(ActError, match='of the last activation is still being published'):
+        ActNode._activate(node)
