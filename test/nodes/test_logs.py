@@ -142,9 +142,11 @@ def test_a_terminal_that_another_program_made_non_blocking_loses_no_line():
     count = 2 * fcntl.fcntl(write, fcntl.F_GETPIPE_SZ) // 100
 
     def fill():
-        for i in range(count):
-            lines._line(logging.INFO, 0.0, f'{i} {"x" * 100}')
-        os.close(write)
+        try:
+            for i in range(count):
+                lines._line(logging.INFO, 0.0, f'{i} {"x" * 100}')
+        finally:
+            os.close(write)
 
     writing = threading.Thread(target=fill)
     writing.start()
