@@ -114,11 +114,12 @@ class SimRobot(Node):
         arm = self._task.action[0].source
         base = next((source for source in publishers if source != arm), '')
         ends = publishers.get(arm), publishers.get(base)
+        me = self.get_fully_qualified_name()
         # One camera at a time: their stamps differ by a third of a frame, the load does not.
         jobs = (
             (1 / STATE_RATE, lambda: self._publish_states(*ends)),
             (1 / (CAMERA_RATE * len(self._cameras)), lambda: self._publish_frame(next(views))),
-            (1 / WATCH_RATE, lambda: refuse_publishers(self, self._topics, own=1)),
+            (1 / WATCH_RATE, lambda: refuse_publishers(self, self._topics, own=me)),
         )
         due = [time.monotonic()] * len(jobs)
         while not self._ended.wait(max(0.0, min(due) - time.monotonic())):

@@ -31,7 +31,8 @@ from launch_ros.actions import Node
 
 from act_ros import child
 from act_ros.config import parameter_files
-from act_ros.interfaces import camera_inputs, state_inputs
+from act_ros.interfaces import absolute, camera_inputs, state_inputs
+from act_ros.nodes.lookout import PLAYER
 from act_ros.parameter_file import read_parameter_file
 from act_ros.task import Task
 
@@ -109,7 +110,8 @@ def play_and_record(given: Mapping[str, str], files: list[Path]) -> list[Action]
     # The inputs alone: the recorded commands would move a robot that hears them.
     play = lookout(
         files, 'ros2', 'bag', 'play', given['bag'], '--clock', CLOCK_RATE,
-        '--rate', given['rate'], '--delay', given['delay'], '--topics', *input_topics(files),
+        '--rate', given['rate'], '--delay', given['delay'], '--remap', f'__node:={PLAYER}',
+        '--topics', *input_topics(files),
     )  # fmt: skip
     record = ExecuteProcess(
         cmd=['ros2', 'bag', 'record', '--output', given['record_to'], '--storage', 'mcap',
@@ -129,4 +131,4 @@ def input_topics(files: list[Path]) -> list[str]:
     settings = read_parameter_file(*files)
     task = Task.from_settings(settings)
     inputs = {**camera_inputs(settings, task), **state_inputs(settings, task)}
-    return ['/' + topic.lstrip('/') for topic, _ in inputs.values()]
+    return [absolute(topic) for topic, _ in inputs.values()]

@@ -14,6 +14,8 @@ import sys
 from act_ros import cli
 
 EVERY = 0.5  # [s]
+# Of the node that plays a recording: a name that nobody else has.
+PLAYER = 'act_ros_player'
 
 
 def main() -> int:
@@ -45,7 +47,7 @@ def lookout(playback: bool, command: list[str]) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from act_ros.child import child
-    from act_ros.interfaces import camera_inputs, parse_output, state_inputs
+    from act_ros.interfaces import absolute, camera_inputs, parse_output, state_inputs
     from act_ros.nodes.dds import use_profile
     from act_ros.nodes.declare import declare_parameters, read_parameters
     from act_ros.nodes.rivals import (
@@ -64,10 +66,14 @@ def lookout(playback: bool, command: list[str]) -> int:
         settings = read_parameters(node)
         task = Task.from_settings(settings)
         given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
-        inputs = {topic for topic, _ in given.values()}
+        # `~` is the ACT node's.
+        namespace = node.get_namespace()
+        inputs = {absolute(topic, namespace) for topic, _ in given.values()}
         if playback:
             inputs.add('/clock')
-        outputs = [parse_output(text, task).topic for text in settings.outputs]
+        outputs = [
+            absolute(parse_output(text, task).topic, namespace) for text in settings.outputs
+        ]
 
         def check() -> None:
             refuse_publishers(node, inputs)
@@ -82,7 +88,7 @@ def lookout(playback: bool, command: list[str]) -> int:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(EVERY)
-                refuse_publishers(node, inputs, own=1)
+                refuse_publishers(node, inputs, own=f'/{PLAYER}')
                 refuse_act_nodes(node, own=1)
     finally:
         rclpy.try_shutdown()

@@ -1,6 +1,5 @@
 """Who else speaks or listens on a topic, for what plays a robot in a graph of others."""
 
-import contextlib
 import threading
 import time
 from collections import Counter
@@ -21,21 +20,22 @@ class RivalError(ActError):
     """A robot is there already."""
 
 
-def refuse_publishers(node: Node, topics: Iterable[str], own: int = 0) -> None:
+def refuse_publishers(node: Node, topics: Iterable[str], own: str = '') -> None:
     """Whether a topic is published by others.
 
-    :param topics: where the caller publishes, or is about to.
-    :param own: publishers of the caller for each of these mentions.
+    :param topics: where the caller publishes, or is about to; the node's remappings count.
+    :param own: full name of a node that may publish there, once for each of these mentions.
     :raises RivalError: naming the topic and who publishes there.
     """
-    for topic, mentions in Counter(topics).items():
-        if node.count_publishers(topic) > own * mentions:
-            names = _names(node.get_publishers_info_by_topic, topic)
-            with contextlib.suppress(ValueError):
-                for _ in range(own * mentions):
-                    names.remove(node.get_fully_qualified_name())
+    asked = {node.resolve_topic_name(topic): topic for topic in topics}
+    mentions = Counter(map(node.resolve_topic_name, topics))
+    for topic, count in mentions.items():
+        if node.count_publishers(topic) == 0:
+            continue
+        names = Counter(_names(node.get_publishers_info_by_topic, asked[topic]))
+        if others := names - Counter({own: count}):
             raise RivalError(
-                f'{node.resolve_topic_name(topic)} is published by {_listed(names)}: a robot is '
+                f'{topic} is published by {_listed(others)}: a robot is '
                 f'played only where there is none; end that, or use a ROS_DOMAIN_ID of your own'
             )
 
@@ -43,15 +43,17 @@ def refuse_publishers(node: Node, topics: Iterable[str], own: int = 0) -> None:
 def refuse_listeners(node: Node, topics: Iterable[str]) -> None:
     """Whether anybody would obey commands; the `ros2` tools, whose nodes are hidden, do not.
 
+    :param topics: of the commands; the node's remappings count.
     :raises RivalError: naming the topic and who listens there.
     """
     for topic in topics:
-        if node.count_subscribers(topic) == 0:
+        resolved = node.resolve_topic_name(topic)
+        if node.count_subscribers(resolved) == 0:
             continue
         names = _names(node.get_subscriptions_info_by_topic, topic)
         if names := [name for name in names if '/_ros2cli' not in name]:
             raise RivalError(
-                f'{node.resolve_topic_name(topic)} is heard by {_listed(names)}, which may be a '
+                f'{resolved} is heard by {_listed(names)}, which may be a '
                 f'robot: end that, or use a ROS_DOMAIN_ID of your own'
             )
 
@@ -89,7 +91,10 @@ def look_around(check: Callable[[], None], ended: threading.Event | None = None)
 
 
 def _names(find: Callable[[str], list[TopicEndpointInfo]], topic: str) -> list[str]:
-    """The nodes of a topic's ends; an end is known before its node is."""
+    """The nodes of a topic's ends; an end is known before its node is.
+
+    :param topic: as it is before remapping, which `find` does itself.
+    """
     deadline = time.monotonic() + NAMING
     while True:
         ends = find(topic)
@@ -99,5 +104,5 @@ def _names(find: Callable[[str], list[TopicEndpointInfo]], topic: str) -> list[s
         time.sleep(0.02)
 
 
-def _listed(names: list[str]) -> str:
-    return ', '.join(sorted(set(names))) or 'somebody who is gone again'
+def _listed(names: Iterable[str]) -> str:
+    return ', '.join(sorted(set(names)))
