@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 END_TIMEOUT = 5.0  # from SIGINT to SIGKILL [s]
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # these end a program
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
@@ -74,8 +75,10 @@ def module(name: str, *arguments: str) -> list[str]:
 def main() -> None:
     """Run the command in place of this process."""
     parent, *command = sys.argv[1:]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # a parent that ignores them passes that on
+    # A parent that ignores or blocks them passes that on.
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     end_with_parent(int(parent))
     try:
         os.execvp(command[0], command)

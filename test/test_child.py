@@ -35,8 +35,13 @@ def start(log, program=SLEEPS, before=''):
 
 
 @pytest.mark.parametrize(
-    'before', ['', 'for n in (2, 15): signal.signal(n, signal.SIG_IGN)'],
-    ids=['', 'ignores_signals'],
+    'before',
+    [
+        '',
+        'for n in (2, 15): signal.signal(n, signal.SIG_IGN)',
+        'signal.pthread_sigmask(signal.SIG_BLOCK, (1, 2, 15))',
+    ],
+    ids=['', 'ignores_signals', 'blocks_signals'],
 )  # fmt: skip
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGABRT])
 def test_a_killed_parent_takes_its_child_along(tmp_path, number, before):
