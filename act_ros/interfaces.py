@@ -108,6 +108,14 @@ def parse_output(text: str, task: Task) -> OutputSpec:
     return OutputSpec(text, topic, OUTPUT_TYPES[name], list(columns), task)
 
 
+def output_topic(text: str) -> str:
+    """The topic of one text of the parameter `outputs`, whatever else is in it.
+
+    :raises ParameterError: a quote without its end.
+    """
+    return next(iter(_words(text)), '')
+
+
 def _words(text: str) -> list[str]:
     """The words of a text; quotes hold one together, and a backslash is a letter."""
     lexer = shlex.shlex(text, posix=True)

@@ -7,9 +7,6 @@ The node starts unconfigured and moves nothing until it is told to, with
 launch, also where that is killed.
 """
 
-import os
-
-from ament_index_python.packages import get_package_share_path
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
@@ -19,9 +16,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from act_ros import child
 from act_ros.config import DEFAULT_TASK, parameter_files, task_file
+from act_ros.nodes.dds import image_profile
 from act_ros.parameter_file import read_parameter_file
-
-SHARE = get_package_share_path('act_ros')
 
 ARGUMENTS = {
     'ckpt_dir': 'folder of the checkpoint (default: as the parameter files say)',
@@ -61,12 +57,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def dds_profile() -> list[Action]:
     """Let camera images fit into Fast DDS's shared memory, unless the user has a profile."""
-    names = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-    if any(name in os.environ for name in names):
-        return []
-    # Humble's Fast DDS knows only the old name; later ones warn of it.
-    name = names[os.environ.get('ROS_DISTRO') == 'humble']
-    return [SetEnvironmentVariable(name, str(SHARE / 'config' / 'fastdds.xml'))]
+    return [SetEnvironmentVariable(name, value) for name, value in image_profile().items()]
 
 
 def make_node(context: LaunchContext) -> list[Action]:

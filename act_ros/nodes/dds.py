@@ -4,6 +4,7 @@ They count for participants that are made later.
 """
 
 import os
+from importlib.util import find_spec
 
 from act_ros.config import CONFIG_DIR
 
@@ -20,8 +21,12 @@ ELSEWHERE_PREFIXES = ('FASTDDS_', 'FASTRTPS_', 'RMW_FASTRTPS_', 'CYCLONEDDS_', '
 
 def use_profile() -> None:
     """Let camera images fit into shared memory, unless the user has a profile of their own."""
-    if not any(name in os.environ for name in PROFILES):
-        _set_profile('fastdds.xml')
+    os.environ.update(image_profile())
+
+
+def image_profile() -> dict[str, str]:
+    """The variable that names the profile for camera images; none where the user has one."""
+    return {} if any(name in os.environ for name in PROFILES) else _profile('fastdds.xml')
 
 
 def keep_to_this_host(domain: int) -> None:
@@ -38,13 +43,14 @@ def keep_to_this_host(domain: int) -> None:
         os.environ['ROS_LOCALHOST_ONLY'] = '1'
     # Fast DDS would take further profiles from the working directory.
     os.environ['SKIP_DEFAULT_XML_FILE'] = '1'
-    _set_profile('fastdds_this_host.xml')
+    os.environ.update(_profile('fastdds_this_host.xml'))
 
 
-def _set_profile(file: str) -> None:
+def _profile(file: str) -> dict[str, str]:
     # Humble's Fast DDS knows only the old name; later ones warn of it.
-    os.environ[PROFILES[_humble()]] = str(CONFIG_DIR / file)
+    return {PROFILES[_humble()]: str(CONFIG_DIR / file)}
 
 
 def _humble() -> bool:
-    return os.environ.get('ROS_DISTRO') == 'humble'
+    """Whether this ROS is Humble: by its library, for a shell may name none, or another."""
+    return find_spec('rclpy.event_handler') is None

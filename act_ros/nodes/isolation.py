@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from act_ros.errors import ActError
+from act_ros.interfaces import output_topic
 from act_ros.nodes.dds import keep_to_this_host
 
 # Their ports lie above those that Linux hands out by itself (32768 to 60999), as those of the
@@ -27,7 +28,7 @@ DOMAINS = range(215, 231)
 FIRST_PORT, PORTS = 7400, 250  # of domain 0, and a domain
 # These keep to this machine where they are told to.
 CONFINED = ('rmw_fastrtps_cpp', 'rmw_fastrtps_dynamic_cpp', 'rmw_cyclonedds_cpp')
-TOPIC_PARAMETERS = ('camera_topics', 'state_topics', 'outputs', 'enable_topic')
+TOPIC_PARAMETERS = ('camera_topics', 'state_topics', 'enable_topic')
 # Names that a node has whatever its parameters say.
 GLOBAL_TOPICS = ('/clock', '/diagnostics')
 OVERRIDES = 'qos_overrides.'
@@ -148,12 +149,22 @@ def listening(domain: int) -> int | None:
 
 
 def _absolute_topics(values: Mapping[str, object]) -> Iterator[str]:
-    """The absolute names among the topics that parameters name."""
-    for parameter in TOPIC_PARAMETERS:
-        given = values.get(parameter)
-        for text in given if isinstance(given, list) else [given]:
-            if isinstance(text, str) and text.startswith('/'):
-                yield text.split()[0]
+    """The absolute names among the topics that parameters name.
+
+    :raises ParameterError: an output cannot be read.
+    """
+    topics = [text.strip() for name in TOPIC_PARAMETERS for text in _texts(values, name)]
+    # As the node reads them: in quotes, too.
+    topics += [output_topic(text) for text in _texts(values, 'outputs')]
+    topics += [f'{camera}/image_raw' for camera in _texts(values, 'task.cameras')]
+    yield from (topic for topic in topics if topic.startswith('/'))
+
+
+def _texts(values: Mapping[str, object], name: str) -> list[str]:
+    """A parameter's text, or its texts."""
+    given = values.get(name)
+    return [text for text in (given if isinstance(given, list) else [given])
+            if isinstance(text, str)]  # fmt: skip
 
 
 class _QuotedText(yaml.SafeDumper):

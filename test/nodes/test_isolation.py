@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from act_ros.errors import ActError
-from act_ros.nodes import isolation
+from act_ros.nodes import dds, isolation
 from act_ros.nodes.dds import keep_to_this_host
 from act_ros.nodes.isolation import OwnGraph, own_graph
 
@@ -68,6 +68,7 @@ def test_nothing_that_the_shell_says_leads_off_this_machine(monkeypatch, distrib
     }
     for name, value in said.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dds, 'find_spec', lambda name: None if distribution == 'humble' else name)
     keep_to_this_host(220)
     left = {name: value for name, value in os.environ.items() if name in said}
     vendor = 'FASTRTPS' if distribution == 'humble' else 'FASTDDS'
@@ -79,6 +80,15 @@ def test_nothing_that_the_shell_says_leads_off_this_machine(monkeypatch, distrib
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', **only,
     }  # fmt: skip
     assert os.environ['SKIP_DEFAULT_XML_FILE'] == '1'
+
+
+def test_how_it_is_fenced_off_is_no_matter_of_what_the_shell_names(monkeypatch):
+    monkeypatch.delenv('ROS_DISTRO', raising=False)
+    monkeypatch.delenv('ROS_LOCALHOST_ONLY', raising=False)
+    monkeypatch.setattr(dds, 'find_spec', lambda name: None)  # Humble's rclpy
+    keep_to_this_host(220)
+    assert os.environ['ROS_LOCALHOST_ONLY'] == '1'
+    assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'].endswith('fastdds_this_host.xml')
 
 
 def test_two_at_once_have_a_graph_each():
@@ -130,14 +140,21 @@ def test_a_middleware_that_spans_the_network_is_refused(monkeypatch):
 def test_absolute_names_go_into_the_namespace_too(tmp_path):
     values = {
         'camera_topics': ['rgb/image_raw', '/rgb/left'],
-        'outputs': ['/arm/joint_commands JointState arm/*', 'gripper/commands JointState'],
-        'enable_topic': '/enable',
+        'outputs': [
+            '/arm/joint_commands JointState arm/*', 'gripper/commands JointState',
+            '"/arm/quoted" JointState', "  '/arm/indented' JointState",
+        ],
+        'task.cameras': ['/front', 'left'],
+        'enable_topic': ' /enable',
         'ckpt_dir': '1e2',
         'qos_overrides./arm/joint_states.subscription.depth': 3,
     }
     words = OwnGraph(220, '/demo_1').arguments(values, tmp_path / 'p.yaml')
     rules = {words[i + 1] for i, word in enumerate(words) if word == '-r'}
-    absolute = ('/clock', '/diagnostics', '/rgb/left', '/arm/joint_commands', '/enable')
+    absolute = (
+        '/clock', '/diagnostics', '/rgb/left', '/enable', '/front/image_raw',
+        '/arm/joint_commands', '/arm/quoted', '/arm/indented',
+    )  # fmt: skip
     assert rules == {'__ns:=/demo_1', *(f'{name}:=/demo_1{name}' for name in absolute)}
     text = (tmp_path / 'p.yaml').read_text()
     here = yaml.safe_load(text)['/**']['ros__parameters']
