@@ -22,23 +22,25 @@ def main() -> int:
     """Look, play if there is something to play, and return the exit code."""
     cli.exit_at_once()
     cli.require_ros('lookout')
-    from rclpy.utilities import remove_ros_args
-
-    role, *command = remove_ros_args(sys.argv)[1:]
+    # By hand: a remapping that is the player's would count for this node.
+    words = sys.argv[1:]
+    at = words.index('--ros-args') if '--ros-args' in words else len(words)
+    role, *command = words[:at]
     cli.interrupt_on_signals()
     played = 0
 
     def work() -> None:
         nonlocal played
-        played = lookout(role == 'playback', command)
+        played = lookout(role == 'playback', command, words[at:])
 
     return cli.run('lookout', work) or played
 
 
-def lookout(playback: bool, command: list[str]) -> int:
+def lookout(playback: bool, command: list[str], ros_arguments: list[str]) -> int:
     """Look around, then run what plays the recording.
 
     :param playback: a recording is to be played; otherwise a robot is to be simulated.
+    :param ros_arguments: of this node.
     :returns: the exit code of the command, 0 without one.
     :raises RivalError: somebody is there already, or has come.
     """
@@ -59,7 +61,7 @@ def lookout(playback: bool, command: list[str]) -> int:
     from act_ros.task import Task
 
     use_profile()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = Node('lookout')
         declare_parameters(node)

@@ -20,13 +20,13 @@ STATES = SETTINGS.state_topics[1]
 PARAMETERS = ['--ros-args', '--params-file', str(task_file('astrobench_dual_arm'))]
 
 # Publishes what a recording would, under the name that the launch file gives `ros2 bag play`.
-PLAYER = f"""
-import rclpy
+PLAYS = f"""
+import sys, rclpy
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
-rclpy.init()
-node = rclpy.create_node('{PLAYER}')
+rclpy.init(args=['--ros-args', *sys.argv[1:]])
+node = rclpy.create_node('rosbag2_player')
 publisher = node.create_publisher(JointState, '{STATES}', 10)
 print('plays', flush=True)
 try:
@@ -125,7 +125,7 @@ def test_beside_an_act_node_nothing_is_played(robot):
 
 
 def test_a_recording_ends_when_a_robot_comes(robot):
-    process = lookout('playback', sys.executable, '-c', PLAYER)
+    process = lookout('playback', sys.executable, '-c', PLAYS, '--remap', f'__node:={PLAYER}')
     try:
         assert process.stdout.readline() == 'plays\n'
         wait_until(lambda: robot.count_publishers(STATES) == 1, 20, 'the player')
@@ -138,7 +138,7 @@ def test_a_recording_ends_when_a_robot_comes(robot):
 
 
 def test_the_player_ends_with_the_lookout_and_its_exit_code_counts(robot):
-    process = lookout('playback', sys.executable, '-c', PLAYER)
+    process = lookout('playback', sys.executable, '-c', PLAYS, '--remap', f'__node:={PLAYER}')
     assert process.stdout.readline() == 'plays\n'
     wait_until(lambda: robot.count_publishers(STATES) == 1, 20, 'the player')
     process.send_signal(signal.SIGKILL)
