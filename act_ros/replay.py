@@ -75,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             'publish_tick': True,
             'autostart': False,
             'zmq_endpoint': '',
+            'enable_topic': '',  # nobody holds the deadman
             'inference': 'asynchronous' if arguments.free_running else 'synchronous',
         }
         ros_arguments = graph.arguments(values, out / 'parameters.yaml')
@@ -144,7 +145,11 @@ def last_line(log: Path) -> str:
 
 
 def report(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Compare the recording with the same policy offline; print and keep what came of it."""
+    """Compare the recording with the same policy offline; print and keep what came of it.
+
+    :raises ActError: nothing could be compared.
+    """
+    from act_ros.errors import ActError
     from act_ros.evaluation.compare import compare, read_ticks
     from act_ros.evaluation.run.policies import load
     from act_ros.policy import set_torch_threads
@@ -157,12 +162,14 @@ def report(arguments: argparse.Namespace, settings: Settings) -> None:
     print(f'{found.ticks} ticks; {len(found.other_inputs)} with other inputs than offline')
     if found.other_inputs:
         print(f'first: {found.other_inputs[0]}')
-    if found.compared:
-        print(
-            f'{found.compared} actions before it compared with offline: largest difference '
-            f'{found.largest_difference:.3g}'
-        )
     print(f'recording: {arguments.out / "recording"}')
+    if not found.compared:
+        cause = 'other inputs from the first tick on' if found.other_inputs else 'no actions'
+        raise ActError(f'0 actions compared: {cause}; see {arguments.out / "node.log"}')
+    print(
+        f'{found.compared} actions before it compared with offline: largest difference '
+        f'{found.largest_difference:.3g}'
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

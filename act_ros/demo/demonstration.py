@@ -53,6 +53,7 @@ def run(graph: OwnGraph, task_name: str, seconds: float, out: Path) -> None:
     files = [task_file(task_name), CONFIG_DIR / 'demo.yaml']
     parameters = {
         **read_raw_parameters(*files), 'ckpt_dir': str(checkpoint), 'zmq_endpoint': '',
+        'enable_topic': '',  # nobody holds the deadman
     }  # fmt: skip
     with contextlib.ExitStack() as stack:
         arguments = graph.arguments(parameters, out / 'parameters.yaml')

@@ -31,6 +31,7 @@ from test.waiting import wait_until
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A pass that takes long on a busy machine is no mistake.
 SMALL = {
+    'enable_topic': '/enable',  # whose deadman nobody holds in a replay
     'task': {'image_size': list(bags.SIZE)}, 'torch_threads': 1, 'command_timeout': 5.0,
     # As robots have them; the replay is none the less in a namespace of its own.
     'state_topics': ['/base/joint_states', '/arm/joint_states'],
