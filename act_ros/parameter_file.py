@@ -9,7 +9,7 @@ import contextlib
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -39,6 +39,14 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict] = {}  # type: ignore[misc]  # shadows on purpose
     DEFAULT_SCALAR_TAG = ''  # type: ignore[misc]
 
+
+class _QuotedText(yaml.SafeDumper):
+    """Text is quoted: what is plain, rcl reads by rules of its own."""
+
+
+_QuotedText.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text, style='"')
+)
 
 Scalar = bool | int | float | str
 Value = Scalar | list[Scalar]
@@ -72,6 +80,15 @@ def read_raw_parameters(*paths: str | Path) -> dict[str, Value]:
     :raises ParameterError: naming the file that cannot be read.
     """
     return {name: value for path in paths for name, value in _of_the_node(Path(path)).items()}
+
+
+def write_parameter_file(values: Mapping[str, object], path: Path) -> None:
+    """Write parameters for any node.
+
+    :param values: flat names to values.
+    """
+    document = {'/**': {PARAMETERS_KEY: dict(values)}}
+    path.write_text(yaml.dump(document, Dumper=_QuotedText, width=10_000), encoding='utf-8')
 
 
 def parse_parameter_file(path: Path) -> dict[str, dict[str, Value]]:

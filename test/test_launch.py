@@ -133,13 +133,13 @@ def start(begin, tmp_path):
     return start
 
 
-def test_act_by_default(start, prefix):
+def test_act_by_default(start):
     code, output, records = start('act.launch.py')
     assert code == 0, output
     assert set(records) == {'act_node'}
     node = records['act_node']
     assert '__node:=act' in node['argv']
-    assert node['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
+    assert node['profile'] == str(PACKAGE / 'config/fastdds.xml')
     shipped = yaml.safe_load((PACKAGE / 'config/astrobench_dual_arm.yaml').read_text())
     expected = shipped['/**']['ros__parameters']
     assert node['values']['task.cameras'] == expected['task']['cameras']
@@ -214,7 +214,7 @@ def test_wrong_argument_is_named_and_nothing_starts(start, argument, text):
     assert records == {}
 
 
-def test_sim(start, prefix):
+def test_sim(start):
     code, output, records = start('sim.launch.py', 'ckpt_dir:=/ck')
     assert code == 0, output
     assert set(records) == {'act_node', 'sim_robot', 'lookout'}
@@ -227,7 +227,16 @@ def test_sim(start, prefix):
         assert record['values']['command_timeout'] == demo['command_timeout']
         assert record['values']['camera_topics'] == node['values']['camera_topics']
     for name in ('act_node', 'sim_robot'):
-        assert records[name]['profile'] == str(prefix / 'share/act_ros/config/fastdds.xml')
+        assert records[name]['profile'] == str(PACKAGE / 'config/fastdds.xml')
+
+
+def test_all_of_sim_mean_what_the_file_says_of_the_node(start, tmp_path):
+    params = tmp_path / 'params.yaml'
+    outputs = ['/real/joint_commands JointState']
+    params.write_text(yaml.safe_dump({'act': {'ros__parameters': {'outputs': outputs}}}))
+    code, output, records = start('sim.launch.py', f'params_file:={params}')
+    assert code == 0, output
+    assert [records[name]['values']['outputs'] for name in sorted(records)] == [outputs] * 3
 
 
 def test_sim_waits_if_told_to(start):
@@ -278,6 +287,7 @@ done
     for name in ('use_sim_time', 'dry_run', 'publish_tick', 'autostart'):
         assert values[name] is True, name
     assert values['ckpt_dir'] == '/ck'
+    assert values['zmq_endpoint'] == values['enable_topic'] == ''
     play, record = sorted(calls.read_text().splitlines())
     assert play.startswith(f'bag play {bag} --clock 200 ')
     # Only what the node listens to: recorded commands would move a robot.

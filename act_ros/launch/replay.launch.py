@@ -26,6 +26,7 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -33,7 +34,11 @@ from act_ros import child
 from act_ros.config import parameter_files
 from act_ros.interfaces import absolute, camera_inputs, state_inputs
 from act_ros.nodes.lookout import PLAYER
-from act_ros.parameter_file import read_parameter_file
+from act_ros.parameter_file import (
+    read_parameter_file,
+    read_raw_parameters,
+    write_parameter_file,
+)
 from act_ros.task import Task
 
 SHARE = get_package_share_path('act_ros')
@@ -69,18 +74,22 @@ def look_first(context: LaunchContext) -> list[Action]:
     given = dict(context.launch_configurations)
     if not Path(given['bag']).exists():
         raise RuntimeError(f'no bag {given["bag"]!r}')
-    files = parameter_files(given['params_file'] or None)
-    looks = lookout(files)
+    # One file for all: what it says of a node `act` is what the lookout looks for. Nobody is
+    # served, and nobody holds a deadman.
+    values = read_raw_parameters(*parameter_files(given['params_file'] or None))
+    file = Path(launch_config.log_dir) / 'replay_parameters.yaml'
+    write_parameter_file({**values, 'zmq_endpoint': '', 'enable_topic': ''}, file)
+    looks = lookout(file)
 
     def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
         if event.returncode != 0:
             raise RuntimeError('nothing is played here; the lookout says why')
-        return play_and_record(given, files)
+        return play_and_record(given, file)
 
     return [looks, RegisterEventHandler(OnProcessExit(target_action=looks, on_exit=start))]
 
 
-def lookout(files: list[Path], *command: str) -> Node:
+def lookout(file: Path, *command: str) -> Node:
     """What looks for a robot in the graph, and then runs a command if there is one."""
     return Node(
         package='act_ros',
@@ -88,19 +97,20 @@ def lookout(files: list[Path], *command: str) -> Node:
         exec_name='lookout',
         name='lookout',
         arguments=['playback', *command],
-        parameters=[*map(str, files)],
+        parameters=[str(file)],
         prefix=child.prefix(),
         output='screen',
     )
 
 
-def play_and_record(given: Mapping[str, str], files: list[Path]) -> list[Action]:
+def play_and_record(given: Mapping[str, str], file: Path) -> list[Action]:
     """The node, `ros2 bag play` and `ros2 bag record`; everything ends when the bag does."""
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
         launch_arguments={
             'ckpt_dir': LaunchConfiguration('ckpt_dir'),
-            'params_file': LaunchConfiguration('params_file'),
+            'params_file': str(file),
+            'zmq_endpoint': '',
             'use_sim_time': 'true',
             'dry_run': 'true',
             'publish_tick': 'true',
@@ -109,9 +119,9 @@ def play_and_record(given: Mapping[str, str], files: list[Path]) -> list[Action]
     )
     # The inputs alone: the recorded commands would move a robot that hears them.
     play = lookout(
-        files, 'ros2', 'bag', 'play', given['bag'], '--clock', CLOCK_RATE,
+        file, 'ros2', 'bag', 'play', given['bag'], '--clock', CLOCK_RATE,
         '--rate', given['rate'], '--delay', given['delay'], '--remap', f'__node:={PLAYER}',
-        '--topics', *input_topics(files),
+        '--topics', *input_topics(file),
     )  # fmt: skip
     record = ExecuteProcess(
         cmd=['ros2', 'bag', 'record', '--output', given['record_to'], '--storage', 'mcap',
@@ -126,9 +136,9 @@ def play_and_record(given: Mapping[str, str], files: list[Path]) -> list[Action]
     ]  # fmt: skip
 
 
-def input_topics(files: list[Path]) -> list[str]:
-    """What the node subscribes to, by its parameter files."""
-    settings = read_parameter_file(*files)
+def input_topics(file: Path) -> list[str]:
+    """What the node subscribes to, by its parameter file."""
+    settings = read_parameter_file(file)
     task = Task.from_settings(settings)
     inputs = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     return [absolute(topic) for topic, _ in inputs.values()]

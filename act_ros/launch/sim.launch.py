@@ -7,6 +7,8 @@ is no robot: where anybody publishes what the simulated one would, or hears its 
 starts; where a robot comes later, all of it ends.
 """
 
+from pathlib import Path
+
 from ament_index_python.packages import get_package_share_path
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
@@ -20,11 +22,13 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from act_ros import child
 from act_ros.config import parameter_files
+from act_ros.parameter_file import read_raw_parameters, write_parameter_file
 
 SHARE = get_package_share_path('act_ros')
 
@@ -56,14 +60,18 @@ def generate_launch_description() -> LaunchDescription:
 def look_first(context: LaunchContext) -> list[Action]:
     """Start nothing before the graph has been looked at."""
     given = dict(context.launch_configurations)
-    parameters = [*map(str, parameter_files(given['params_file'] or None))]
+    # One file for all of them: what it says of a node `act` is what the others look for.
+    files = parameter_files(given['params_file'] or None)
+    values = read_raw_parameters(*files)
+    file = Path(launch_config.log_dir) / 'sim_parameters.yaml'
+    write_parameter_file(values, file)
     lookout = Node(
         package='act_ros',
         executable='lookout',
         exec_name='lookout',
         name='lookout',
         arguments=['simulation'],
-        parameters=parameters,
+        parameters=[str(file)],
         prefix=child.prefix(),
         output='screen',
     )
@@ -71,17 +79,18 @@ def look_first(context: LaunchContext) -> list[Action]:
     def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
         if event.returncode != 0:
             raise RuntimeError('no robot is simulated here; the lookout says why')
+        arguments = {name: LaunchConfiguration(name) for name in ARGUMENTS}
         return [
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
-                launch_arguments={name: LaunchConfiguration(name) for name in ARGUMENTS}.items(),
+                launch_arguments={**arguments, 'params_file': str(file)}.items(),
             ),
             Node(
                 package='act_ros',
                 executable='sim_robot',
                 exec_name='sim_robot',
                 name='sim_robot',
-                parameters=parameters,
+                parameters=[*map(str, files), str(file)],  # its own section counts over it
                 prefix=[child.prefix(), LaunchConfiguration('launch-prefix', default='')],
                 output='screen',
                 emulate_tty=True,

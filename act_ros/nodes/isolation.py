@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from act_ros.errors import ActError
 from act_ros.interfaces import output_topic
 from act_ros.nodes.dds import keep_to_this_host
+from act_ros.parameter_file import write_parameter_file
 
 # Their ports lie above those that Linux hands out by itself (32768 to 60999), as those of the
 # domains 0 to 101 lie below; hardly anybody sets a robot to one of these. Cyclone DDS knows none
@@ -58,8 +57,7 @@ class OwnGraph:
         names = dict.fromkeys((*GLOBAL_TOPICS, *_absolute_topics(values)))
         remap = [f'__ns:={self.namespace}', *(f'{name}:={self.inside(name)}' for name in names)]
         here = {self._override(name): value for name, value in values.items()}
-        document = {'/**': {'ros__parameters': here}}
-        file.write_text(yaml.dump(document, Dumper=_QuotedText, width=10_000), encoding='utf-8')
+        write_parameter_file(here, file)
         rules = [word for rule in remap for word in ('-r', rule)]
         return ['--ros-args', '--params-file', str(file.resolve()), *rules]
 
@@ -165,12 +163,3 @@ def _texts(values: Mapping[str, object], name: str) -> list[str]:
     given = values.get(name)
     return [text for text in (given if isinstance(given, list) else [given])
             if isinstance(text, str)]  # fmt: skip
-
-
-class _QuotedText(yaml.SafeDumper):
-    """Text is quoted: what is plain, rcl reads by rules of its own."""
-
-
-_QuotedText.add_representer(
-    str, lambda dumper, text: dumper.represent_scalar('tag:yaml.org,2002:str', text, style='"')
-)
