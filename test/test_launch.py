@@ -44,6 +44,7 @@ for flag, path in zip(sys.argv, sys.argv[1:]):
             values.update(flatten(section['ros__parameters']))
 name = pathlib.Path(sys.argv[0]).name
 record = {{'pid': os.getpid(), 'argv': sys.argv[1:], 'values': values}}
+record['domain'] = os.environ.get('ROS_DOMAIN_ID')
 record['profile'] = os.environ.get('{PROFILE}')
 folder = pathlib.Path(os.environ['RECORDS'])
 folder.joinpath(name + '.new').write_text(json.dumps(record))
@@ -237,6 +238,32 @@ def test_all_of_sim_mean_what_the_file_says_of_the_node(start, tmp_path):
     code, output, records = start('sim.launch.py', f'params_file:={params}')
     assert code == 0, output
     assert [records[name]['values']['outputs'] for name in sorted(records)] == [outputs] * 3
+
+
+GROUP = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription, SetEnvironmentVariable
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace
+
+def generate_launch_description():
+    return LaunchDescription([GroupAction([
+        SetEnvironmentVariable('ROS_DOMAIN_ID', '77'),
+        PushRosNamespace('sim'),
+        IncludeLaunchDescription(PythonLaunchDescriptionSource({path!r})),
+    ])])
+"""
+
+
+def test_what_starts_after_the_look_starts_where_it_looked(start, prefix, tmp_path):
+    group = tmp_path / 'group.launch.py'
+    group.write_text(GROUP.format(path=str(prefix / 'share/act_ros/launch/sim.launch.py')))
+    code, output, records = start(group)
+    assert code == 0, output
+    assert set(records) == {'act_node', 'sim_robot', 'lookout'}
+    for record in records.values():
+        assert record['domain'] == '77'
+        assert '__ns:=/sim' in record['argv']
 
 
 def test_sim_waits_if_told_to(start):

@@ -33,6 +33,7 @@ from launch_ros.actions import Node
 from act_ros import child
 from act_ros.config import parameter_files
 from act_ros.interfaces import absolute, camera_inputs, state_inputs
+from act_ros.nodes.launch_scope import same_scope
 from act_ros.nodes.lookout import PLAYER
 from act_ros.parameter_file import (
     read_parameter_file,
@@ -72,6 +73,7 @@ def generate_launch_description() -> LaunchDescription:
 def look_first(context: LaunchContext) -> list[Action]:
     """Start nothing before the graph has been looked at."""
     given = dict(context.launch_configurations)
+    scope = same_scope(context)
     if not Path(given['bag']).exists():
         raise RuntimeError(f'no bag {given["bag"]!r}')
     # One file for all: what it says of a node `act` is what the lookout looks for. Nobody is
@@ -84,7 +86,7 @@ def look_first(context: LaunchContext) -> list[Action]:
     def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
         if event.returncode != 0:
             raise RuntimeError('nothing is played here; the lookout says why')
-        return play_and_record(given, file)
+        return [scope(play_and_record(given, file))]
 
     return [looks, RegisterEventHandler(OnProcessExit(target_action=looks, on_exit=start))]
 

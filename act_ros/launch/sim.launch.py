@@ -28,6 +28,7 @@ from launch_ros.actions import Node
 
 from act_ros import child
 from act_ros.config import parameter_files
+from act_ros.nodes.launch_scope import same_scope
 from act_ros.parameter_file import read_raw_parameters, write_parameter_file
 
 SHARE = get_package_share_path('act_ros')
@@ -60,6 +61,7 @@ def generate_launch_description() -> LaunchDescription:
 def look_first(context: LaunchContext) -> list[Action]:
     """Start nothing before the graph has been looked at."""
     given = dict(context.launch_configurations)
+    scope = same_scope(context)
     # One file for all of them: what it says of a node `act` is what the others look for.
     files = parameter_files(given['params_file'] or None)
     values = read_raw_parameters(*files)
@@ -80,7 +82,7 @@ def look_first(context: LaunchContext) -> list[Action]:
         if event.returncode != 0:
             raise RuntimeError('no robot is simulated here; the lookout says why')
         arguments = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-        return [
+        programs: list[Action] = [
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
                 launch_arguments={**arguments, 'params_file': str(file)}.items(),
@@ -97,5 +99,6 @@ def look_first(context: LaunchContext) -> list[Action]:
                 on_exit=Shutdown(reason='the simulated robot has ended'),
             ),
         ]
+        return [scope(programs)]
 
     return [lookout, RegisterEventHandler(OnProcessExit(target_action=lookout, on_exit=start))]
