@@ -250,7 +250,9 @@ def generate_launch_description():
     return LaunchDescription([GroupAction([
         SetEnvironmentVariable('ROS_DOMAIN_ID', '77'),
         PushRosNamespace('sim'),
-        IncludeLaunchDescription(PythonLaunchDescriptionSource({path!r})),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource({path!r}), launch_arguments=[('bag', '/')]
+        ),
     ])])
 """
 
@@ -264,6 +266,15 @@ def test_what_starts_after_the_look_starts_where_it_looked(start, prefix, tmp_pa
     for record in records.values():
         assert record['domain'] == '77'
         assert '__ns:=/sim' in record['argv']
+
+
+def test_a_bag_is_played_in_no_namespace(start, prefix, tmp_path):
+    group = tmp_path / 'group.launch.py'
+    group.write_text(GROUP.format(path=str(prefix / 'share/act_ros/launch/replay.launch.py')))
+    code, output, records = start(group)
+    assert code == 1
+    assert 'leave out the namespace' in output
+    assert records == {}
 
 
 def test_sim_waits_if_told_to(start):

@@ -76,6 +76,10 @@ def look_first(context: LaunchContext) -> list[Action]:
     scope = same_scope(context)
     if not Path(given['bag']).exists():
         raise RuntimeError(f'no bag {given["bag"]!r}')
+    if given.get('ros_namespace', '').strip('/') or given.get('ros_remaps'):
+        raise RuntimeError(
+            'a bag is played under its own names: leave out the namespace and the remappings'
+        )
     # One file for all: what it says of a node `act` is what the lookout looks for. Nobody is
     # served, and nobody holds a deadman.
     values = read_raw_parameters(*parameter_files(given['params_file'] or None))

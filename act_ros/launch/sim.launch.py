@@ -4,7 +4,8 @@
 
 By default with the time-outs of `make demo`, which suit a policy on CPU cores. Only where there
 is no robot: where anybody publishes what the simulated one would, or hears its commands, nothing
-starts; where a robot comes later, all of it ends.
+starts; where one comes later that publishes too, all of it ends. One that comes later and only
+listens is not noticed.
 """
 
 from pathlib import Path
