@@ -10,8 +10,6 @@ import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from act_ros.plain_pickle.errors import need
 
 MAX_VALUE = 1 << 16  # bytes of one text, or of one bytes, in a message
@@ -60,15 +58,13 @@ class LongText:
 
     def encode(self) -> memoryview:
         """The bytes that it stands for, one a character."""
-        made = np.empty(len(self.raw), np.uint8)  # none of the escapes is longer when decoded
-        used = size = 0
+        made, used = bytearray(), 0
         while used < len(self.raw):
             piece = self.raw[used : used + _PIECE]
             text, count = self.decode(piece, 'strict', used + len(piece) == len(self.raw))
-            data = text.encode('latin-1')
-            made[size : size + len(data)] = np.frombuffer(data, np.uint8)
-            used, size = used + count, size + len(data)
-        return made[:size].data
+            made += text.encode('latin-1')
+            used += count
+        return memoryview(made)
 
 
 def read_text(raw: memoryview, decode: Decoder) -> str:
