@@ -59,6 +59,11 @@ class CommandError(ActError):
         self.cause = cause
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; the name of its type where it says nothing."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
 def shorten(value: object, limit: int = 80) -> str:
     """`repr` of a value from outside, cut so that an error stays one readable line."""
     # Cut first: the repr of a message's 60 MB string would take a second.

@@ -1,5 +1,7 @@
 """What is broken in a bag, for people."""
 
+from act_ros.errors import one_line
+
 
 class Damage(list[str]):
     """One line for each thing that is broken; grows while messages are read."""
@@ -12,4 +14,4 @@ class Damage(list[str]):
 
 def reason(error: Exception) -> str:
     """An error of a library in one line that is not too long."""
-    return ' '.join(str(error).split())[:200] or type(error).__name__
+    return one_line(error)[:200]

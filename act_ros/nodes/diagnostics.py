@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
 from act_ros.bridge.server import PolicyServer
+from act_ros.errors import one_line
 from act_ros.nodes import logs
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.messages import key_values
@@ -65,7 +66,7 @@ class Report:
             values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
             level, text = OK, f'serving {server.endpoint}'
             if server.failure is not None:
-                reason = ' '.join(str(server.failure).split()) or type(server.failure).__name__
+                reason = one_line(server.failure)
                 level, text = ERROR, f'{server.endpoint} is served no more ({reason}): {AGAIN}'
             statuses.append(self._status('zmq', level, text, values))
         message = DiagnosticArray(status=statuses)

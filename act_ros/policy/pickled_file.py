@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from act_ros.errors import CheckpointError, shorten
+from act_ros.errors import CheckpointError, one_line, shorten
 from act_ros.plain_pickle import Name, read_inert
 from act_ros.plain_pickle.arrays import NAMES, CopyBudget
 from act_ros.plain_pickle.errors import need
@@ -113,7 +113,7 @@ def readable(path: Path, what: str = 'checkpoint') -> Iterator[None]:
     except CheckpointError:
         raise
     except Exception as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise CheckpointError(f'{path} is not a readable {what}: {reason}') from None
 
 

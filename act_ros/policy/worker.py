@@ -10,7 +10,7 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 
-from act_ros.errors import ActError
+from act_ros.errors import ActError, one_line
 from act_ros.policy.policy import Policy, set_torch_threads
 from act_ros.policy.process import PolicyInfo, SharedBuffers
 
@@ -54,7 +54,7 @@ class Worker:
                 answer = 'error', (type(error).__name__, str(error))
             except Exception as error:
                 traceback.print_exc()
-                text = ' '.join(str(error).split()) or type(error).__name__
+                text = one_line(error)
                 answer = 'error', ('PolicyError', text)
             try:
                 self._connection.send(answer)
