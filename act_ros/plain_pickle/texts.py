@@ -7,6 +7,7 @@ then decoded piece by piece; nothing else can be made of it.
 """
 
 import codecs
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,13 +59,16 @@ class LongText:
 
     def encode(self) -> memoryview:
         """The bytes that it stands for, one a character."""
-        made, used = bytearray(), 0
+        # Pages of its own: a buffer that grows is copied as a whole now and then, and the heap
+        # gives back a large one without letting another thread run. Pages not used cost nothing.
+        pages = mmap.mmap(-1, len(self.raw))  # no escape is longer when decoded
+        used = 0
         while used < len(self.raw):
             piece = self.raw[used : used + _PIECE]
             text, count = self.decode(piece, 'strict', used + len(piece) == len(self.raw))
-            made += text.encode('latin-1')
+            pages.write(text.encode('latin-1'))
             used += count
-        return memoryview(made)
+        return memoryview(pages)[: pages.tell()]
 
 
 def read_text(raw: memoryview, decode: Decoder) -> str:
