@@ -11,6 +11,7 @@ from act_ros.errors import TaskError, shorten
 from act_ros.parameters import Settings
 
 QUANTITIES = ('position', 'velocity')
+GRIPPER = ('gripper', 'finger', 'hand')  # one of them is in the name of every gripper's joint
 # A joint may be called anything that a URDF permits, with slashes and spaces: its name is what
 # stands between the first slash and the last.
 _ENTRY = re.compile(r'(?P<source>[^/\s]+)/(?P<name>.+)/(?P<quantity>[^/]+)')
@@ -33,6 +34,11 @@ class Entry:
 
     def __str__(self) -> str:
         return f'{self.source}/{self.name}/{self.quantity}'
+
+    @property
+    def is_gripper(self) -> bool:
+        """Whether it is of a gripper, by its name: told apart from the arm's joints."""
+        return any(word in self.name.lower() for word in GRIPPER)
 
     @classmethod
     def parse(cls, text: str) -> 'Entry':

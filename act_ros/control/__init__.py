@@ -3,6 +3,7 @@
 from act_ros.control.clock import ClockWatch, StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.loop import ControlLoop
+from act_ros.control.motion import MotionMeter
 from act_ros.control.state import State
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     'ClockWatch',
     'Command',
     'ControlLoop',
+    'MotionMeter',
     'Request',
     'State',
     'StepClock',

@@ -18,6 +18,7 @@ import numpy as np
 
 from act_ros.control.clock import StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
+from act_ros.control.motion import MotionMeter
 from act_ros.control.state import State, StateMachine
 from act_ros.control.tracking import Tracking
 from act_ros.control.watchdog import Watchdog
@@ -75,6 +76,7 @@ class ControlLoop:
             continuous=continuous,
         )
         self.limiter = CommandLimiter(task, limits, task.rate)
+        self.motion = MotionMeter(task, task.rate, continuous)  # of what is sent
         self.status = StateMachine(
             round(recovery_window * 1e9), round(command_timeout * 1e9), calm=round(task.rate)
         )
@@ -98,6 +100,7 @@ class ControlLoop:
         self._asked: Request | None = None  # and not answered yet
         self._veto: Veto | None = None
         self._now = self._watch = 0
+        self._sent = 0  # when the last message was [ns, the clock of steps]
         # What other threads want: done by the tick, at its beginning.
         self._inbox: deque[Callable[[], None]] = deque()
         self._begin_episode()
@@ -242,13 +245,13 @@ class ControlLoop:
         command = self._planned_command(measured)
         if command is None:
             self._count_missing_plan()
-            return self.stop_message()
+            return self._noted(self.stop_message())
         if self.status.command():
             log.info('commands again: episode %d', self.episode)
         self._last_plan = self._watch
         if measured is not None:
             self._stood = measured
-        return command
+        return self._noted(command)
 
     def fail(self, reason: str, now: int | None = None) -> Command | None:
         """Something in this tick has raised: commands end.
@@ -260,7 +263,7 @@ class ControlLoop:
         if now is not None:
             self._now = now
         self.status.fail(reason, self._now)
-        return self.stop_message()
+        return self._noted(self.stop_message())
 
     def idle(self, watch: int) -> Command | None:
         """While the clock of steps stands still: the stop policy's message once it is due.
@@ -271,7 +274,7 @@ class ControlLoop:
         if self.state is State.RUNNING and self._watchdog.expired(watch):
             self.status.fault(f'the clock stands still: {self._too_old()}', self._now)
         ended = self.state in (State.STOPPED, State.LATCHED)
-        return self.stop_message() if ended else None
+        return self._noted(self.stop_message()) if ended else None
 
     def stop_message(self) -> Command | None:
         """The stop policy's message; None before the first command, or where it is silent."""
@@ -318,6 +321,15 @@ class ControlLoop:
             self._tracking.begin_anew()
         self._first_step = self.step
         return True
+
+    def _noted(self, command: Command | None) -> Command | None:
+        """The same: what is sent at one tick after the other is one motion."""
+        if command is None or not 0 <= self._now - self._sent < 1.5e9 / self._task.rate:
+            self.motion.pause()
+        if command is not None:
+            self.motion.look(self.limiter.known_last, command.chunk_steps)
+            self._sent = self._now
+        return command
 
     def _count_missing_plan(self) -> None:
         """A tick without a plan is a hiccup; many of them are a stop as any other."""

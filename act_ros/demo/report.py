@@ -1,5 +1,6 @@
 """The demonstration's table, summary and picture."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -70,6 +71,8 @@ def summary(monitor: Monitor) -> dict[str, object]:
         'commands_received': len(times),
         'command_rate_hz': round((len(times) - 1) / span, 2),
         'ticks_without_plan': int(report.get('ticks_without_plan', 0)),
+        **{name: number(name) for name in ('jerk_rms', 'jerk_max', 'seam')},
+        'limit_hits': _limit_hits(report),
         'tick_jitter_p50_ms': number('tick_jitter_p50_ms'),
         'tick_jitter_p99_ms': number('tick_jitter_p99_ms'),
         'inference_p50_ms': number('inference_p50_ms'),
@@ -83,6 +86,17 @@ def summary(monitor: Monitor) -> dict[str, object]:
     }
 
 
+def _limit_hits(report: Mapping[str, str]) -> dict[str, int]:
+    """In total, and of each kind of limit that has cut in."""
+    hits = {'total': 0}
+    for key, value in report.items():
+        if key.startswith('limit/'):
+            kind = key.split('/')[1]
+            hits[kind] = hits.get(kind, 0) + int(value)
+            hits['total'] += int(value)
+    return hits
+
+
 def summary_table(figures: dict[str, object]) -> Table:
     """The summary for a reader."""
     table = _table('summary')
@@ -90,9 +104,9 @@ def summary_table(figures: dict[str, object]) -> Table:
     table.add_column('value', justify='right')
     for key, value in figures.items():
         if isinstance(value, dict):
-            value = ', '.join(f'{name} {rate:g}' for name, rate in value.items())
+            value = ', '.join(f'{name} {number:g}' for name, number in value.items())
         elif isinstance(value, float):
-            value = f'{value:.2f}'
+            value = f'{value:.4g}'
         table.add_row(key.replace('_', ' '), str(value))
     return table
 

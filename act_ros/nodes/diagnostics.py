@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
 from act_ros.bridge.server import PolicyServer
+from act_ros.control import MotionMeter
 from act_ros.errors import one_line
 from act_ros.nodes import logs
 from act_ros.nodes.controller import Controller
@@ -156,6 +157,7 @@ def _control_values(controller: Controller) -> dict[str, object]:
         'chunks_dropped': loop.chunks_dropped,
         'chunks_late': loop.chunks_late,
         'log_lines_dropped': logs.dropped(),
+        **_motion(loop.motion),
         **_percentiles('tick_jitter', controller.jitter),
         **{
             f'limit/{kind}/{entry}': count
@@ -164,6 +166,13 @@ def _control_values(controller: Controller) -> dict[str, object]:
             if count
         },
     }
+
+
+def _motion(motion: MotionMeter) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for name, (value, entry) in motion.worst().items():
+        values |= {name: value, f'{name}_entry': str(entry)}
+    return values
 
 
 def _percentiles(name: str, seconds: Iterable[float]) -> dict[str, object]:

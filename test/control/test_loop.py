@@ -551,3 +551,37 @@ def test_ticks_that_did_not_come_end_the_commands_when_the_last_one_was():
     commands = failing(loop, range(200, 210), set())
     assert steps_of(commands, stops=False) == []
     assert loop.state is State.LATCHED
+
+
+@pytest.mark.parametrize('ticks', [range(60), [*range(20), *range(23, 45), *range(60, 63)]])
+@pytest.mark.parametrize('stop_policy', ['hold', 'silent'])
+def test_what_is_sent_is_measured_from_each_tick_to_the_next(ticks, stop_policy):
+    loop = make_loop(command_timeout=0.1, stop_policy=stop_policy)
+    assert loop.motion.worst() == {}
+    commands = dict(run(loop, ticks, latency=1, seen=lambda tick: not 10 <= tick < 30))
+    assert {c is None or c.action is None for c in commands.values()} == {False, True}
+    # What is no message, or no tick, is a hole: no difference reaches across it.
+    sent = np.full(max(ticks) + 1, np.nan)
+    seams, before = [], None
+    for tick, command in commands.items():
+        if command is not None:
+            sent[tick] = command.values[0]
+            if tick and np.isfinite(sent[tick - 1]) and before != command.chunk_steps.tolist():
+                seams.append(abs(sent[tick] - sent[tick - 1]))
+            before = command.chunk_steps.tolist()
+    third = np.diff(sent, 3) * TASK.rate**3
+    assert loop.motion.jerk_rms == pytest.approx([np.sqrt(np.nanmean(third**2))])
+    assert loop.motion.jerk_max == pytest.approx([np.nanmax(np.abs(third))])
+    assert loop.motion.seam == pytest.approx([max(seams)])
+
+
+def test_what_a_failed_tick_and_a_clock_at_rest_send_is_measured_too():
+    loop = make_loop(command_timeout=0.1)
+    sent = [command.values[0] for _, command in run(loop, range(20), latency=1) if command]
+    sent.append(loop.fail('a fault', 20 * TICK).values[0])
+    loop.begin_tick(21 * TICK)
+    sent.append(loop.command(HERE).values[0])
+    sent += [loop.idle(21 * TICK + i).values[0] for i in range(3)]
+    third = np.diff(sent, 3) * TASK.rate**3
+    assert loop.motion.jerk_rms == pytest.approx([np.sqrt(np.mean(third**2))])
+    assert loop.motion.jerk_max == pytest.approx([np.abs(third).max()])

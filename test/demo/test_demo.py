@@ -88,6 +88,10 @@ def test_it_ends_with_a_summary_and_a_picture_and_no_robot_hears_of_it(demo, rea
     figures = json.loads((tmp_path / 'summary.json').read_text())
     assert figures['commands_received'] > 50
     assert figures['inferences'] >= 1
+    assert 0 < figures['jerk_rms'] <= figures['jerk_max']
+    assert 0 < figures['seam'] < 1
+    hits = figures['limit_hits']
+    assert hits['total'] == sum(hits.values()) - hits['total']
     assert set(figures['input_rates_hz']) == {'rgb_main', 'rgb_left', 'rgb_under', 'base', 'arm'}
     picture = cv2.imread(str(tmp_path / 'demo.png'))
     assert picture.shape[1] >= 1000

@@ -25,6 +25,12 @@ def test_an_activation_at_work(running):
     assert values(control)['control'] == 'running'
     assert 0 <= float(values(control)['tick_age_s']) < 5
     assert values(control)['log_lines_dropped'] == '0'
+    entries = {str(entry) for entry in controller.loop.motion.entries}
+    wait_until(lambda: 'jerk_rms' in values(statuses(controller)['control']), 10, 'its motion')
+    motion = values(statuses(controller)['control'])
+    for figure in ('jerk_rms', 'jerk_max', 'seam'):
+        assert float(motion[figure]) >= 0
+        assert motion[f'{figure}_entry'] in entries
     assert (inference.level, inference.message) == (DiagnosticStatus.OK, 'running')
 
 

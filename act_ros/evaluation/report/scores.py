@@ -9,8 +9,6 @@ from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.task import Task
 
-GRIPPER = ('gripper', 'finger', 'hand')
-
 
 def groups(task: Task) -> dict[str, list[int]]:
     """Entries that are told together: joint positions, gripper, velocities."""
@@ -18,7 +16,7 @@ def groups(task: Task) -> dict[str, list[int]]:
     for i, entry in enumerate(task.action):
         if entry.quantity == 'velocity':
             found['velocities'].append(i)
-        elif any(word in entry.name.lower() for word in GRIPPER):
+        elif entry.is_gripper:
             found['gripper'].append(i)
         else:
             found['joint positions'].append(i)
