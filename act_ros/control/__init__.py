@@ -1,6 +1,7 @@
 """The control loop's decisions: pure, with the time as an argument."""
 
 from act_ros.control.clock import ClockWatch, StepClock
+from act_ros.control.delay import InferenceDelay
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.loop import ControlLoop
 from act_ros.control.motion import MotionMeter
@@ -11,6 +12,7 @@ __all__ = [
     'ClockWatch',
     'Command',
     'ControlLoop',
+    'InferenceDelay',
     'MotionMeter',
     'Request',
     'State',

@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
-from act_ros.control import Arrival, ControlLoop, Request, State
+from act_ros.control import Arrival, ControlLoop, InferenceDelay, Request, State
 from act_ros.errors import ActError
 from act_ros.evaluation.run.episodes import NS
 from act_ros.evaluation.run.horizon import HorizonSums
@@ -31,29 +30,6 @@ from act_ros.safety import Limits
 from act_ros.task import Task
 
 NOT_ASKED = object()
-
-
-@dataclass
-class _Delay:
-    """The inference thread of the robot, as it would be busy: one pass at a time, newest wins."""
-
-    latency: int  # [ns]
-    running: tuple[Request, int] | None = None  # and when it is done
-    mail: Request | None = None
-
-    def submit(self, request: Request, now: int) -> None:
-        if self.running is None:
-            self.running = request, now + self.latency
-        else:
-            self.mail = request
-
-    def arrivals(self, now: int) -> Iterator[Request]:
-        while self.running is not None and self.running[1] <= now:
-            request, done = self.running
-            self.running = None
-            if self.mail is not None:
-                self.running, self.mail = (self.mail, done + self.latency), None
-            yield request
 
 
 def run_episode(
@@ -145,7 +121,7 @@ class EpisodeRun:
         self._sums = HorizonSums(options.offsets, policy.chunk_size, task.action_dim)
         # Every complete tick is asked for, at once: then several can be in one pass.
         self._ahead = settings.temporal_aggregation and not options.latency
-        self._delay = _Delay(round(options.latency * 1e9)) if options.latency else None
+        self._delay = InferenceDelay(round(options.latency * 1e9)) if options.latency else None
         self._decoder = Decoder()
         self._slack = int(RECORDING_DELAY / 1e9 * task.rate)
         self._times: list[int] = []
