@@ -32,6 +32,10 @@ ROWS = {
         'engine', 'precision', 'device', 'batch', 'known', 'p50_ms', 'p99_ms', 'passes', 'per_s',
         'speedup', 'max_deviation', 'peak_fraction',
     },
+    'motion': {
+        'latency_ms', 'rule', 'jerk_rms', 'jerk_max', 'seam_mrad', 'limit_hits', 'hits',
+        'error_mrad', 'reached_percent', 'chunks', 'without_plan',
+    },
 }  # fmt: skip
 LOADING = {'load_s', 'load_mb'}
 
@@ -94,3 +98,16 @@ def test_the_rows_of_inference(run, tmp_path):
     assert {engine for engine, _ in ways} == {'plain', 'torch'}
     batches = {row['batch'] for row in rows}
     assert len(rows) == 1 + (len(ways) - 1) * (len(batches) + 1)
+
+
+def test_the_rows_of_motion(run):
+    figures = run('motion', '--chunk-size', '80')
+    rows = figures.pop('rows')
+    assert figures['chunk_size'] == 80
+    assert all(isinstance(value, (int, float)) for value in figures.values())
+    assert all({*row} == ROWS['motion'] for row in rows)
+    rules = [row['rule'] for row in rows if row['latency_ms'] == 60]
+    assert rules[:2] == ['public', 'default']
+    assert [(row['latency_ms'], row['rule']) for row in rows] == [
+        (latency, rule) for latency in (60, 200, 500, 1000) for rule in rules
+    ]
