@@ -137,7 +137,22 @@ class Settings:
         range=(0, 100000),
     )
     decay: float = _row(
-        0.01, 'aggregation weight exp(-decay * i), i = 0 the oldest', range=(0.0, 10.0), live=True,
+        0.01,
+        'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 it favours the newest',
+        range=(-10.0, 10.0),
+        live=True,
+    )
+    fade: float = _row(
+        0.4,
+        'a chunk that comes late is faded in for as long; at most half a chunk counts',
+        unit='s',
+        range=(0.0, 10.0),
+        live=True,
+    )
+    follow_newest: Strings = _row(
+        (),
+        'entries of the action that follow the newest chunk instead of the mean of all, such as '
+        'a gripper that a mean would close too weakly',
     )
     inference: str = _row(
         'asynchronous',

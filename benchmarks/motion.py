@@ -164,7 +164,7 @@ class Episode:
     ) -> None:
         self._task = task = Task.from_settings(settings)
         limits = Limits.from_settings(settings, task)
-        self.loop = ControlLoop.from_settings(settings, task, chunk_size, limits)
+        self.loop = ControlLoop(settings, task, chunk_size, limits)
         self._delay = InferenceDelay(latency * 1_000_000)
         self._times = np.arange(round(seconds * task.rate)) / task.rate
         rng = np.random.default_rng(seed)

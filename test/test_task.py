@@ -112,7 +112,7 @@ def test_a_task_that_does_not_fit_is_named(change, message):
         ('/**: {ros__parameters: {}}', 'has no parameters'),
         ('/**: {ros__parameters: {control_rat: 5.0}}', "'control_rat'; did you mean 'control_ra"),
         ('/**: {ros__parameters: {decay: fast}}', "'decay' is 'fast'; expected a number"),
-        ('/**: {ros__parameters: {decay: .nan}}', "'decay' is nan; expected 0 to 10"),
+        ('/**: {ros__parameters: {decay: .nan}}', "'decay' is nan; expected -10 to 10"),
         ('/**: {ros__parameters: {control_rate: 0.0}}', 'expected 1 to 500 Hz'),
         ('/**: {ros__parameters: {autostart: 1}}', "'autostart' is 1; expected true or false"),
         ('/**: {ros__parameters: {inference: maybe}}', 'one of asynchronous, synchronous'),
@@ -161,8 +161,8 @@ def test_defaults_stand_in_the_table_once():
 
 
 def test_settings_are_never_wrong():
-    with pytest.raises(ParameterError, match=r"'decay' is -1\.0; expected 0 to 10"):
-        Settings(decay=-1)
+    with pytest.raises(ParameterError, match=r"'decay' is -11\.0; expected -10 to 10"):
+        Settings(decay=-11)
     with pytest.raises(ParameterError, match="'outputs' is 'x'; expected a list of text"):
         replace(Settings(), outputs='x')
     assert Settings(position_min=[1, 2]).position_min == (1.0, 2.0)

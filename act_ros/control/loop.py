@@ -11,7 +11,7 @@ What ends the commands, and what begins them again, is in `act_ros.control.state
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,13 +19,13 @@ import numpy as np
 from act_ros.control.clock import StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.motion import MotionMeter
+from act_ros.control.plan import Plan
 from act_ros.control.state import State, StateMachine
 from act_ros.control.tracking import Tracking
 from act_ros.control.watchdog import Watchdog
 from act_ros.errors import LimitError, UncoveredStepError
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
-from act_ros.policy import ActionSource, make_action_source, query_interval
 from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Task
 
@@ -35,79 +35,21 @@ log = logging.getLogger(__name__)
 class ControlLoop:
     """Decides at each tick what is commanded and what is inferred.
 
-    Every method but `new_episode`, `clock_jumped`, `interrupt`, `set_decay`, `set_limits` and
+    Every method but `new_episode`, `clock_jumped`, `interrupt`, `change` and
     `stop_message` is called by the tick alone.
 
-    :param chunk_size: actions in a chunk.
+    :param settings: the robot's parameters.
     :param task: the action's entries and the rate of steps.
-    :param limits: on every command.
-    :param command_timeout: commands end when the newest observation behind them is older [s].
-    :param stop_policy: 'hold' repeats the last command at rest, 'silent' says nothing.
-    :param recovery_window: a stop that lasts longer does not end by itself [s].
-    :param temporal_aggregation: blend all chunks; False plays them in order.
-    :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
-    :param decay: of the aggregation's weights.
-    :param continuous: positions of the action that are the same a turn further.
+    :param chunk_size: actions in a chunk.
+    :param limits: on every command: those of the parameters, or others.
     :param horizon: commands carry the coming ticks' values too.
     :param follows: the robot follows the commands; False in a dry run.
+    :param unseen: between two ticks in which inputs may have been there and were not looked
+        at: time-outs are longer by it [s].
     """
 
     def __init__(
         self,
-        chunk_size: int,
-        task: Task,
-        limits: Limits,
-        *,
-        command_timeout: float,
-        stop_policy: str = 'hold',
-        recovery_window: float = 5.0,
-        temporal_aggregation: bool = True,
-        query_every: int = 0,
-        decay: float = 0.01,
-        continuous: Sequence[str] = (),
-        horizon: bool = False,
-        follows: bool = True,
-    ) -> None:
-        self.source: ActionSource = make_action_source(
-            chunk_size,
-            task,
-            temporal_aggregation=temporal_aggregation,
-            decay=decay,
-            continuous=continuous,
-        )
-        self.limiter = CommandLimiter(task, limits, task.rate)
-        self.motion = MotionMeter(task, task.rate, continuous)  # of what is sent
-        self.status = StateMachine(
-            round(recovery_window * 1e9), round(command_timeout * 1e9), calm=round(task.rate)
-        )
-        self._task = task
-        self._tracking = Tracking(self.limiter)
-        self._follows = follows
-        self._stood: np.ndarray | None = None  # where the joints were at the last command
-        self._aggregated = temporal_aggregation
-        self._every = query_interval(chunk_size, temporal_aggregation, query_every)
-        self._chunk_size = chunk_size
-        self._clock = StepClock(task.rate)
-        self._timeout = command_timeout
-        self._watchdog = Watchdog(command_timeout)
-        self._hold = stop_policy == 'hold'
-        self._horizon = horizon
-
-        self.episode = 0
-        self.ticks_without_plan = 0  # in an episode that had begun to move
-        self.chunks_dropped = 0  # of an episode that is over
-        self.chunks_late = 0  # arrived when every step they cover was past
-        self._asked: Request | None = None  # and not answered yet
-        self._veto: Veto | None = None
-        self._now = self._watch = 0
-        self._sent = 0  # when the last message was [ns, the clock of steps]
-        # What other threads want: done by the tick, at its beginning.
-        self._inbox: deque[Callable[[], None]] = deque()
-        self._begin_episode()
-
-    @classmethod
-    def from_settings(
-        cls,
         settings: Settings,
         task: Task,
         chunk_size: int,
@@ -116,27 +58,33 @@ class ControlLoop:
         horizon: bool = False,
         follows: bool = True,
         unseen: float = 0.0,
-    ) -> 'ControlLoop':
-        """The loop of a robot as its parameters describe it: live and of a bag alike.
-
-        :param limits: those of the parameters, or others.
-        :param unseen: between two ticks in which inputs may have been there and were not looked
-            at: time-outs are longer by it [s].
-        """
-        return cls(
-            chunk_size,
-            task,
-            limits,
-            command_timeout=settings.command_timeout + unseen,
-            stop_policy=settings.stop_policy,
-            recovery_window=settings.recovery_window + unseen,
-            temporal_aggregation=settings.temporal_aggregation,
-            query_every=settings.query_every,
-            decay=settings.decay,
-            continuous=settings.continuous,
-            horizon=horizon,
-            follows=follows,
+    ) -> None:
+        self.plan = Plan(settings, task, chunk_size)
+        self.limiter = CommandLimiter(task, limits, task.rate)
+        self.motion = MotionMeter(task, task.rate, settings.continuous)  # of what is sent
+        self._timeout = settings.command_timeout + unseen
+        window = settings.recovery_window + unseen
+        self.status = StateMachine(
+            round(window * 1e9), round(self._timeout * 1e9), calm=round(task.rate)
         )
+        self._task = task
+        self._tracking = Tracking(self.limiter)
+        self._follows = follows
+        self._stood: np.ndarray | None = None  # where the joints were at the last command
+        self._clock = StepClock(task.rate)
+        self._watchdog = Watchdog(self._timeout)
+        self._hold = settings.stop_policy == 'hold'
+        self._horizon = horizon
+
+        self.episode = 0
+        self.ticks_without_plan = 0  # in an episode that had begun to move
+        self.chunks_dropped = 0  # of an episode that is over
+        self._veto: Veto | None = None
+        self._now = self._watch = 0
+        self._sent = 0  # when the last message was [ns, the clock of steps]
+        # What other threads want: done by the tick, at its beginning.
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._begin_episode()
 
     # --- from any thread -------------------------------------------------------------------
 
@@ -152,16 +100,13 @@ class ControlLoop:
         """Ticks have not come as they should: the commands ended with the last one."""
         self._inbox.append(partial(self.status.fault, reason, self._now))
 
-    def set_decay(self, decay: float) -> None:
-        """Take another decay at once; without aggregation it means nothing."""
-        self.source.decay = decay
+    def change(self, settings: Settings, limits: Limits) -> None:
+        """Take over at once what of the settings is live.
 
-    def set_limits(self, limits: Limits) -> None:
-        """Take other limits at once.
-
-        :raises LimitError: the last command lies outside them; the old ones stay.
+        :raises LimitError: the last command lies outside the limits; everything stays.
         """
         self.limiter.set_limits(limits)
+        self.plan.change(settings)
 
     # --- one tick --------------------------------------------------------------------------
 
@@ -195,20 +140,14 @@ class ControlLoop:
         if request.episode != self.episode:
             self.chunks_dropped += arrival.chunk is not None
             return False
-        self._asked = None
         if arrival.chunk is None:
-            self._next_query = self.step
+            self.plan.fail(self.step)
             return False
+        self.plan.asked = False
         if not self.status.in_time(request.made):
             return False
-        # With aggregation off: so early that the next chunk, taking as long as this one did, is
-        # there before this one runs out.
-        latency = self.step - request.step
-        self._next_query = request.step + max(1, min(self._every, self._chunk_size - latency))
-        if latency >= self._chunk_size:
-            self.chunks_late += 1
+        if not self.plan.add(arrival.chunk, request.step, self.step):
             return False
-        self.source.add(arrival.chunk, request.step)
         self._watchdog.feed(request.observed)
         return True
 
@@ -224,16 +163,14 @@ class ControlLoop:
             self._begin_episode()
             self.step = self._clock.step(self._now)
         observed = self._watch - snapshot.age
-        if not self._aggregated:
-            # One chunk may play for longer than the time-out: what counts is that the robot
-            # is still seen.
-            if self._watchdog.armed:
-                self._watchdog.feed(observed)
-            if self._asked is not None or self.step < self._next_query:
-                return None
-        made = self._now - snapshot.age
-        self._asked = request = Request(self.episode, self.step, made, observed, snapshot)
-        return request
+        # Without aggregation one chunk may play for longer than the time-out: what counts is
+        # that the robot is still seen.
+        if not self.plan.aggregated and self._watchdog.armed:
+            self._watchdog.feed(observed)
+        if not self.plan.wants(self.step):
+            return None
+        self.plan.asked = True
+        return Request(self.episode, self.step, self._now - snapshot.age, observed, snapshot)
 
     def command(self, measured: np.ndarray | None) -> Command | None:
         """The command of this tick, the stop policy's message, or None.
@@ -296,7 +233,7 @@ class ControlLoop:
             self.status.fault(self._too_old(), self._now)
             return None
         try:
-            action = self.source.action(self.step)
+            action = self.plan.action(self.step)
         except UncoveredStepError:
             return None
         try:
@@ -308,7 +245,7 @@ class ControlLoop:
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
-        return Command(self.step, action, self.source.steps(self.step), values, horizon)
+        return Command(self.step, action, self.plan.chunk_steps(self.step), values, horizon)
 
     def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
@@ -354,15 +291,10 @@ class ControlLoop:
         The command itself lasts one tick.
         """
         count = int(self._watchdog.left(self._watch) * self._task.rate / 1e9) - 1
-        actions = []
-        for step in range(self.step + 1, self.step + 1 + count):
-            try:
-                actions.append(self.source.action(step))
-            except UncoveredStepError:
-                break
-        if not actions:
-            return np.empty((0, self._task.action_dim))
-        values = self._task.to_robot(np.array(actions))
+        actions = self.plan.coming(self.step, count)
+        if not len(actions):
+            return actions
+        values = self._task.to_robot(actions)
         return self.limiter.preview(values, self._elapsed + 1 / self._task.rate)
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
@@ -395,10 +327,8 @@ class ControlLoop:
         """Empty everything; what is still being inferred belongs to another episode now."""
         self.episode += 1
         self.step = 0
-        self.source.reset()
+        self.plan.begin()
         self._clock.reset()
         self._watchdog.reset()
-        self._asked = None
-        self._next_query = 0
         self._last_plan = 0  # when there was one [ns, the watchdog's clock]
         self._first_step = 0  # of this episode with a command, where the ramp begins

@@ -43,7 +43,7 @@ from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, Rollout, SharedPolicy, query_interval
 from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
-from act_ros.safety import Limits
+from act_ros.safety import Limits, action_entries
 from act_ros.task import Task
 from act_ros.topics import with_cause
 
@@ -183,6 +183,7 @@ class ActNode(LifecycleNode):
         settings = read_parameters(self)
         task = Task.from_settings(settings)
         Limits.from_settings(settings, task)
+        action_entries(task, 'follow_newest', settings.follow_newest)
         self._wiring = Wiring(self, settings, task)
         if settings.stop_policy == 'silent':
             check_silence(self._wiring)
@@ -351,11 +352,9 @@ class ActNode(LifecycleNode):
             if self._policy is not None:
                 limits = Limits.from_settings(settings, self._task)
                 if controller is not None:
-                    controller.loop.set_limits(limits)
+                    controller.loop.change(settings, limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if controller is not None:
-            controller.loop.set_decay(settings.decay)
         if rollout is not None:
             rollout.set_decay(settings.decay)
         return SetParametersResult(successful=True)

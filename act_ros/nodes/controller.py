@@ -68,7 +68,7 @@ class Controller:
         self._clock = clock
         self._task = policy.policy.task
         self._wiring = wiring
-        self.loop = ControlLoop.from_settings(
+        self.loop = ControlLoop(
             settings,
             self._task,
             policy.policy.chunk_size,

@@ -155,7 +155,7 @@ def _control_values(controller: Controller) -> dict[str, object]:
         'ticks_without_plan': loop.ticks_without_plan,
         'aggregation_depth': controller.depth,
         'chunks_dropped': loop.chunks_dropped,
-        'chunks_late': loop.chunks_late,
+        'chunks_late': loop.plan.late,
         'log_lines_dropped': logs.dropped(),
         **_motion(loop.motion),
         **_percentiles('tick_jitter', controller.jitter),

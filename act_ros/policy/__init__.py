@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
+from act_ros.policy.aggregation import TemporalAggregator
 from act_ros.policy.interface import Statistics, check_observation
 from act_ros.policy.process import PolicyProcess
-from act_ros.policy.rollout import Rollout, make_action_source, query_interval
+from act_ros.policy.rollout import Rollout, make_aggregator, query_interval
 from act_ros.policy.turns import GuestPolicy, SharedPolicy
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
-    'ActionSource',
-    'ChunkPlayer',
     'GuestPolicy',
     'Policy',
     'PolicyProcess',
@@ -36,7 +34,7 @@ __all__ = [
     'TemporalAggregator',
     'check_observation',
     'load_policy',
-    'make_action_source',
+    'make_aggregator',
     'query_interval',
     'set_torch_threads',
 ]

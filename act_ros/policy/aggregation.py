@@ -1,25 +1,14 @@
 """From chunks to the action of one step."""
 
 import math
-from typing import Protocol
 
 import numpy as np
 
 from act_ros.errors import UncoveredStepError
 
-
-class ActionSource(Protocol):
-    """Chunks in, marked with the step of their observation; the action of a step out."""
-
-    decay: float
-
-    def add(self, chunk: np.ndarray, step: int) -> None: ...
-
-    def action(self, step: int) -> np.ndarray: ...
-
-    def steps(self, step: int) -> np.ndarray: ...
-
-    def reset(self) -> None: ...
+NEVER, FOREVER = -(1 << 60), 1 << 60  # steps before and after all others
+TINY = 1e-300
+TREND = 3  # steps at the end of a chunk that tell how it would go on
 
 
 class TemporalAggregator:
@@ -30,15 +19,25 @@ class TemporalAggregator:
     among the chunks present, 0 the oldest: a chunk that never came leaves no hole. Chunks may
     come late and in any order; a second one of the same step replaces the first.
 
+    That is the public rule, for chunks that come in their own step. Where they come later, few
+    of them overlap, and each that comes or ends would move their mean in one step. So a late
+    one is faded in from its arrival on, and the one before it is faded out until its end. One
+    that ends before its successor has come in goes on meanwhile as it was going, with ever
+    less weight.
+
     Kept are the chunks of the `chunk_size` newest steps. An older one ends before the newest
     begins and is dropped, so steps asked for are expected not to lie before the newest chunk.
 
     :param chunk_size: k, actions in a chunk.
     :param action_dim: numbers in an action.
-    :param decay: the weights' decay, 0 or more; may be changed at any time.
+    :param decay: the weights' decay; below 0 it favours the newest. May be changed at any time.
+    :param fade: how long a late chunk is faded in [steps]; at most half a chunk counts, 0 is
+        the public rule. May be changed at any time.
     :param turns: (action_dim,) by how much an entry may differ and be the same, infinite where
         nothing else is: of such an entry the mean lies near what the newest chunk says. The
         mean of 3.1 and -3.1, which are nearly the same angle, would be 0.
+    :param newest: (action_dim,) bool: entries that follow the newest chunk alone. With all of
+        them this is the public loop without aggregation.
     """
 
     def __init__(
@@ -46,19 +45,25 @@ class TemporalAggregator:
         chunk_size: int,
         action_dim: int,
         decay: float = 0.01,
+        fade: float = 0.0,
         turns: np.ndarray | None = None,
+        newest: np.ndarray | None = None,
     ) -> None:
-        self.chunk_size = chunk_size
+        self.chunk_size, self.action_dim = chunk_size, action_dim
         turns = np.full(action_dim, np.inf) if turns is None else turns
         self._turning = np.flatnonzero(np.isfinite(turns))
         self._turns = turns[self._turning]
+        newest = np.zeros(action_dim, dtype=bool) if newest is None else newest
+        self._following = np.flatnonzero(newest)
+        self._all_follow = bool(newest.all())
         # rows[t % k, s % k] is what the chunk of step s says of step t: everything about one
         # step lies together, so that reading (the tick) is one gather.
         self._rows = np.zeros((chunk_size, chunk_size, action_dim), dtype=np.float64)
-        self._offsets = np.arange(chunk_size)
-        self._oldest_first = self._offsets - (chunk_size - 1)
-        self._steps = np.empty(chunk_size, dtype=np.int64)
+        # A column a chunk held, oldest first: its step; when it came, if it was late; and when it
+        # begins to go at the soonest, both it and a late successor being there.
+        self._columns = np.empty((3, 4 * chunk_size), dtype=np.int64)
         self.decay = decay
+        self.fade = fade
         self.reset()
 
     @property
@@ -68,43 +73,82 @@ class TemporalAggregator:
 
     @decay.setter
     def decay(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise ValueError(f'decay is {value}; expected a finite number')
+        # From the side that is favoured, so that the largest weight is 1. The weights of n
+        # candidates are weights[:n] / sums[n - 1]; one attribute, so that a change from another
+        # thread never mixes two decays.
+        weights = np.exp(-abs(value) * np.arange(2 * self.chunk_size))
+        sums = weights.cumsum()
+        self._decay, self._weighting = value, (weights, sums, value < 0)
+        self._beside_older = (weights if value >= 0 else 1.0) / sums
+
+    @property
+    def fade(self) -> int:
+        """How long a late chunk is faded in [steps]. May be set from any thread."""
+        return self._fading[0]
+
+    @fade.setter
+    def fade(self, value: float) -> None:
         if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f'decay is {value}; expected a finite number, 0 or more')
-        weights = np.exp(-value * self._offsets)
-        # The weights of n candidates are weights[:n] / sums[n - 1]; one attribute, so that a
-        # change from another thread never mixes two decays.
-        self._decay, self._weighting = value, (weights, weights.cumsum())
+            raise ValueError(f'fade is {value}; expected a finite number of steps, 0 or more')
+        steps = min(round(value), self.chunk_size // 2)
+        # At rest at both ends, in velocity and acceleration; one attribute, as above.
+        x = np.arange(steps + 2) / (steps + 1)
+        ramp = x**3 * (10 - 15 * x + 6 * x**2)
+        self._fading = steps, ramp, 1.0 - ramp
 
     def reset(self) -> None:
         """Forget every chunk: a new episode."""
-        self._steps.fill(-self.chunk_size)
-        self._newest = -1
+        self._size = 0
+        self._newest_late = NEVER
 
-    def add(self, chunk: np.ndarray, step: int) -> None:
+    def add(self, chunk: np.ndarray, step: int, arrival: int | None = None) -> None:
         """Take in a chunk.
 
         :param chunk: (chunk_size, action_dim) actions of steps `step` ... `step + k - 1`.
         :param step: the step of the observation it was predicted from, 0 or more.
+        :param arrival: the first step that it has a part in; None = its own.
         """
         k = self.chunk_size
-        if chunk.shape != (k, self._rows.shape[2]):
-            raise ValueError(
-                f'chunk has shape {chunk.shape}, expected {(k, self._rows.shape[2])}'
-            )
+        if chunk.shape != (k, self.action_dim):
+            raise ValueError(f'chunk has shape {chunk.shape}, expected {(k, self.action_dim)}')
         if step < 0:
             raise ValueError(f'step is {step}; steps begin at 0')
-        if step <= self._newest - k:
+        if self._size and step <= self._columns[0, self._size - 1] - k:
             return
-        self._newest = max(self._newest, step)
+        self._enter(step, arrival if arrival is not None and arrival > step else NEVER)
         place = step % k
-        self._steps[place] = step
         self._rows[place:, place] = chunk[: k - place]
         self._rows[:place, place] = chunk[k - place :]
 
+    def _enter(self, step: int, arrival: int) -> None:
+        """Note a chunk among those held; what it takes the place of is forgotten."""
+        k, columns, size = self.chunk_size, self._columns, self._size
+        if size == columns.shape[1]:  # those of older steps are of no use any more
+            columns[:, :k] = columns[:, size - k :]
+            size = k
+        place, another = size, True
+        if size and step <= columns[0, size - 1]:  # out of order, or once more
+            place = int(columns[0, :size].searchsorted(step))
+            another = columns[0, place] != step
+            if another:
+                columns[:, place + 1 : size + 1] = columns[:, place:size].copy()
+        size += another
+        columns[:, place] = step, arrival, FOREVER
+        self._size = size
+        for i in range(max(1, place), min(place + 2, size)):
+            before, here = columns[1, i - 1 : i + 1].tolist()
+            columns[2, i - 1] = FOREVER if here == NEVER else max(before, here)
+        if arrival != NEVER:
+            self._newest_late = max(self._newest_late, step)
+
     def steps(self, step: int) -> np.ndarray:
-        """The steps of the chunks that cover `step`, oldest first, (n,) int64."""
-        sources = step + self._oldest_first
-        return sources[self._steps[sources % self.chunk_size] == sources]
+        """The steps of the chunks that have a part in `step`, oldest first, (n,) int64."""
+        sources, shares = self._parts(step)
+        if shares is not None:
+            return sources[sum(shares) > 0]
+        return sources[-1:] if self._all_follow else sources
 
     def action(self, step: int) -> np.ndarray:
         """The action of a step.
@@ -112,59 +156,89 @@ class TemporalAggregator:
         :returns: (action_dim,) float64.
         :raises UncoveredStepError: no chunk covers the step.
         """
-        sources = self.steps(step)
-        n = len(sources)
+        sources, shares = self._parts(step)
+        n, following = len(sources), self._following
         if n == 0:
             raise UncoveredStepError(f'no chunk covers step {step}')
-        k = self.chunk_size
-        candidates = self._rows[step % k].take(sources % k, axis=0)
+        candidates = self._candidates(sources, step)
+        if shares is not None:
+            action = shares[0] @ candidates
+            if len(shares) > 1:
+                action[following] = shares[1] @ candidates[:, following]
+        elif self._all_follow:
+            action = candidates[-1].copy()
+        else:
+            weights, sums, from_newest = self._weighting
+            weights = weights[n - 1 :: -1] if from_newest else weights[:n]
+            action = weights @ candidates / sums[n - 1]
+            if len(following):
+                action[following] = candidates[-1, following]
+        return action
+
+    def _parts(self, step: int) -> tuple[np.ndarray, list[np.ndarray] | None]:
+        """The chunks with a part in a step, and what part where chunks are faded.
+
+        :returns: their steps, oldest first, (n,) int64; and None for the public rule, or shares
+            (n,) of the mean and of the entries that follow the newest, of these what there is.
+        """
+        k, (fade, come, stay) = self.chunk_size, self._fading
+        held = self._columns[:, : self._size]
+        if held.size and step < held[0, -1]:
+            held = held[:, : held[0].searchsorted(step, 'right')]
+        first = int(held[0].searchsorted(step - k, 'right'))
+        if not fade or step - self._newest_late >= k + fade or first == held.shape[1]:
+            return held[0, first:], None
+        while first > 0 and self._goes_on(first - 1, step):
+            first -= 1
+        sources, arrivals, going = held[:, first:]
+        here = come.take(step + 1 - arrivals, mode='clip')
+        still = stay.take(step + 1 - np.maximum(going, sources + (k - fade)), mode='clip')
+        shares = []
+        if not self._all_follow:
+            shares.append(_shares(self._beside_older[: len(sources)] * here, still))
+        if len(self._following):
+            shares.append(_shares(here, still))
+        return sources, shares
+
+    def _goes_on(self, i: int, step: int) -> bool:
+        """Whether a chunk that has ended goes on, until its successor is in its place."""
+        source, _, going = self._columns[:, i].tolist()
+        k, fade = self.chunk_size, self.fade
+        end, newest = source + k, self._columns[0, self._size - 1]
+        return newest - k < source and going <= end and step < max(going, end - fade) + fade
+
+    def _candidates(self, sources: np.ndarray, step: int) -> np.ndarray:
+        """What each of some chunks says of a step, (n, action_dim)."""
+        k, places = self.chunk_size, sources % self.chunk_size
+        candidates = self._rows[step % k].take(places, axis=0)
+        i = 0
+        while sources[i] <= step - k:  # it has ended: on as it went
+            end = int(sources[i]) + k - 1
+            trend = min(TREND, k - 1)
+            last, before = self._rows[end % k, places[i]], self._rows[(end - trend) % k, places[i]]
+            candidates[i] = last + (step - end) * (last - before) / max(1, trend)
+            i += 1
         if len(self._turning):
             angles = candidates[:, self._turning]
             turns = np.rint((angles[-1] - angles) / self._turns)
             candidates[:, self._turning] = angles + turns * self._turns
-        weights, sums = self._weighting
-        return weights[:n] @ candidates / sums[n - 1]
+        return candidates
 
 
-class ChunkPlayer:
-    """Aggregation off: the newest chunk that covers a step is played as it is.
+def _shares(part: np.ndarray, stay: np.ndarray) -> np.ndarray:
+    """The share of each chunk in an action, oldest first, (n,); their sum is 1.
 
-    Fed a chunk every `query_every` steps this is the public loop without aggregation.
+    Fades act on shares, not on weights: whatever the weights, one that has just come has next
+    to nothing, and one that is about to go, too.
+
+    :param part: (n,) of each beside all older ones, as far as it has come; is changed.
+    :param stay: (n,) how much of it has not gone; what goes is left to the newer ones.
     """
-
-    def __init__(self, chunk_size: int, action_dim: int) -> None:
-        self.chunk_size = chunk_size
-        self._chunk = np.empty((chunk_size, action_dim))
-        self.decay = 0.0  # means nothing here: a chunk alone has no weights
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget every chunk: a new episode."""
-        self._step: int | None = None  # of the chunk held
-
-    def add(self, chunk: np.ndarray, step: int) -> None:
-        """Take in a chunk; one older than the chunk held is dropped."""
-        if chunk.shape != self._chunk.shape:
-            raise ValueError(f'chunk has shape {chunk.shape}, expected {self._chunk.shape}')
-        if self._step is None or step >= self._step:
-            self._chunk[:], self._step = chunk, step
-
-    def steps(self, step: int) -> np.ndarray:
-        """The step of the chunk that is played at `step`, (0,) or (1,) int64."""
-        return np.array([self._step] if self._place(step) is not None else [], dtype=np.int64)
-
-    def action(self, step: int) -> np.ndarray:
-        """The action of a step, (action_dim,) float64.
-
-        :raises UncoveredStepError: no chunk covers the step.
-        """
-        place = self._place(step)
-        if place is None:
-            raise UncoveredStepError(f'no chunk covers step {step}')
-        return self._chunk[place].copy()
-
-    def _place(self, step: int) -> int | None:
-        """Where the chunk held has a step."""
-        if self._step is None or not 0 <= step - self._step < self.chunk_size:
-            return None
-        return step - self._step
+    part[0] = 1.0  # beside none
+    newer = np.zeros(len(part) + 1)  # what each and all newer ones have together
+    np.subtract(1.0, np.multiply.accumulate((1.0 - part)[::-1])[::-1], out=newer[:-1])
+    kept = stay * (1.0 - newer[1:] / np.maximum(newer[:-1], TINY))
+    kept[-1] = 1.0
+    left = np.multiply.accumulate(1.0 - kept[:-1])
+    kept[1:] *= left
+    return kept

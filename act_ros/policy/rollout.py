@@ -6,28 +6,36 @@ import numpy as np
 
 from act_ros.errors import ParameterError
 from act_ros.parameters import Settings
-from act_ros.policy.aggregation import ActionSource, ChunkPlayer, TemporalAggregator
+from act_ros.policy.aggregation import TemporalAggregator
 from act_ros.policy.interface import Predictor, check_observation
-from act_ros.safety import action_turns
+from act_ros.safety import action_entries, action_turns
 from act_ros.task import Task
 
 
-def make_action_source(
+def make_aggregator(
     chunk_size: int,
     task: Task,
     *,
     temporal_aggregation: bool = True,
     decay: float = 0.01,
+    fade: float = 0.0,
+    follow_newest: Sequence[str] = (),
     continuous: Sequence[str] = (),
-) -> ActionSource:
+) -> TemporalAggregator:
     """The way from chunks to actions that the settings ask for.
 
-    :raises LimitError: `continuous` lists what is no position of the action.
+    :param fade: of late chunks [s].
+    :raises LimitError: `follow_newest` or `continuous` lists what the action does not have.
     """
-    turns = action_turns(task, continuous)
-    if temporal_aggregation:
-        return TemporalAggregator(chunk_size, task.action_dim, decay, turns)
-    return ChunkPlayer(chunk_size, task.action_dim)
+    newest = action_entries(task, 'follow_newest', follow_newest)
+    return TemporalAggregator(
+        chunk_size,
+        task.action_dim,
+        decay,
+        fade * task.rate,
+        turns=action_turns(task, continuous),
+        newest=newest if temporal_aggregation else np.ones_like(newest),
+    )
 
 
 def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:
@@ -52,6 +60,7 @@ class Rollout:
     :param temporal_aggregation: blend all chunks that cover a step; False plays them in order.
     :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
     :param decay: of the aggregation's weights.
+    :param follow_newest: entries of the action that follow the newest chunk alone.
     :param continuous: positions of the action that are the same a turn further.
     """
 
@@ -62,14 +71,16 @@ class Rollout:
         temporal_aggregation: bool = True,
         query_every: int = 0,
         decay: float = 0.01,
+        follow_newest: Sequence[str] = (),
         continuous: Sequence[str] = (),
     ) -> None:
         self._policy = policy
-        self._source = make_action_source(
+        self._aggregator = make_aggregator(
             policy.chunk_size,
             policy.task,
             temporal_aggregation=temporal_aggregation,
             decay=decay,
+            follow_newest=follow_newest,
             continuous=continuous,
         )
         self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
@@ -79,23 +90,24 @@ class Rollout:
     def from_settings(cls, policy: Predictor, settings: Settings) -> 'Rollout':
         """The episode of a policy that parameters ask for.
 
-        :raises ActError: as `query_interval` and `make_action_source`.
+        :raises ActError: as `query_interval` and `make_aggregator`.
         """
         return cls(
             policy,
             temporal_aggregation=settings.temporal_aggregation,
             query_every=settings.query_every,
             decay=settings.decay,
+            follow_newest=settings.follow_newest,
             continuous=settings.continuous,
         )
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once; without aggregation it means nothing."""
-        self._source.decay = decay
+        self._aggregator.decay = decay
 
     def reset(self) -> None:
         """Begin a new episode at step 0."""
-        self._source.reset()
+        self._aggregator.reset()
         self.step = 0
 
     def act(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -108,7 +120,7 @@ class Rollout:
         """
         check_observation(self._policy.task, qpos, images)
         if self.step % self._every == 0:
-            self._source.add(self._policy.predict(qpos, images), self.step)
-        action = self._source.action(self.step)
+            self._aggregator.add(self._policy.predict(qpos, images), self.step)
+        action = self._aggregator.action(self.step)
         self.step += 1
         return action

@@ -109,6 +109,16 @@ def action_turns(task: Task, continuous: Sequence[str]) -> np.ndarray:
     )
 
 
+def action_entries(task: Task, parameter: str, names: Sequence[str]) -> np.ndarray:
+    """Which entries of an action a parameter lists, (action_dim,) bool.
+
+    :raises LimitError: a name is no entry of the action.
+    """
+    entries = [str(entry) for entry in task.action]
+    _check_listed(parameter, names, entries, 'entry')
+    return np.array([name in names for name in entries])
+
+
 def joints_of(task: Task) -> list[list[Entry]]:
     """The entries of each joint, its position first."""
     joints: dict[tuple[str, str], list[Entry]] = {}

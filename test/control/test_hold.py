@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from act_ros.control import Arrival, ControlLoop, State
 from act_ros.observation import Snapshot
+from act_ros.parameters import Settings
 from act_ros.safety import TURN, Limits
 from act_ros.safety.limiter import RETREAT
 from act_ros.task import Entry, Task
@@ -41,7 +42,7 @@ def make_loop(*, continuous=False, **changes):
         range_tolerance=0.01,
         ramp_time=0.0,
     )
-    return ControlLoop(K, TASK, limits, **{'command_timeout': 0.5, **changes})
+    return ControlLoop(Settings(fade=0.0, **changes), TASK, K, limits)
 
 
 class Robot:

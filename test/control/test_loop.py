@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from act_ros.control import Arrival, ControlLoop, State, StepClock, Veto
 from act_ros.observation import Snapshot
+from act_ros.parameters import Settings
 from act_ros.safety import Limits
 from act_ros.task import Entry, Task
 from test.policy.test_aggregation import naive
@@ -28,8 +29,11 @@ def limits(**changes):
     return Limits(**arrays, range_tolerance=0.01, ramp_time=0.0)
 
 
-def make_loop(*, limit=None, **changes):
-    return ControlLoop(K, TASK, limits(**(limit or {})), **{'command_timeout': 0.5, **changes})
+def make_loop(*, limit=None, horizon=False, follows=True, **changes):
+    """A loop under the public rule: `fade` is what a test is about, or 0."""
+    settings = Settings(**{'fade': 0.0, **changes})
+    bounds = limits(**(limit or {}))
+    return ControlLoop(settings, TASK, K, bounds, horizon=horizon, follows=follows)
 
 
 def snapshot(now, age=0):
@@ -77,7 +81,7 @@ def test_each_command_is_the_formula_over_the_chunks_that_had_arrived(latency, d
     loop = make_loop(decay=decay, stop_policy='silent')
     arrived = {}
     for tick, command in run(loop, range(60), latency=latency):
-        arrived |= {s: chunk_of(s) for s in loop.source.steps(tick)}
+        arrived |= {s: chunk_of(s) for s in loop.plan.chunk_steps(tick)}
         expected = naive(arrived, K, tick, decay)
         assert (command is None) == (expected is None)
         if command is not None:
@@ -171,9 +175,29 @@ def test_a_changed_decay_counts_at_the_next_command():
     for tick in range(3):
         loop.begin_tick(tick * TICK)
         loop.accept(Arrival(loop.request(snapshot(tick * TICK)), chunk_of(tick)))
-    loop.set_decay(2.0)
+    loop.change(Settings(decay=2.0), limits())
     expected = naive({s: chunk_of(s) for s in range(3)}, K, 2, 2.0)
     np.testing.assert_allclose(loop.command(HERE).action, expected)
+
+
+def test_late_chunks_are_faded_as_the_settings_say_and_live():
+    loop = make_loop(fade=0.06, decay=0.0)
+
+    def said(tick, late):
+        loop.begin_tick(tick * TICK)
+        if late is not None:
+            loop.accept(Arrival(asked, np.full((K, DIM), late)))
+        return loop.command(HERE).values[0]
+
+    loop.begin_tick(0)
+    asked = loop.request(snapshot(0))
+    assert [said(1, 0.0), said(2, None)] == [0.0, 0.0]
+    asked = loop.request(snapshot(2 * TICK))
+    assert 0 < said(3, 1.0) < said(4, None) < said(5, None) < 0.5
+    assert said(6, None) == pytest.approx(0.5)
+    asked = loop.request(snapshot(6 * TICK))
+    loop.change(Settings(fade=0.0, decay=0.0), limits())
+    assert said(7, 2.0) == pytest.approx(1.0)  # at once: the mean of 0, 1 and 2
 
 
 @pytest.mark.parametrize('every', [1, 4, 10])
@@ -189,13 +213,19 @@ def test_aggregation_off_synchronously_is_the_public_loop(every):
         np.testing.assert_array_equal(action, chunk_of(t - t % every)[t % every])
 
 
-@pytest.mark.parametrize('latency', [1, 3, 5])
-def test_aggregation_off_asynchronously_asks_before_the_plan_runs_out(latency):
-    loop = make_loop(temporal_aggregation=False)
+@pytest.mark.parametrize(('latency', 'fade'), [(1, 0), (3, 0), (5, 0), (3, 2), (5, 3)])
+def test_aggregation_off_asynchronously_asks_before_the_plan_runs_out(latency, fade):
+    loop = make_loop(temporal_aggregation=False, fade=fade / TASK.rate)
     commands = dict(run(loop, range(80), latency=latency))
     assert all(commands[tick] is not None for tick in range(latency, 80))
-    sources = [int(commands[tick].chunk_steps[0]) for tick in range(latency, 80)]
-    assert sorted(set(sources)) == list(range(0, max(sources) + 1, K - latency))
+    played = [commands[tick].chunk_steps.tolist() for tick in range(latency, 80)]
+    newest = [steps[-1] for steps in played]
+    between = max(K - latency - fade, latency)
+    assert sorted(set(newest)) == list(range(0, newest[-1] + 1, between))
+    # The one before goes on beside each for as long as that is faded in.
+    both = [steps for steps in played if len(steps) == 2]
+    assert len(both) in range(fade * (newest[-1] // between), len(played))
+    assert fade or not both
     assert loop.ticks_without_plan == 0
 
 
@@ -259,7 +289,7 @@ def test_a_stop_ends_by_itself_only_within_the_recovery_window(back, recovers):
 def test_recovery_goes_through_the_ramp_from_the_command_that_was_held():
     loop = make_loop(command_timeout=0.1)
     wide = limits()
-    loop.set_limits(Limits(**{**vars(wide), 'ramp_time': 0.2}))
+    loop.limiter.set_limits(Limits(**{**vars(wide), 'ramp_time': 0.2}))
     commands = dict(run(loop, range(80), latency=1, seen=lambda tick: not 20 <= tick < 40))
     held = commands[39].values[0]
     assert commands[41].values[0] == held
@@ -469,7 +499,7 @@ def test_chunks_of_another_episode_and_those_that_come_too_late_are_counted():
     late = loop.request(snapshot(TICK))
     loop.begin_tick(TICK + K * TICK)
     loop.accept(Arrival(late, chunk_of(0)))
-    assert (loop.chunks_dropped, loop.chunks_late) == (1, 1)
+    assert (loop.chunks_dropped, loop.plan.late) == (1, 1)
 
 
 # --- a tick that fails ----------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_a_checkpoint_of_other_dimensions_is_refused(call, folder, tmp_path):
         (('--latency', '-1'), '--latency is -1, expected 0 or more'),
         (('--episodes', 'parts'), "--episodes is 'parts'; expected whole, gaps:SECONDS"),
         (('--action-offset', 'two'), "--action-offset is 'two'; expected auto"),
-        (('--decay', '-1'), "parameter 'decay' is -1.0"),
+        (('--decay', '-11'), "parameter 'decay' is -11.0"),
         (('--start', '99'), 'nothing is left with --start 99'),
         (('--latency', '40', '--stride', '2'), '--latency needs every tick'),
         (('--ray', '127.0.0.1:1'), 'no Ray cluster at 127.0.0.1:1: Connection refused'),

@@ -108,7 +108,7 @@ def test_the_decay_is_set_live_and_all_else_is_fixed(graph, ckpt, tmp_path):
     with run_node(tmp_path, ckpt) as node:
         graph.activate(node)
         assert graph.set_parameter('decay', 0.5) == ''
-        assert 'out of range' in graph.set_parameter('decay', -1.0)
+        assert 'out of range' in graph.set_parameter('decay', -11.0)
         assert 'fixed while configured' in graph.set_parameter('max_age', 2.0)
         assert 'fixed while configured' in graph.set_parameter('use_sim_time', True)
         flowing(graph)

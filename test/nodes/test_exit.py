@@ -197,7 +197,7 @@ def test_an_executor_that_breaks_is_no_fault_at_the_end_alone(tmp_path, when, co
     ('parameters', 'message'),
     [
         ({'control_rat': 50.0}, "unknown parameter 'control_rat'; did you mean 'control_rate'?"),
-        ({'decay': 99.0}, "'decay' is 99.0; expected 0 to 10"),
+        ({'decay': 99.0}, "'decay' is 99.0; expected -10 to 10"),
         ({'inference': 'maybe'}, "'inference' is 'maybe'; expected one of asynchronous, sync"),
     ],
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from act_ros.errors import UncoveredStepError
-from act_ros.policy import ChunkPlayer, TemporalAggregator
+from act_ros.policy import TemporalAggregator
 
 DIM = 3
 
@@ -28,7 +28,7 @@ def chunk(rng: np.random.Generator, k: int) -> np.ndarray:
 @settings(max_examples=200, deadline=None)
 @given(
     k=st.integers(1, 12),
-    decay=st.floats(0, 2),
+    decay=st.floats(-2, 2),
     # For each step: which earlier steps' chunks arrive at it (late, missing, twice, any order).
     delays=st.lists(st.lists(st.integers(0, 15), max_size=3), min_size=1, max_size=60),
     seed=st.integers(0, 2**32 - 1),
@@ -59,7 +59,8 @@ def test_works_for_any_length_in_constant_memory():
     aggregator = TemporalAggregator(k, DIM)
 
     def size() -> int:
-        return sum(a.nbytes for a in vars(aggregator).values() if isinstance(a, np.ndarray))
+        arrays = [a for a in vars(aggregator).values() if isinstance(a, np.ndarray)]
+        return sum(a.nbytes for a in arrays if a.base is None)
 
     before, recent = size(), {}
     for step in [*range(20), *range(10**6, 10**6 + 20)]:
@@ -98,25 +99,39 @@ def test_reset_forgets_everything():
     np.testing.assert_allclose(aggregator.action(1), [2.0] * DIM)
 
 
-@pytest.mark.parametrize('decay', [-0.1, np.nan, np.inf])
+@pytest.mark.parametrize('decay', [np.nan, np.inf, -np.inf])
 def test_refuses_a_decay_that_is_none(decay):
     with pytest.raises(ValueError, match='decay'):
         TemporalAggregator(4, DIM, decay)
 
 
-@pytest.mark.parametrize('make', [TemporalAggregator, ChunkPlayer])
-def test_refuses_a_chunk_of_another_shape(make):
+def test_refuses_a_chunk_of_another_shape():
     with pytest.raises(ValueError, match=r'\(4, 2\).*\(4, 3\)'):
-        make(4, DIM).add(np.ones((4, 2)), 0)
+        TemporalAggregator(4, DIM).add(np.ones((4, 2)), 0)
 
 
-def test_the_player_plays_the_newest_chunk_that_has_come():
-    player = ChunkPlayer(3, DIM)
+@pytest.mark.parametrize('fade', [-1.0, np.nan, np.inf])
+def test_refuses_a_fade_that_is_none(fade):
+    with pytest.raises(ValueError, match='fade'):
+        TemporalAggregator(4, DIM, fade=fade)
+
+
+@pytest.mark.parametrize(('decay', 'favoured'), [(-10.0, 50), (-1000.0, 50), (10.0, 1)])
+def test_a_strong_decay_takes_one_side_alone_and_never_overflows(decay, favoured):
+    aggregator = TemporalAggregator(50, 1, decay)
+    for step in range(1, 51):
+        aggregator.add(np.full((50, 1), float(step)), step)
+    assert aggregator.action(50)[0] == pytest.approx(favoured, abs=1e-3)
+
+
+def test_without_a_mean_the_newest_chunk_that_has_come_is_played():
+    player = TemporalAggregator(3, DIM, newest=np.ones(DIM, bool))
     first, second = np.arange(9.0).reshape(3, 3), 100 + np.arange(9.0).reshape(3, 3)
     player.add(first, 0)
     np.testing.assert_array_equal(player.action(1), first[1])
     player.add(second, 2)
-    player.add(first, 1)  # late and older: dropped
+    player.add(first, 1)  # late and older
+    np.testing.assert_array_equal(player.steps(3), [2])
     np.testing.assert_array_equal(player.action(3), second[1])
     with pytest.raises(UncoveredStepError, match='5'):
         player.action(5)
@@ -130,7 +145,7 @@ def test_the_player_plays_the_newest_chunk_that_has_come():
 )
 def test_angles_on_both_sides_of_the_seam_are_blended_as_what_they_are(angle, spread, turns):
     turn = 2 * np.pi
-    aggregator = TemporalAggregator(5, 2, 0.1, np.array([turn, np.inf]))
+    aggregator = TemporalAggregator(5, 2, 0.1, turns=np.array([turn, np.inf]))
     plain, whole = TemporalAggregator(5, 2, 0.1), []
     for step, (apart, by) in enumerate(zip(spread, turns, strict=False)):
         unwrapped = np.tile([angle + apart, apart], (5, 1)).astype(np.float64)
@@ -142,3 +157,117 @@ def test_angles_on_both_sides_of_the_seam_are_blended_as_what_they_are(angle, sp
     expected = plain.action(step) + np.array([whole[-1] * turn, 0.0])
     np.testing.assert_allclose(aggregator.action(step), expected, atol=1e-9)
     assert aggregator.action(step)[1] == plain.action(step)[1]
+
+
+# --- chunks that come late ----------------------------------------------------------------
+
+
+def play(latency, fade, *, decay=0.01, newest=None, k=40, steps=300, seed=0, plan=None):
+    """Passes back to back; each chunk is a line with an offset of its own."""
+    aggregator = TemporalAggregator(k, 1, decay, fade, newest=newest)
+    rng, actions = np.random.default_rng(seed), []
+    offsets = iter(rng.choice([-1.0, 1.0], steps))
+    for step in range(steps):
+        if step >= latency and step % latency == 0:
+            line = 0.01 * np.arange(step - latency, step - latency + k) + next(offsets)
+            aggregator.add(line[:, None], step - latency, step)
+        if step >= latency:
+            actions.append(aggregator.action(step)[0])
+    return np.array(actions)
+
+
+def largest(actions, order):
+    return np.abs(np.diff(actions, order)).max()
+
+
+@pytest.mark.parametrize('newest', [None, np.ones(1, bool)], ids=['mean', 'newest'])
+@pytest.mark.parametrize('decay', [-10.0, -0.5, 0.0, 0.01, 0.5, 10.0])
+@pytest.mark.parametrize('latency', [1, 3, 8, 15, 19, 20])
+def test_no_chunk_comes_or_goes_in_one_step(latency, decay, newest):
+    fade = 12
+    smooth = play(latency, fade, decay=decay, newest=newest)
+    # From one plan to another that is 2 away, by the fade at its steepest, and the line's own;
+    # where several come and go in one fade, they add up to no more than twice that.
+    assert largest(smooth, 1) <= 2 * 2.0 * 1.875 / (fade + 1) + 0.01
+    assert largest(smooth, 3) < 0.3
+    hard = play(latency, 0, decay=decay, newest=newest)
+    assert largest(smooth, 3) < largest(hard, 3) / 4 or largest(hard, 3) < 0.1
+
+
+@pytest.mark.parametrize('fade', [0.0, 5.0, 50.0])
+def test_a_fade_changes_nothing_where_every_chunk_comes_in_its_own_step(fade):
+    rng = np.random.default_rng(3)
+    public, faded = TemporalAggregator(6, DIM), TemporalAggregator(6, DIM, fade=fade)
+    for step in range(40):
+        if step % 7 != 2:  # one that never came
+            each = chunk(rng, 6)
+            public.add(each, step)
+            faded.add(each, step, arrival=step)
+        np.testing.assert_array_equal(faded.action(step), public.action(step))
+        np.testing.assert_array_equal(faded.steps(step), public.steps(step))
+
+
+def test_no_fade_is_the_public_rule_for_late_chunks_too():
+    public, late = TemporalAggregator(8, DIM), TemporalAggregator(8, DIM)
+    rng = np.random.default_rng(4)
+    for step in range(5, 40):
+        each = chunk(rng, 8)
+        public.add(each, step - 5)
+        late.add(each, step - 5, arrival=step)
+        np.testing.assert_array_equal(late.action(step), public.action(step))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    k=st.integers(1, 12), fade=st.integers(0, 8), decay=st.floats(-3, 3),
+    delays=st.lists(st.lists(st.integers(0, 15), max_size=3), min_size=1, max_size=60),
+)  # fmt: skip
+def test_shares_are_a_mean_whatever_comes_when(k, fade, decay, delays):
+    """What all chunks agree on is the action, and no action is outside what they say."""
+    newest = np.array([False, True, False])
+    aggregator = TemporalAggregator(k, DIM, decay, fade, newest=newest)
+    for step, late in enumerate(delays):
+        for delay in late:
+            if step >= delay:
+                plan = np.full((k, DIM), 1.5)
+                plan[:, :2] = delay % 3
+                aggregator.add(plan, step - delay, step)
+        try:
+            action = aggregator.action(step)
+        except UncoveredStepError:
+            assert aggregator.steps(step).size == 0
+            continue
+        assert action[2] == pytest.approx(1.5, abs=1e-12)
+        assert (action[:2] >= -1e-12).all() and (action[:2] <= 2 + 1e-12).all()
+        steps = aggregator.steps(step)
+        assert len(steps) and (np.diff(steps) > 0).all() and steps[-1] <= step
+
+
+def test_what_is_asked_of_coming_steps_is_what_they_will_give():
+    aggregator, rng = TemporalAggregator(30, DIM, fade=8), np.random.default_rng(5)
+    for step in range(10, 200):
+        if step % 10 == 0:
+            aggregator.add(chunk(rng, 30), step - 10, step)
+            coming = {t: aggregator.action(t) for t in range(step, step + 10)}
+        np.testing.assert_array_equal(aggregator.action(step), coming[step])
+
+
+def test_a_plan_that_ends_as_the_next_one_comes_goes_on_as_it_went():
+    k, fade = 20, 8
+    aggregator = TemporalAggregator(k, 1, fade=fade)
+    line = 0.1 * np.arange(40.0)
+    aggregator.add(line[:k, None], 0, 5)
+    aggregator.add(line[10 : 10 + k, None] + 1.0, 10, k)  # comes when the first has ended
+    actions = np.array([aggregator.action(step)[0] for step in range(5, 30)])
+    expected = line[5:30] + np.where(np.arange(5, 30) >= k + fade, 1.0, 0.0)
+    outside = np.r_[5:k, k + fade : 30] - 5
+    np.testing.assert_allclose(actions[outside], expected[outside], atol=1e-12)
+    assert (np.diff(actions) > 0.09).all() and largest(actions, 2) < 0.1
+
+
+def test_entries_that_follow_the_newest_stand_beside_others():
+    aggregator = TemporalAggregator(10, 2, newest=np.array([False, True]))
+    aggregator.add(np.zeros((10, 2)), 0)
+    aggregator.add(np.ones((10, 2)), 1)
+    assert aggregator.action(2)[1] == 1.0
+    assert 0.4 < aggregator.action(2)[0] < 0.5

@@ -112,7 +112,7 @@ class EpisodeRun:
     ) -> None:
         self._policy, self._task, self._options = policy, policy.task, options
         task = self._task
-        self._loop = ControlLoop.from_settings(
+        self._loop = ControlLoop(
             settings, task, policy.chunk_size, unlimited(task), follows=False,
             unseen=(options.stride - 1) / task.rate,
         )  # fmt: skip
@@ -297,7 +297,7 @@ class EpisodeRun:
             'resets': self._resets,
             'paused_s': self._paused / 1e9,
             'stops': loop.status.count,
-            'chunks_late': loop.chunks_late,
+            'chunks_late': loop.plan.late,
             'limits': self._limits.about(),
         }
         recorded = np.array(self._recorded).reshape(-1, self._task.action_dim)
