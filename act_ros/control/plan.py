@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from act_ros.errors import UncoveredStepError
 from act_ros.parameters import Settings
 from act_ros.policy import make_aggregator, query_interval
 from act_ros.task import Task
@@ -87,11 +86,4 @@ class Plan:
 
     def coming(self, step: int, count: int) -> np.ndarray:
         """The actions of the steps after one, as far as chunks cover them, (n, action_dim)."""
-        actions = []
-        for following in range(step + 1, step + 1 + count):
-            try:
-                actions.append(self._aggregator.action(following))
-            except UncoveredStepError:
-                break
-        dimensions = self._aggregator.action_dim
-        return np.array(actions) if actions else np.empty((0, dimensions))
+        return self._aggregator.actions(step + 1, count)

@@ -175,6 +175,26 @@ class TemporalAggregator:
                 action[following] = candidates[-1, following]
         return action
 
+    def actions(self, first: int, count: int) -> np.ndarray:
+        """The actions of steps in a row, as far as chunks cover them; each as `action` has it.
+
+        :param first: the first of them, not before the newest chunk.
+        :returns: (n, action_dim) float64, n at most `count`.
+        """
+        k, columns, size = self.chunk_size, self._columns, self._size
+        newest = int(columns[0, size - 1]) if size else NEVER
+        steps = np.arange(first, min(first + count, newest + k))
+        if not len(steps):
+            return np.empty((0, self.action_dim))
+        held = columns[:, columns[0, :size].searchsorted(newest - k, 'right') : size]
+        present, shares = self._parts_of_all(held, steps[:, np.newaxis])
+        oldest = int(present.any(axis=0).argmax())
+        candidates = self._candidates_of_all(held[0, oldest:], steps, present[:, oldest:])
+        means = [(share[:, np.newaxis, oldest:] @ candidates)[:, 0] for share in shares]
+        if len(means) > 1:
+            means[0][:, self._following] = means[1][:, self._following]
+        return means[0]
+
     def _parts(self, step: int) -> tuple[np.ndarray, list[np.ndarray] | None]:
         """The chunks with a part in a step, and what part where chunks are faded.
 
@@ -195,10 +215,51 @@ class TemporalAggregator:
         still = stay.take(step + 1 - np.maximum(going, sources + (k - fade)), mode='clip')
         shares = []
         if not self._all_follow:
-            shares.append(_shares(self._beside_older[: len(sources)] * here, still))
+            part = self._beside_older[: len(sources)] * here
+            part[0] = 1.0  # beside none
+            shares.append(_shares(part, still))
         if len(self._following):
+            here[0] = 1.0
             shares.append(_shares(here, still))
         return sources, shares
+
+    def _parts_of_all(
+        self, held: np.ndarray, steps: np.ndarray
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """As `_parts`, of several steps: (m, n) bool, chunks with a part; and shares (m, n).
+
+        :param held: (3, n) columns of the chunks that may have one.
+        :param steps: (m, 1), each covered by the newest chunk.
+        """
+        k, (fade, come, stay), shares = self.chunk_size, self._fading, []
+        sources, arrivals, going = held
+        faded = fade and steps[0, 0] - self._newest_late < k + fade
+        present = sources > steps - k
+        if faded:
+            gone = np.maximum(going, sources + (k - fade)) + fade
+            present |= (going <= sources + k) & (steps < gone)
+            present = np.logical_and.accumulate(present[:, ::-1], axis=1)[:, ::-1]
+        n, first = len(sources), present.argmax(axis=1)[:, np.newaxis]
+        rank = np.maximum(np.arange(n) - first, 0)
+        if not faded:
+            weights, sums, from_newest = self._weighting
+            weights = weights[n - 1 :: -1] if from_newest else weights[rank]
+            return present, self._public_shares(present * weights / sums[n - 1 - first])
+        here = come.take(steps + 1 - arrivals, mode='clip')
+        still = present * stay.take(steps + 1 - gone + fade, mode='clip')
+        if not self._all_follow:
+            shares.append(_shares(np.where(rank, self._beside_older[rank] * here, 1.0), still))
+        if len(self._following):
+            shares.append(_shares(np.where(rank, here, 1.0), still))
+        return present, shares
+
+    def _public_shares(self, mean: np.ndarray) -> list[np.ndarray]:
+        """Of the mean and of the entries that follow the newest, what there is."""
+        if not len(self._following):
+            return [mean]
+        newest = np.zeros_like(mean)
+        newest[:, -1] = 1.0
+        return [newest] if self._all_follow else [mean, newest]
 
     def _goes_on(self, i: int, step: int) -> bool:
         """Whether a chunk that has ended goes on, until its successor is in its place."""
@@ -213,32 +274,57 @@ class TemporalAggregator:
         candidates = self._rows[step % k].take(places, axis=0)
         i = 0
         while sources[i] <= step - k:  # it has ended: on as it went
-            end = int(sources[i]) + k - 1
-            trend = min(TREND, k - 1)
-            last, before = self._rows[end % k, places[i]], self._rows[(end - trend) % k, places[i]]
-            candidates[i] = last + (step - end) * (last - before) / max(1, trend)
+            candidates[i] = self._going_on(int(sources[i]), step)
             i += 1
-        if len(self._turning):
-            angles = candidates[:, self._turning]
-            turns = np.rint((angles[-1] - angles) / self._turns)
-            candidates[:, self._turning] = angles + turns * self._turns
+        self._turn_to_newest(candidates)
         return candidates
+
+    def _candidates_of_all(
+        self, sources: np.ndarray, steps: np.ndarray, present: np.ndarray
+    ) -> np.ndarray:
+        """What each of n chunks says of each of m steps, (m, n, action_dim).
+
+        :param present: (m, n) bool: what is of use; the rest is any number.
+        """
+        k, places = self.chunk_size, sources % self.chunk_size
+        candidates = self._rows[(steps % k)[:, np.newaxis], places]
+        ended = present & (sources <= steps[:, np.newaxis] - k)
+        for i in np.flatnonzero(ended.any(axis=0)).tolist():
+            at = ended[:, i]
+            candidates[at, i] = self._going_on(int(sources[i]), steps[at, np.newaxis])
+        self._turn_to_newest(candidates)
+        return candidates
+
+    def _going_on(self, source: int, step: int | np.ndarray) -> np.ndarray:
+        """What a chunk that has ended would say of a step, or of steps (m, 1)."""
+        k, place, end = self.chunk_size, source % self.chunk_size, source + self.chunk_size - 1
+        trend = min(TREND, k - 1)
+        last, before = self._rows[end % k, place], self._rows[(end - trend) % k, place]
+        on: np.ndarray = last + (step - end) * (last - before) / max(1, trend)
+        return on
+
+    def _turn_to_newest(self, candidates: np.ndarray) -> None:
+        """Turn angles to where they are nearest to the newest chunk's, (..., n, action_dim)."""
+        if len(self._turning):
+            angles = candidates[..., self._turning]
+            turns = np.rint((angles[..., -1:, :] - angles) / self._turns)
+            candidates[..., self._turning] = angles + turns * self._turns
 
 
 def _shares(part: np.ndarray, stay: np.ndarray) -> np.ndarray:
-    """The share of each chunk in an action, oldest first, (n,); their sum is 1.
+    """The share of each chunk in an action, oldest first, (..., n); their sum is 1.
 
     Fades act on shares, not on weights: whatever the weights, one that has just come has next
     to nothing, and one that is about to go, too.
 
-    :param part: (n,) of each beside all older ones, as far as it has come; is changed.
-    :param stay: (n,) how much of it has not gone; what goes is left to the newer ones.
+    :param part: (..., n) of each beside all older ones, as far as it has come; the oldest's is 1.
+    :param stay: (..., n) how much of it has not gone; what goes is left to the newer ones.
     """
-    part[0] = 1.0  # beside none
-    newer = np.zeros(len(part) + 1)  # what each and all newer ones have together
-    np.subtract(1.0, np.multiply.accumulate((1.0 - part)[::-1])[::-1], out=newer[:-1])
-    kept = stay * (1.0 - newer[1:] / np.maximum(newer[:-1], TINY))
-    kept[-1] = 1.0
-    left = np.multiply.accumulate(1.0 - kept[:-1])
-    kept[1:] *= left
+    newer = np.zeros((*part.shape[:-1], part.shape[-1] + 1))  # what it and all newer ones have
+    remain = np.multiply.accumulate((1.0 - part)[..., ::-1], axis=-1)
+    np.subtract(1.0, remain[..., ::-1], out=newer[..., :-1])
+    kept = stay * (1.0 - newer[..., 1:] / np.maximum(newer[..., :-1], TINY))
+    kept[..., -1] = 1.0
+    left = np.multiply.accumulate(1.0 - kept[..., :-1], axis=-1)
+    kept[..., 1:] *= left
     return kept

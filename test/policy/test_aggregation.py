@@ -252,6 +252,33 @@ def test_what_is_asked_of_coming_steps_is_what_they_will_give():
         np.testing.assert_array_equal(aggregator.action(step), coming[step])
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    k=st.integers(1, 12), fade=st.integers(0, 8), decay=st.floats(-3, 3),
+    delays=st.lists(st.lists(st.integers(0, 15), max_size=2), min_size=1, max_size=40),
+    newest=st.lists(st.booleans(), min_size=DIM, max_size=DIM), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_several_steps_at_once_are_what_each_of_them_is(k, fade, decay, delays, newest, seed):
+    aggregator = TemporalAggregator(
+        k, DIM, decay, fade, np.array([2 * np.pi, np.inf, np.inf]), np.array(newest)
+    )
+    rng = np.random.default_rng(seed)
+    assert aggregator.actions(0, 5).shape == (0, DIM)
+    for step, late in enumerate(delays):
+        for delay in late:
+            if step >= delay:
+                aggregator.add(4 * chunk(rng, k), step - delay, step)
+        each = []
+        for coming in range(step, step + 15):
+            try:
+                each.append(aggregator.action(coming))
+            except UncoveredStepError:
+                break
+        together = aggregator.actions(step, 15)
+        np.testing.assert_allclose(together, np.reshape(each, (-1, DIM)), rtol=0, atol=1e-12)
+        assert len(aggregator.actions(step, 2)) == min(2, len(each))
+
+
 def test_a_plan_that_ends_as_the_next_one_comes_goes_on_as_it_went():
     k, fade = 20, 8
     aggregator = TemporalAggregator(k, 1, fade=fade)
