@@ -7,7 +7,7 @@ import numpy as np
 from act_ros.errors import UncoveredStepError
 
 NEVER, FOREVER = -(1 << 60), 1 << 60  # steps before and after all others
-TINY = 1e-300
+TINY = 1e-300  # no weight is 0
 TREND = 3  # steps at the end of a chunk that tell how it would go on
 
 
@@ -23,7 +23,7 @@ class TemporalAggregator:
     of them overlap, and each that comes or ends would move their mean in one step. So a late
     one is faded in from its arrival on, and the one before it is faded out until its end. One
     that ends before its successor has come in goes on meanwhile as it was going, with ever
-    less weight.
+    less weight. (Where a `decay` above 1 leaves the mean to the oldest alone, that goes hard.)
 
     Kept are the chunks of the `chunk_size` newest steps. An older one ends before the newest
     begins and is dropped, so steps asked for are expected not to lie before the newest chunk.
@@ -59,8 +59,8 @@ class TemporalAggregator:
         # rows[t % k, s % k] is what the chunk of step s says of step t: everything about one
         # step lies together, so that reading (the tick) is one gather.
         self._rows = np.zeros((chunk_size, chunk_size, action_dim), dtype=np.float64)
-        # A column a chunk held, oldest first: its step; when it came, if it was late; and when it
-        # begins to go at the soonest, both it and a late successor being there.
+        # A column a chunk held, oldest first: its step; when it came, if it was late; and since
+        # when both it and a late successor are there, which is when it may begin to go.
         self._columns = np.empty((3, 4 * chunk_size), dtype=np.int64)
         self.decay = decay
         self.fade = fade
@@ -78,10 +78,8 @@ class TemporalAggregator:
         # From the side that is favoured, so that the largest weight is 1. The weights of n
         # candidates are weights[:n] / sums[n - 1]; one attribute, so that a change from another
         # thread never mixes two decays.
-        weights = np.exp(-abs(value) * np.arange(2 * self.chunk_size))
-        sums = weights.cumsum()
-        self._decay, self._weighting = value, (weights, sums, value < 0)
-        self._beside_older = (weights if value >= 0 else 1.0) / sums
+        weights = np.exp(-abs(value) * np.arange(2 * self.chunk_size)) + TINY
+        self._decay, self._weighting = value, (weights, weights.cumsum(), value < 0)
 
     @property
     def fade(self) -> int:
@@ -95,12 +93,12 @@ class TemporalAggregator:
         steps = min(round(value), self.chunk_size // 2)
         # At rest at both ends, in velocity and acceleration; one attribute, as above.
         x = np.arange(steps + 2) / (steps + 1)
-        ramp = x**3 * (10 - 15 * x + 6 * x**2)
-        self._fading = steps, ramp, 1.0 - ramp
+        self._fading = steps, x**3 * (10 - 15 * x + 6 * x**2)
 
     def reset(self) -> None:
         """Forget every chunk: a new episode."""
         self._size = 0
+        self._short_overlap = False
         self._newest_late = NEVER
 
     def add(self, chunk: np.ndarray, step: int, arrival: int | None = None) -> None:
@@ -139,7 +137,11 @@ class TemporalAggregator:
         self._size = size
         for i in range(max(1, place), min(place + 2, size)):
             before, here = columns[1, i - 1 : i + 1].tolist()
-            columns[2, i - 1] = FOREVER if here == NEVER else max(before, here)
+            if here == NEVER:
+                columns[2, i - 1] = FOREVER
+            else:
+                columns[2, i - 1] = both = max(before, here)
+                self._short_overlap |= both > columns[0, i - 1] + k // 2
         if arrival != NEVER:
             self._newest_late = max(self._newest_late, step)
 
@@ -201,8 +203,7 @@ class TemporalAggregator:
         :returns: their steps, oldest first, (n,) int64; and None for the public rule, or shares
             (n,) of the mean and of the entries that follow the newest, of these what there is.
         """
-        k, (fade, come, stay) = self.chunk_size, self._fading
-        held = self._columns[:, : self._size]
+        k, (fade, _), held = self.chunk_size, self._fading, self._columns[:, : self._size]
         if held.size and step < held[0, -1]:
             held = held[:, : held[0].searchsorted(step, 'right')]
         first = int(held[0].searchsorted(step - k, 'right'))
@@ -210,18 +211,7 @@ class TemporalAggregator:
             return held[0, first:], None
         while first > 0 and self._goes_on(first - 1, step):
             first -= 1
-        sources, arrivals, going = held[:, first:]
-        here = come.take(step + 1 - arrivals, mode='clip')
-        still = stay.take(step + 1 - np.maximum(going, sources + (k - fade)), mode='clip')
-        shares = []
-        if not self._all_follow:
-            part = self._beside_older[: len(sources)] * here
-            part[0] = 1.0  # beside none
-            shares.append(_shares(part, still))
-        if len(self._following):
-            here[0] = 1.0
-            shares.append(_shares(here, still))
-        return sources, shares
+        return held[0, first:], self._shares(held[:, first:], step)
 
     def _parts_of_all(
         self, held: np.ndarray, steps: np.ndarray
@@ -231,27 +221,53 @@ class TemporalAggregator:
         :param held: (3, n) columns of the chunks that may have one.
         :param steps: (m, 1), each covered by the newest chunk.
         """
-        k, (fade, come, stay), shares = self.chunk_size, self._fading, []
-        sources, arrivals, going = held
+        k, (fade, _) = self.chunk_size, self._fading
+        sources, _, going = held
         faded = fade and steps[0, 0] - self._newest_late < k + fade
         present = sources > steps - k
         if faded:
             gone = np.maximum(going, sources + (k - fade)) + fade
             present |= (going <= sources + k) & (steps < gone)
             present = np.logical_and.accumulate(present[:, ::-1], axis=1)[:, ::-1]
+            return present, self._shares(held, steps, present)
         n, first = len(sources), present.argmax(axis=1)[:, np.newaxis]
+        weights, sums, from_newest = self._weighting
         rank = np.maximum(np.arange(n) - first, 0)
-        if not faded:
-            weights, sums, from_newest = self._weighting
-            weights = weights[n - 1 :: -1] if from_newest else weights[rank]
-            return present, self._public_shares(present * weights / sums[n - 1 - first])
-        here = come.take(steps + 1 - arrivals, mode='clip')
-        still = present * stay.take(steps + 1 - gone + fade, mode='clip')
+        weights = weights[n - 1 :: -1] if from_newest else weights[rank]
+        return present, self._public_shares(present * weights / sums[n - 1 - first])
+
+    def _shares(
+        self, held: np.ndarray, step: int | np.ndarray, present: np.ndarray | None = None
+    ) -> list[np.ndarray]:
+        """The shares of chunks that are faded, (n,), or (m, n) where there are several steps.
+
+        Each of a list sums up to 1: of the mean, and of the entries that follow the newest, of
+        these what there is.
+
+        :param held: (3, n) columns of the chunks.
+        :param step: one, or several (m, 1).
+        :param present: (m, n) bool: those that have a part; by default all.
+        """
+        fade, ramp = self._fading
+        sources, arrivals, going = held
+        come = ramp.take(step + 1 - arrivals, mode='clip')
+        shares = []
         if not self._all_follow:
-            shares.append(_shares(np.where(rank, self._beside_older[rank] * here, 1.0), still))
+            n, (weights, _, from_newest) = len(sources), self._weighting
+            weights = weights[n - 1 :: -1] if from_newest else weights[:n]
+            leave = sources + (self.chunk_size - fade)
+            stay = ramp.take(np.maximum(leave, going) + (fade - step), mode='clip')
+            if self._short_overlap:  # what is to go while its successor comes is no rival to that
+                stay[..., (leave < going) & (going < FOREVER)] = 0.0
+            stay *= weights
+            if present is not None:
+                stay *= present
+            older = stay.cumsum(axis=-1) - stay
+            shares.append(_blend(come * weights / (older + weights), present))
         if len(self._following):
-            shares.append(_shares(np.where(rank, here, 1.0), still))
-        return present, shares
+            # What there was before has gone as the newest came.
+            shares.append(_blend(come, present))
+        return shares
 
     def _public_shares(self, mean: np.ndarray) -> list[np.ndarray]:
         """Of the mean and of the entries that follow the newest, what there is."""
@@ -311,20 +327,18 @@ class TemporalAggregator:
             candidates[..., self._turning] = angles + turns * self._turns
 
 
-def _shares(part: np.ndarray, stay: np.ndarray) -> np.ndarray:
-    """The share of each chunk in an action, oldest first, (..., n); their sum is 1.
+def _blend(part: np.ndarray, present: np.ndarray | None) -> np.ndarray:
+    """The share of each chunk, from the oldest to the newest.
 
-    Fades act on shares, not on weights: whatever the weights, one that has just come has next
-    to nothing, and one that is about to go, too.
-
-    :param part: (..., n) of each beside all older ones, as far as it has come; the oldest's is 1.
-    :param stay: (..., n) how much of it has not gone; what goes is left to the newer ones.
+    :param part: (..., n) of each beside all older ones, as far as it has come: fades act on
+        these, so that what has just come has next to nothing, whatever its weight; is changed.
+    :param present: (..., n) bool: the others have none; by default all.
     """
-    newer = np.zeros((*part.shape[:-1], part.shape[-1] + 1))  # what it and all newer ones have
-    remain = np.multiply.accumulate((1.0 - part)[..., ::-1], axis=-1)
-    np.subtract(1.0, remain[..., ::-1], out=newer[..., :-1])
-    kept = stay * (1.0 - newer[..., 1:] / np.maximum(newer[..., :-1], TINY))
-    kept[..., -1] = 1.0
-    left = np.multiply.accumulate(1.0 - kept[..., :-1], axis=-1)
-    kept[..., 1:] *= left
-    return kept
+    if present is None:
+        part[0] = 1.0  # beside none
+    else:
+        part *= present
+        np.put_along_axis(part, present.argmax(axis=-1)[..., np.newaxis], 1.0, axis=-1)
+    left = np.multiply.accumulate(1.0 - part[..., :0:-1], axis=-1)[..., ::-1]
+    part[..., :-1] *= left
+    return part

@@ -181,7 +181,7 @@ def largest(actions, order):
 
 
 @pytest.mark.parametrize('newest', [None, np.ones(1, bool)], ids=['mean', 'newest'])
-@pytest.mark.parametrize('decay', [-10.0, -0.5, 0.0, 0.01, 0.5, 10.0])
+@pytest.mark.parametrize('decay', [-10.0, -0.5, 0.0, 0.01, 0.5])
 @pytest.mark.parametrize('latency', [1, 3, 8, 15, 19, 20])
 def test_no_chunk_comes_or_goes_in_one_step(latency, decay, newest):
     fade = 12
