@@ -8,7 +8,7 @@ so that a typo is never silently inert.
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, get_args, get_origin
 
 from act_ros.errors import ParameterError, shorten
@@ -16,6 +16,8 @@ from act_ros.errors import ParameterError, shorten
 # Declared by rclpy itself.
 FOREIGN = ('use_sim_time', 'start_type_description_service')
 FOREIGN_PREFIXES = ('qos_overrides.',)
+
+FASTEST = 1000.0  # commands a second
 
 Strings = tuple[str, ...]
 Integers = tuple[int, ...]
@@ -101,7 +103,14 @@ class Settings:
     )
     task_action: Strings = _row((), 'entries of the action, of the same form')
     control_rate: float = _row(
-        50.0, 'commands a second; one policy step is its inverse', unit='Hz', range=(1.0, 500.0),
+        50.0, "the policy's steps a second, each a command", unit='Hz', range=(1.0, 500.0),
+    )
+    command_rate: float = _row(
+        0.0,
+        'commands a second: a whole multiple of control_rate, between whose steps the plan is '
+        'interpolated; 0 = control_rate',
+        unit='Hz',
+        range=(0.0, FASTEST),
     )
     ckpt_dir: str = _row('./ckpt', 'folder of the checkpoint and dataset_stats.pkl')
     ckpt_name: str = _row('policy_best.ckpt', 'file name of the checkpoint')
@@ -215,7 +224,7 @@ class Settings:
     # names them.
     position_min: Floats = _row((), 'lowest position of each joint of the action', live=True)
     position_max: Floats = _row((), 'highest position of each joint of the action', live=True)
-    max_step: Floats = _row((), 'furthest that each joint may be sent in one tick', live=True)
+    max_step: Floats = _row((), 'furthest that each joint may be sent in one command', live=True)
     max_velocity: Floats = _row((), 'largest speed of each joint of the action', live=True)
     max_tracking_error: Floats = _row(
         (),
@@ -267,6 +276,34 @@ class Settings:
         for row in PARAMETERS.values():
             value = row.check(getattr(self, row.attribute))
             object.__setattr__(self, row.attribute, value)
+        if self.command_rate and not math.isclose(self.command_rate, self.tick_rate):
+            raise ParameterError(self._say_multiples())
+
+    @property
+    def ticks_per_step(self) -> int:
+        """Ticks of the control loop in one of the policy's steps, each with a command."""
+        return max(1, round(self.command_rate / self.control_rate))
+
+    @property
+    def tick_rate(self) -> float:
+        """Ticks a second, and so commands [Hz]."""
+        return self.control_rate * self.ticks_per_step
+
+    def once_a_step(self) -> 'Settings':
+        """The same robot, commanded once in each of the policy's steps."""
+        ticks = self.ticks_per_step
+        return replace(
+            self, command_rate=0.0, max_step=tuple(step * ticks for step in self.max_step)
+        )
+
+    def _say_multiples(self) -> str:
+        below = max(1, math.floor(self.command_rate / self.control_rate)) * self.control_rate
+        near = [f'{rate:g}' for rate in (below, below + self.control_rate) if rate <= FASTEST]
+        return (
+            f"parameter 'command_rate' is {self.command_rate:g} Hz, no whole multiple of "
+            f'control_rate {self.control_rate:g} Hz; the nearest: {" or ".join(near)} '
+            f'(0 = control_rate)'
+        )
 
     @classmethod
     def from_parameters(cls, values: Mapping[str, object]) -> 'Settings':

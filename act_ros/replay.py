@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.task import Task
 
     files = parameter_files(arguments.params_file)
-    settings = read_parameter_file(*files)
+    # What is compared are the policy's own steps, whatever is sent between them.
+    settings = read_parameter_file(*files).once_a_step()
     ckpt_dir = Path(arguments.ckpt_dir or settings.ckpt_dir).resolve()
     settings = replace(settings, ckpt_dir=str(ckpt_dir))
     task, bag, out = Task.from_settings(settings), Bag(arguments.bag), arguments.out
@@ -77,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
             'zmq_endpoint': '',
             'enable_topic': '',  # nobody holds the deadman
             'inference': 'asynchronous' if arguments.free_running else 'synchronous',
+            'command_rate': settings.command_rate,
+            'max_step': list(settings.max_step),
         }
         ros_arguments = graph.arguments(values, out / 'parameters.yaml')
         play(graph, arguments, ros_arguments, settings, bag)

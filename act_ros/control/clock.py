@@ -4,7 +4,7 @@ NOTICED = 50_000_000  # a clock that is set by less does no harm: half of max_ag
 
 
 class StepClock:
-    """Counts the steps of an episode, which begins at its first tick.
+    """Counts the steps of an episode, or the ticks that they have; it begins at its first tick.
 
     At time t the step is (t - t0) * rate to the nearest whole number and never decreases: a
     missed tick skips a step, so a plan plays at its own speed.

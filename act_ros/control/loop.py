@@ -46,6 +46,8 @@ class ControlLoop:
     :param follows: the robot follows the commands; False in a dry run.
     :param unseen: between two ticks in which inputs may have been there and were not looked
         at: time-outs are longer by it [s].
+    :ivar looks: whether this tick is the first of its step: the policy sees the inputs once a
+        step, however many ticks that has.
     """
 
     def __init__(
@@ -60,23 +62,25 @@ class ControlLoop:
         unseen: float = 0.0,
     ) -> None:
         self.plan = Plan(settings, task, chunk_size)
-        self.limiter = CommandLimiter(task, limits, task.rate)
-        self.motion = MotionMeter(task, task.rate, settings.continuous)  # of what is sent
+        self._ticks = settings.ticks_per_step  # of each of the policy's steps
+        self._rate = task.rate * self._ticks
+        self.limiter = CommandLimiter(task, limits, self._rate)
+        self.motion = MotionMeter(task, self._rate, settings.continuous)  # of what is sent
         self._timeout = settings.command_timeout + unseen
         window = settings.recovery_window + unseen
         self.status = StateMachine(
-            round(window * 1e9), round(self._timeout * 1e9), calm=round(task.rate)
+            round(window * 1e9), round(self._timeout * 1e9), calm=round(self._rate)
         )
         self._task = task
         self._tracking = Tracking(self.limiter)
         self._follows = follows
         self._stood: np.ndarray | None = None  # where the joints were at the last command
-        self._clock = StepClock(task.rate)
+        self._clock = StepClock(self._rate)
         self._watchdog = Watchdog(self._timeout)
         self._hold = settings.stop_policy == 'hold'
         self._horizon = horizon
 
-        self.episode = 0
+        self.episode = self.step = 0
         self.ticks_without_plan = 0  # in an episode that had begun to move
         self.chunks_dropped = 0  # of an episode that is over
         self._veto: Veto | None = None
@@ -128,7 +132,7 @@ class ControlLoop:
                 # Whoever forbids and allows commands is there: a long veto needs no reset.
                 self.status.wait_anew(now)
         self.status.end_long_wait(now)
-        self.step = self._clock.step(now)
+        self._count()
         return self.step
 
     def accept(self, arrival: Arrival) -> bool:
@@ -161,7 +165,7 @@ class ControlLoop:
         if self.state is State.STOPPED:
             self.status.inputs()
             self._begin_episode()
-            self.step = self._clock.step(self._now)
+            self._count()
         observed = self._watch - snapshot.age
         # Without aggregation one chunk may play for longer than the time-out: what counts is
         # that the robot is still seen.
@@ -226,6 +230,13 @@ class ControlLoop:
 
     # --- parts -----------------------------------------------------------------------------
 
+    def _count(self) -> None:
+        """Which tick this is, and of which step."""
+        before = self.step
+        self._tick = self._clock.step(self._now)
+        self.step, self._phase = divmod(self._tick, self._ticks)
+        self.looks = self._phase == 0 or self.step != before
+
     def _planned_command(self, measured: np.ndarray | None) -> Command | None:
         if self.state not in (State.WAITING, State.RUNNING) or self._inbox:
             return None
@@ -233,7 +244,7 @@ class ControlLoop:
             self.status.fault(self._too_old(), self._now)
             return None
         try:
-            action = self.plan.action(self.step)
+            action = self.plan.action(self.step, self._phase)
         except UncoveredStepError:
             return None
         try:
@@ -256,12 +267,12 @@ class ControlLoop:
         else:
             self.limiter.start(measured, wanted, self._stood)
             self._tracking.begin_anew()
-        self._first_step = self.step
+        self._first_tick = self._tick
         return True
 
     def _noted(self, command: Command | None) -> Command | None:
         """The same: what is sent at one tick after the other is one motion."""
-        if command is None or not 0 <= self._now - self._sent < 1.5e9 / self._task.rate:
+        if command is None or not 0 <= self._now - self._sent < 1.5e9 / self._rate:
             self.motion.pause()
         if command is not None:
             self.motion.look(self.limiter.known_last, command.chunk_steps)
@@ -283,19 +294,19 @@ class ControlLoop:
     @property
     def _elapsed(self) -> float:
         """Since the episode's first command [s]."""
-        return (self.step - self._first_step) / self._task.rate
+        return (self._tick - self._first_tick) / self._rate
 
     def _coming(self) -> np.ndarray:
         """What is planned for the coming ticks, as far as the watchdog would let it, limited.
 
         The command itself lasts one tick.
         """
-        count = int(self._watchdog.left(self._watch) * self._task.rate / 1e9) - 1
+        count = int(self._watchdog.left(self._watch) * self._rate / 1e9) - 1
         actions = self.plan.coming(self.step, count)
         if not len(actions):
             return actions
         values = self._task.to_robot(actions)
-        return self.limiter.preview(values, self._elapsed + 1 / self._task.rate)
+        return self.limiter.preview(values, self._elapsed + 1 / self._rate)
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
         told = self.status.commanded and (self.state is State.RUNNING or self._hold)
@@ -326,9 +337,9 @@ class ControlLoop:
     def _begin_episode(self) -> None:
         """Empty everything; what is still being inferred belongs to another episode now."""
         self.episode += 1
-        self.step = 0
+        self.step, self._tick, self._phase, self.looks = 0, 0, 0, True
         self.plan.begin()
         self._clock.reset()
         self._watchdog.reset()
         self._last_plan = 0  # when there was one [ns, the watchdog's clock]
-        self._first_step = 0  # of this episode with a command, where the ramp begins
+        self._first_tick = 0  # of this episode with a command, where the ramp begins

@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from act_ros.control.interpolation import Interpolation
+from act_ros.errors import UncoveredStepError
 from act_ros.parameters import Settings
 from act_ros.policy import make_aggregator, query_interval
+from act_ros.safety import action_turns
 from act_ros.task import Task
 
 
@@ -29,12 +32,19 @@ class Plan:
         self.aggregated = settings.temporal_aggregation
         self._every = query_interval(chunk_size, self.aggregated, settings.query_every)
         self._chunk_size, self._rate = chunk_size, task.rate
+        self._interpolation = (
+            Interpolation(settings.ticks_per_step, action_turns(task, settings.continuous))
+            if settings.ticks_per_step > 1
+            else None
+        )
         self.late = 0
         self.begin()
 
     def begin(self) -> None:
         """Forget everything: an episode begins."""
         self._aggregator.reset()
+        if self._interpolation is not None:
+            self._interpolation.forget()
         self.asked = False
         self._next_query = 0
 
@@ -73,12 +83,22 @@ class Plan:
         self._aggregator.add(chunk, observed, step)
         return True
 
-    def action(self, step: int) -> np.ndarray:
-        """The action of a step, (action_dim,) float64, policy units.
+    def action(self, step: int, tick: int = 0) -> np.ndarray:
+        """The action of a step, or of a tick within it, (action_dim,) float64, policy units.
 
+        :param tick: from 0 on, of `ticks_per_step`.
         :raises UncoveredStepError: no chunk covers the step.
         """
-        return self._aggregator.action(step)
+        between = self._interpolation
+        if between is None:
+            return self._aggregator.action(step)
+        if between.step != step:
+            ahead = self._aggregator.actions(step, 3)
+            if not len(ahead):
+                between.forget()
+                raise UncoveredStepError(f'no chunk covers step {step}')
+            between.begin(step, ahead)
+        return between.at(tick)
 
     def chunk_steps(self, step: int) -> np.ndarray:
         """The steps of the chunks that the action of a step is made from, (n,) int64."""

@@ -24,6 +24,7 @@ from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError
 from act_ros.nodes.checks import (
     WARM_PASSES,
+    check_horizon,
     check_latency,
     check_silence,
     slowest_pass,
@@ -185,6 +186,7 @@ class ActNode(LifecycleNode):
         Limits.from_settings(settings, task)
         action_entries(task, 'follow_newest', settings.follow_newest)
         self._wiring = Wiring(self, settings, task)
+        check_horizon(self._wiring, settings)
         if settings.stop_policy == 'silent':
             check_silence(self._wiring)
         # Beside the tick's process, so that the network neither delays nor crashes it.

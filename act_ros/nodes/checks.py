@@ -27,8 +27,8 @@ def check_latency(
     :param simulated: time is that of a simulation.
     :raises ParameterError: with the figures and the ways out.
     """
-    tick = 1 / settings.control_rate
     synchronous = settings.inference == 'synchronous'
+    tick = 1 / settings.tick_rate
     if synchronous and not simulated and latency > tick / 2:
         raise ParameterError(
             f'inference is synchronous, but a pass takes {latency * 1e3:.0f} ms and a tick '
@@ -40,13 +40,13 @@ def check_latency(
     passes = 3 if settings.zmq_endpoint else 2
     if synchronous:
         passes = 0 if simulated else passes - 1
-    behind = passes * latency + tick
+    behind = passes * latency + 1 / settings.control_rate
     needed = behind + settings.max_age
     if settings.command_timeout < needed:
         raise ParameterError(
             f'command_timeout is {settings.command_timeout:g} s, but a pass takes '
             f'{latency:.2f} s and commands rest on observations up to {needed:.2f} s old '
-            f'({passes} passes, max_age and a tick): raise command_timeout, or use a faster '
+            f'({passes} passes, max_age and a step): raise command_timeout, or use a faster '
             f'device or a smaller network'
         )
     if chunk < behind:
@@ -70,6 +70,18 @@ def check_silence(wiring: Wiring) -> None:
         raise ParameterError(
             f'stop_policy is silent, but a velocity without a position would last after the last '
             f'command: {", ".join(alone)}; set stop_policy: hold, or send the positions with them'
+        )
+
+
+def check_horizon(wiring: Wiring, settings: Settings) -> None:
+    """Refuse two that interpolate the same plan.
+
+    :raises ParameterError: naming both.
+    """
+    if wiring.needs_horizon and settings.ticks_per_step > 1:
+        raise ParameterError(
+            f'command_rate is {settings.command_rate:g} Hz, but a JointTrajectoryHorizon is '
+            f'interpolated by its controller; set command_rate: 0.0, or use another type of output'
         )
 
 

@@ -41,6 +41,7 @@ class Controller:
     :param wiring: the store that the subscriptions fill, and the way out.
     :param wire: whoever publishes has it: one lock for all activations of a node, none of which
         may begin while it is held. Messages are filled anew at each tick.
+    :ivar rate: of the ticks, each with a command [Hz].
     :ivar faults: of the inputs.
     :ivar inference_faults: of the newest pass.
     :ivar guard: of the tick's thread.
@@ -59,7 +60,7 @@ class Controller:
         wiring: Wiring,
         wire: threading.Lock,
     ) -> None:
-        rate = settings.control_rate
+        self.rate = rate = settings.tick_rate
         self._period = 1 / rate
         self._synchronous = settings.inference == 'synchronous'
         self._simulated = simulated
@@ -179,7 +180,8 @@ class Controller:
         self.loop.begin_tick(now, now if self._lock_step else time.monotonic_ns(), veto)
         measured, _ = store.measured(self._clock.now().nanoseconds)
         arrived = self._take_arrivals()
-        if self._synchronous:
+        snapshot = None
+        if self._synchronous and self.loop.looks:
             snapshot = self._take_snapshot()
             free = not self.inference.busy
             if self._ask(snapshot) and free:
@@ -188,12 +190,13 @@ class Controller:
         command = self.loop.command(measured)
         self._send(command, now)
         # Everything that follows may take its time.
-        if not self._synchronous:
+        if not self._synchronous and self.loop.looks:
             snapshot = self._take_snapshot()
             self._ask(snapshot)
         for arrival in arrived:
             self._show_chunk(arrival)
-        self._show_tick(snapshot, command)
+        if self.loop.looks:
+            self._show_tick(snapshot, command)
 
     def _idle(self) -> None:
         """While the clock stands still, commands end in steady time."""

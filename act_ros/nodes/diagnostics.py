@@ -152,6 +152,7 @@ def _control_values(controller: Controller) -> dict[str, object]:
         'tick_age_s': 'none' if (age := controller.ticker.age) is None else age,
         'tick_overruns': controller.ticker.missed,
         'commands': controller.published,
+        'command_rate_hz': controller.rate,
         'ticks_without_plan': loop.ticks_without_plan,
         'aggregation_depth': controller.depth,
         'chunks_dropped': loop.chunks_dropped,

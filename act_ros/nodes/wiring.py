@@ -85,21 +85,19 @@ class Wiring:
         if entries := unsent(self.outputs, task):
             log.info('not published: %s', ', '.join(entries))
         try:
-            self._connect(settings, task, {**cameras, **states})
+            self._connect(settings, {**cameras, **states})
             self._refuse_unknown_overrides()
         except BaseException:
             self.close()
             raise
 
-    def _connect(
-        self, settings: Settings, task: Task, inputs: Mapping[str, tuple[str, str]]
-    ) -> None:
+    def _connect(self, settings: Settings, inputs: Mapping[str, tuple[str, str]]) -> None:
         library = RosMessages()
         self._senders = []
         for spec in self.outputs:
             topic = dry_run_topic(spec.topic) if self._dry else spec.topic
             publisher = self._publisher(message_class(spec.message_type), topic, COMMAND_QOS)
-            encoder = spec.output_type.encoder(spec, task.rate, library)
+            encoder = spec.output_type.encoder(spec, settings.tick_rate, library)
             self._senders.append((encoder, publisher))
         self.tick = self.chunk = None
         if settings.publish_tick:

@@ -58,8 +58,8 @@ class StateInput:
     :param entries: whose values are wanted, each once.
     :param reader: of its messages.
     :param ageing: when it is too old.
-    :param steps: furthest that each entry may be sent in a tick; infinite where that is unknown.
-    :param period: of a tick [ns].
+    :param steps: furthest that each entry may be sent in a step; infinite where that is unknown.
+    :param period: of a step [ns].
     :ivar remarks: what was assumed, and what looks wrong but may not be; by what it is about.
     """
 
@@ -166,8 +166,8 @@ class StateInput:
         """Count a jump from which the value comes back, faster than the joint may be sent."""
         known = self._held.values[slot]
         step = abs(value - known)
-        ticks = max(1.0, (arrival.receipt - last.receipt) / self._period)
-        furthest = self._steps[slot] * ticks
+        steps = max(1.0, (arrival.receipt - last.receipt) / self._period)
+        furthest = self._steps[slot] * steps
         # An encoder that stands where its turn ends jumps by a turn.
         far = step > furthest and abs(step - TURN) > furthest
         if far and abs(value - self._before[slot]) < step / 4:

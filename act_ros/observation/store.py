@@ -79,8 +79,8 @@ class ObservationStore:
     :param frozen_timeout: longest that a camera may send the same bytes [s]; 0 = for ever.
     :param kinds: source to 'JointState' (where it is absent) or 'Odometry'.
     :param twist_frame: of the velocities of an Odometry.
-    :param max_step: furthest that each joint of the action may be sent in a tick, in the order
-        in which the action first names them; empty if that is not known.
+    :param max_step: furthest that each joint of the action may be sent in one of the policy's
+        steps, in the order in which the action first names them; empty if that is not known.
     :ivar max_age: as given.
     :ivar received: by input, how many messages had something that is wanted.
     :ivar heard: the inputs of which any message has come.
@@ -137,7 +137,7 @@ class ObservationStore:
             frozen_timeout=settings.frozen_timeout,
             kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
             twist_frame=settings.twist_frame,
-            max_step=settings.max_step,
+            max_step=[step * settings.ticks_per_step for step in settings.max_step],
         )
 
     def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:

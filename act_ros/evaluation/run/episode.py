@@ -111,7 +111,7 @@ class EpisodeRun:
         self, policy: BatchPredictor, settings: Settings, options: Options
     ) -> None:
         self._policy, self._task, self._options = policy, policy.task, options
-        task = self._task
+        task, settings = self._task, settings.once_a_step()
         self._loop = ControlLoop(
             settings, task, policy.chunk_size, unlimited(task), follows=False,
             unseen=(options.stride - 1) / task.rate,
