@@ -25,6 +25,7 @@ class MotionMeter:
     :ivar entries: of the action, those that are measured.
     :ivar arm: places of the arm's joints among them. A gripper has another unit and may snap:
         it counts only where there is nothing else.
+    :ivar count: (positions,) of jerks measured.
     """
 
     def __init__(self, task: Task, rate: float, continuous: Sequence[str] = ()) -> None:
@@ -34,7 +35,7 @@ class MotionMeter:
         names = [str(entry) for entry in self.entries]
         self._turning = np.array([i for i, n in enumerate(names) if n in continuous], np.intp)
         self._rate = rate
-        self._count = 0  # of jerks
+        self.count = np.zeros(len(names), dtype=np.int64)
         self._squares = np.zeros(len(names))  # of third differences, their sum
         self._largest = np.full(len(names), np.nan)  # of their squares
         self._seam = np.full(len(names), np.nan)  # the largest change, squared
@@ -45,7 +46,8 @@ class MotionMeter:
     def look(self, positions: np.ndarray, chunk_steps: np.ndarray) -> None:
         """Take in the message of a tick, a stop policy's too.
 
-        :param positions: (positions,) as sent, robot units.
+        :param positions: (positions,) as sent, robot units; one that is nan was not, and begins
+            anew.
         :param chunk_steps: (n,) steps of the chunks that it was made from, none for a stop.
         """
         last, before, earlier = self._last, self._first, self._second
@@ -60,10 +62,11 @@ class MotionMeter:
             self._seam = np.fmax(self._seam, first * first)
         if self._row >= 3:
             third = second - earlier
+            known = third == third
             third *= third
-            self._squares += third
+            np.add(self._squares, third, out=self._squares, where=known)
             self._largest = np.fmax(self._largest, third)
-            self._count += 1
+            self.count += known
         self._last, self._first, self._second = positions, first, second
         self._chunks = chunks
         self._row += 1
@@ -75,9 +78,8 @@ class MotionMeter:
     @property
     def jerk_rms(self) -> np.ndarray:
         """(positions,) root of the mean square [rad/s^3, or the entry's unit]."""
-        if not self._count:
-            return np.full(len(self.entries), np.nan)
-        return np.sqrt(self._squares / self._count) * self._rate**3
+        squares, count = np.where(self.count, self._squares, np.nan), np.maximum(self.count, 1)
+        return np.sqrt(squares / count) * self._rate**3
 
     @property
     def jerk_max(self) -> np.ndarray:

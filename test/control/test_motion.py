@@ -75,6 +75,20 @@ def test_nothing_is_measured_across_a_pause():
     assert np.isnan(motion.seam).all()
 
 
+@pytest.mark.filterwarnings('error')
+def test_what_was_not_sent_of_a_joint_is_no_motion_and_no_matter_of_the_others():
+    rows = curve(lambda t: (0.5 * t**3, -2 * t**3, t), count=40)
+    rows[20:25, 1] = np.nan
+    rows[25:, 1] += 7.0
+    motion = meter()
+    for i, row in enumerate(rows):
+        motion.look(row, np.array([i]))
+    np.testing.assert_allclose(motion.jerk_rms, [3, 12, 0], atol=1e-6)
+    np.testing.assert_allclose(motion.jerk_max, [3, 12, 0], atol=1e-6)
+    assert motion.count.tolist() == [37, 17 + 12, 37]
+    np.testing.assert_allclose(motion.seam, np.nanmax(np.abs(np.diff(rows, axis=0)), axis=0))
+
+
 def test_fewer_messages_than_a_jerk_needs_have_none():
     motion = meter()
     play(motion, np.eye(3))
