@@ -4,19 +4,23 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from act_ros import cli
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from act_ros.parameters import Settings
 
 PROGRAM = 'evaluate_bag'
 STOPS = (signal.SIGINT, signal.SIGTERM)
+LATENCIES, LONGEST = 8, 10_000  # at most: so many, each with several fades; of so many ms
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -54,8 +58,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     how.add_argument('--decay', type=float, help=PARAMETERS['decay'].text)
     how.add_argument('--no-temporal-aggregation', dest='temporal_aggregation',
                      action='store_false', default=None, help='play one chunk after the other')
-    how.add_argument('--latency', type=float, default=0.0, metavar='MS',
-                     help='chunks arrive that late, as on the robot (default: at once)')
+    how.add_argument('--fade', type=float, metavar='S', help=PARAMETERS['fade'].text)
+    how.add_argument('--latency', type=float, action='append', metavar='MS', dest='latencies',
+                     help='chunks arrive that late, as on the robot (default: at once); several '
+                          'times to compare latencies and fades: the results are of the first')
     how.add_argument('--device', help=PARAMETERS['device'].text)
     how.add_argument('--precision', help=PARAMETERS['precision'].text)
     how.add_argument('--engine', help=PARAMETERS['engine'].text)
@@ -79,18 +85,29 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
     from act_ros.errors import ParameterError
     from act_ros.parameter_file import read_parameter_file
 
+    latencies = arguments.latencies or []
     for flag, value, least in (
         ('--stride', arguments.stride, 1), ('--batch-size', arguments.batch_size, 1),
-        ('--workers', arguments.workers, 1), ('--latency', arguments.latency, 0),
+        ('--workers', arguments.workers, 1), *(('--latency', ms, 0) for ms in latencies),
         ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
     ):  # fmt: skip
         if value is not None and not least <= value < 1e9:
             raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
-    if arguments.latency and arguments.stride > 1:
+    if any(latencies) and arguments.stride > 1:
         raise ParameterError('--latency needs every tick: leave --stride out')
+    if len(set(latencies)) < len(latencies):
+        twice = next(ms for ms in latencies if latencies.count(ms) > 1)
+        raise ParameterError(f'--latency {twice:g} is given twice')
+    if max(latencies, default=0) > LONGEST:
+        raise ParameterError(f'--latency is {max(latencies):g}, expected {LONGEST:g} at most')
+    if len(latencies) > LATENCIES:
+        raise ParameterError(
+            f'--latency is given {len(latencies)} times, expected {LATENCIES} at most'
+        )
     settings = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {
         'decay': arguments.decay,
+        'fade': arguments.fade,
         'temporal_aggregation': arguments.temporal_aggregation,
         'device': arguments.device,
         'precision': arguments.precision,
@@ -180,7 +197,8 @@ def run(arguments: argparse.Namespace) -> bool:
         arguments.bags, settings, episodes=arguments.episodes, start=arguments.start,
         duration=arguments.duration, namespace=arguments.namespace, offset=offset,
         options=Options(
-            arguments.latency / 1e3, arguments.batch_size, arguments.stride, offsets
+            tuple(ms / 1e3 for ms in arguments.latencies or (0.0,)),
+            arguments.batch_size, arguments.stride, offsets,
         ),
     )  # fmt: skip
     jobs = plan.jobs()
@@ -236,8 +254,14 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
             f'recorded command; offset {checkpoint["offset"]}; '
             f'inference p50 {times["inference_p50_ms"] or 0:.1f} ms'
         )
+        say(motion_line(checkpoint['motion']))
+        if checkpoint['sweep']:
+            console.print(sweep_table(label, checkpoint['sweep']))
         for line in checkpoint['far_from_training']:
             say(line)
+    if timeouts := metrics['command_timeouts']:
+        taken = ', '.join(f'{value:.3g} s at {latency} ms' for latency, value in timeouts.items())
+        say(f'the node would refuse its command_timeout with so late chunks; taken was {taken}')
     for topic in metrics['topics_not_recorded']:
         say(f'{topic} was not recorded: what is sent there cannot be scored')
     for bag, commands in metrics['recorded_commands'].items():
@@ -250,6 +274,49 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
         say('interrupted: --resume goes on at the first episode that is not finished')
     if metrics['checkpoints']:
         say(f'report: {out / "report.html"}')
+
+
+def motion_line(motion: Mapping[str, Any]) -> str:
+    """How smooth it would be, beside what was recorded; of the arm's joints, if it has any."""
+
+    def jerk(figures: Mapping[str, Any]) -> str:
+        return f'{_short(figures.get("jerk_rms"))} rms, {_short(figures.get("jerk_max"))} max'
+
+    def first(figures: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        return next(iter(figures['groups'].values()), {}) if figures else {}
+
+    sent, recorded = first(motion['sent']), first(motion['recorded'])
+    seam = '–' if sent.get('seam') is None else f'{sent["seam"] * 1e3:.3g} mrad'
+    return (
+        f'jerk {jerk(sent)} rad/s³ (recorded {jerk(recorded)}); largest seam {seam}; '
+        f'{motion["limit_hits"]} limit hits'
+    )
+
+
+def sweep_table(label: str, rows: Sequence[Mapping[str, Any]]) -> 'Table':
+    """The rows of latencies and fades."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f'{label}: latency and fade'))
+    heads = {
+        'latency_ms': 'latency [ms]', 'fade_s': 'fade [s]', 'seam_mrad': 'seam [mrad]',
+        'jerk_rms': 'jerk rms', 'limit_hits': 'limit hits', 'error': 'error [std]',
+    }  # fmt: skip
+    for head in heads.values():
+        table.add_column(Text(head), justify='right')
+    for row, following in pairwise([*rows, {'latency_ms': None}]):
+        table.add_row(
+            *(_short(row[key]) for key in heads), style='bold' if row['configured'] else '',
+            end_section=row['latency_ms'] != following['latency_ms'],
+        )  # fmt: skip
+    return table
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return '–'
+    return f'{value:.3g}' if abs(value) < 1000 else f'{value:.0f}'
 
 
 def main(argv: list[str] | None = None) -> int:

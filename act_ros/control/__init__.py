@@ -6,6 +6,7 @@ from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.loop import ControlLoop
 from act_ros.control.motion import MotionMeter
 from act_ros.control.state import State
+from act_ros.control.watchdog import oldest_behind
 
 __all__ = [
     'Arrival',
@@ -18,4 +19,5 @@ __all__ = [
     'State',
     'StepClock',
     'Veto',
+    'oldest_behind',
 ]

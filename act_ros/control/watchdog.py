@@ -1,5 +1,17 @@
 """The age of what commands rest on."""
 
+from act_ros.parameters import Settings
+
+
+def oldest_behind(settings: Settings, latency: float, passes: int = 2) -> float:
+    """How old the newest observation behind the commands gets in normal running [s].
+
+    When a chunk arrives, the one before is of an observation so many passes ago.
+
+    :param latency: of a pass [s].
+    """
+    return passes * latency + 1 / settings.control_rate + settings.max_age
+
 
 class Watchdog:
     """Expires when the newest observation behind the commands is older than the time-out.

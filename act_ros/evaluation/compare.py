@@ -10,7 +10,7 @@ import numpy as np
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError
-from act_ros.evaluation.run.episode import Decoder
+from act_ros.evaluation.run.passes import Decoder
 from act_ros.evaluation.run.ticks import before
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings

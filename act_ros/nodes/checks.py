@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from act_ros.control import oldest_behind
 from act_ros.errors import ParameterError
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import Settings
@@ -40,8 +41,7 @@ def check_latency(
     passes = 3 if settings.zmq_endpoint else 2
     if synchronous:
         passes = 0 if simulated else passes - 1
-    behind = passes * latency + 1 / settings.control_rate
-    needed = behind + settings.max_age
+    needed = oldest_behind(settings, latency, passes)
     if settings.command_timeout < needed:
         raise ParameterError(
             f'command_timeout is {settings.command_timeout:g} s, but a pass takes '
@@ -49,6 +49,7 @@ def check_latency(
             f'({passes} passes, max_age and a step): raise command_timeout, or use a faster '
             f'device or a smaller network'
         )
+    behind = needed - settings.max_age
     if chunk < behind:
         log.warning(
             'a chunk lasts %.2f s, but with a pass of %.2f s the next one may come after %.2f s: '

@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,27 @@ class Repeater:
 
     def predict_batch(self, observations):
         return np.stack([self.predict(*observation) for observation in observations])
+
+
+class Erring(Repeater):
+    """Errs as trained policies do: each chunk by an offset of its own, known by its tick.
+
+    :ivar asked: every tick that it was asked for.
+    """
+
+    chunk_size = 100
+    asked: ClassVar[list[int]] = []  # by all of them: a run loads its own
+
+    def predict(self, qpos, images):
+        n = int(np.floor(qpos[0] * 50 + 1e-3))
+        self.asked.append(n)
+        chunk = commanded(n + np.arange(self.chunk_size))
+        chunk[:, :8] += np.random.default_rng(n).normal(0, 0.02, 8)
+        return chunk.astype(np.float32)
+
+
+def load_erring(ckpt_dir, *, task, **_):
+    return Erring(task)
 
 
 def load(ckpt_dir, *, task, **_):

@@ -59,6 +59,20 @@ def test_it_prints_the_summary_and_leaves_the_results(call):
     assert metrics['checkpoints']['ckpt']['total']['ticks']['scored'] > 90
 
 
+def test_several_latencies_are_a_table_of_fades(call):
+    code, said, out = call('--latency', '50', '--latency', '120', '--fade', '0.1')
+    assert code == 0
+    text = ' '.join(said.out.split())
+    assert 'ckpt: latency and fade' in text
+    assert re.search(r'jerk [\d.]+ rms, [\d.]+ max rad/s³ \(recorded [\d.]+ rms', text)
+    metrics = json.loads((out / 'metrics.json').read_text())
+    rows = metrics['checkpoints']['ckpt']['sweep']
+    assert [(row['latency_ms'], row['fade_s']) for row in rows] == [
+        (latency, fade) for latency in (50, 120) for fade in (0.0, 0.04, 0.1, 0.2)
+    ]
+    assert metrics['latency_ms'] == 50
+
+
 def other(tmp_path, change):
     """A bag that differs."""
     return write(tmp_path / 'other', change(list(bags.run(0.5))))
@@ -123,6 +137,13 @@ def test_a_checkpoint_of_other_dimensions_is_refused(call, folder, tmp_path):
         (('--decay', '-11'), "parameter 'decay' is -11.0"),
         (('--start', '99'), 'nothing is left with --start 99'),
         (('--latency', '40', '--stride', '2'), '--latency needs every tick'),
+        (('--latency', '40', '--latency', '-1'), '--latency is -1, expected 0 or more'),
+        (('--latency', 'nan'), '--latency is nan, expected 0 or more'),
+        (('--latency', '10001'), '--latency is 10001, expected 10000 at most'),
+        (('--latency', '0', '--latency', '40', '--latency', '0'), '--latency 0 is given twice'),
+        (tuple(f'--latency={k}' for k in range(9)), '--latency is given 9 times, expected 8 at'),
+        (('--latency', '0', '--latency', '40', '--stride', '2'), '--latency needs every tick'),
+        (('--fade', '-0.1'), "parameter 'fade' is -0.1"),
         (('--ray', '127.0.0.1:1'), 'no Ray cluster at 127.0.0.1:1: Connection refused'),
     ],
 )

@@ -93,8 +93,6 @@ def test_the_baselines_are_those_of_holding_and_of_the_mean(bag, tmp_path):
     spread = np.abs(truth - truth.mean(axis=0))[:, :7]
     assert mean['joint positions']['mae'] == pytest.approx(spread.mean())
     assert mean['joint positions']['mae_normalised'] == pytest.approx(spread.mean() / 0.5)
-    jerk = np.abs(np.diff(truth[:, :7], n=3, axis=0)).mean() * 50**3
-    assert total(evaluation)['jerk']['recorded']['joint positions'] == pytest.approx(jerk)
 
 
 def test_ticks_begin_with_the_first_complete_observation_and_keep_the_rate(bag, tmp_path):
@@ -189,11 +187,11 @@ def restamped(message, later):
 
 
 def test_late_chunks_leave_the_first_ticks_without_an_action(bag, tmp_path):
-    figures = total(carry_out(plan(bag, options=Options(latency=0.05)), tmp_path / 'out'))
+    figures = total(carry_out(plan(bag, options=Options(latencies=(0.05,))), tmp_path / 'out'))
     assert figures['ticks']['without_action'] == 3
     assert figures['ticks']['chunks_late'] == 0
     assert worst_error(figures) < 1e-6
-    late = total(carry_out(plan(bag, options=Options(latency=0.42)), tmp_path / 'late'))
+    late = total(carry_out(plan(bag, options=Options(latencies=(0.42,))), tmp_path / 'late'))
     assert late['ticks']['chunks_late'] > 0  # 20 actions last 0.4 s
 
 

@@ -82,6 +82,49 @@ def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
     return _png(figure)
 
 
+def sweep(rows: Sequence[Mapping[str, Any]], group: str, recorded: Mapping[str, Any]) -> bytes:
+    """Seam, jerk and error against latency, a line a fade.
+
+    :param rows: of a checkpoint, as `motion.sweep` has them.
+    :param group: of the action's entries that they are of.
+    :param recorded: figures of the recording, to compare.
+    """
+    panels = {
+        'seam_mrad': 'largest seam [mrad]',
+        'jerk_rms': 'jerk, rms [rad/s³]',
+        'error': f'mean error, {group} [std]',
+    }
+    seam = recorded.get('seam')
+    known_of_recording = {
+        'seam_mrad': None if seam is None else 1e3 * seam, 'jerk_rms': recorded.get('jerk_rms'),
+    }  # fmt: skip
+    late = sorted({row['latency_ms'] for row in rows})
+    fades = sorted({row['fade_s'] for row in rows})
+    figure = Figure(figsize=(11, 3.4), layout='constrained')
+    for axis, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for colour, fade in zip(_colours(), fades, strict=False):
+            of = {row['latency_ms']: row for row in rows if row['fade_s'] == fade}
+            configured = of[late[0]]['configured']
+            axis.plot(
+                late, _floats([of[latency][key] for latency in late]), color=colour,
+                marker='o', ms=6 if configured else 4, lw=2.4 if configured else 1.2,
+                label=f'fade {fade:g} s' + (' (configured)' if configured else ''),
+            )  # fmt: skip
+        if known_of_recording.get(key) is not None:
+            axis.axhline(known_of_recording[key], color='#5b6770', ls='--', lw=1, label='recorded')
+        axis.set_title(title, fontsize=9, loc='left')
+        axis.set_xlabel('latency [ms]', fontsize=8)
+        known = [row[key] for row in rows if row[key] is not None]
+        if key == 'jerk_rms' and any(known):  # fades differ by orders of magnitude
+            axis.set_yscale('log')
+        else:
+            axis.set_ylim(0, 1.08 * max(known, default=0.0) or 1.0)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.25, lw=0.5)
+    figure.axes[0].legend(fontsize=8)
+    return _png(figure)
+
+
 def latencies(durations: Mapping[str, np.ndarray]) -> bytes:
     """Histogram of the forward passes, an observation each.
 

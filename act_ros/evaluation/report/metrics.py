@@ -4,27 +4,32 @@ from typing import Any
 
 import numpy as np
 
+from act_ros.evaluation.report.motion import motion, sweep
 from act_ros.evaluation.report.scores import scores, timings
 from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.evaluation.run.rehearsal import patient
 
 FAR = 5.0  # standard deviations from the mean of training
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
     """All figures of an evaluation, as `metrics.json` holds them."""
-    checkpoints = {}
+    checkpoints, task = {}, evaluation.task
     for label in evaluation.labels():
         results, std = evaluation.of(label), evaluation.std(label)
         offset = evaluation.offset(label)
         checkpoints[label] = {
             'ckpt_dir': evaluation.plan.checkpoints[label].ckpt_dir,
             'offset': offset,
-            'total': scores(results, evaluation.task, std, offset),
+            'total': scores(results, task, std, offset),
+            'motion': motion(results, task),
+            'sweep': sweep(results, task, std, offset),
             'episodes': [
                 {
                     **{k: r.about[k] for k in ('bag', 'episode', 'interrupted')},
                     'seconds': (r.about['stop'] - r.about['start']) / 1e9,
-                    **scores([r], evaluation.task, std, offset),
+                    **scores([r], task, std, offset),
+                    'motion': motion([r], task),
                     'timings': timings([r]),
                 }
                 for r in results
@@ -39,18 +44,30 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     ]
     not_recorded = sorted({t for r in evaluation.in_order() for t in r.about['not_recorded']})
     return {
-        'task': evaluation.task.name,
-        'rate_hz': evaluation.task.rate,
+        'task': task.name,
+        'rate_hz': task.rate,
         'partial': evaluation.partial,
         'episodes_done': len(evaluation.results),
         'episodes_planned': len(evaluation.plan.jobs()),
-        'latency_ms': evaluation.plan.options.latency * 1e3,
+        'latency_ms': evaluation.plan.options.latencies[0] * 1e3,
+        'command_timeouts': _command_timeouts(evaluation),
         'stride': evaluation.plan.options.stride,
         'damage': evaluation.damage(),
         'empty_episodes': empty,
         'topics_not_recorded': not_recorded,
         'recorded_commands': evaluation.commands(),
         'checkpoints': checkpoints,
+    }
+
+
+def _command_timeouts(evaluation: Evaluation) -> dict[str, float]:
+    """At which latencies [ms] the node would refuse its command_timeout; what was taken [s]."""
+    settings = next(iter(evaluation.plan.checkpoints.values()))
+    taken = {late: patient(settings, late) for late in evaluation.plan.options.latencies}
+    return {
+        f'{late * 1e3:g}': each.command_timeout
+        for late, each in taken.items()
+        if each.command_timeout > settings.command_timeout
     }
 
 

@@ -51,10 +51,19 @@ def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path)
         episodes=len(episodes),
         trajectories=_trajectories(evaluation, episodes),
         worst=_worst(evaluation, metrics),
+        sweeps={
+            label: _data_url(_sweep(each)) for label, each in checkpoints.items() if each['sweep']
+        },
         latencies=_data_url(figures.latencies(durations)),
     )
     with whole(path) as part:
         part.write_text(page, encoding='utf-8')
+
+
+def _sweep(checkpoint: Mapping[str, Any]) -> bytes:
+    group = next(iter(checkpoint['total']['groups']))
+    recorded = checkpoint['motion']['recorded']['groups'].get(group, {})
+    return figures.sweep(checkpoint['sweep'], group, recorded)
 
 
 Episode = tuple[str, str, int]  # bag, name, start

@@ -1,6 +1,6 @@
 """From the results of episodes to figures that a reader can judge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,6 @@ def scores(
         },
         'horizon': {name: _horizon(sums, offset, at, std) for name, at in named.items()},
         'offset_scan': {str(d): _number(e) for d, e in sums.scan(std).items()},
-        'jerk': _jerk(results, named, task.rate),
         'limits': _limits(results),
         'skipped': _faults(results),
     }  # fmt: skip
@@ -154,31 +153,6 @@ def _horizon(sums: HorizonSums, offset: int, at: list[int], std: np.ndarray) -> 
         'mae_normalised': mean(sums.absolute[i] / std),
         'rmse_normalised': root(sums.square[i] / std**2),
     }
-
-
-def _jerk(
-    results: Sequence[EpisodeResult], named: Mapping[str, list[int]], rate: float
-) -> dict[str, Any]:
-    """Mean absolute third derivative, a measure of how rough a movement is."""
-    values: dict[str, Any] = {}
-    for who in ('predicted', 'recorded'):
-        jerks = []
-        for result in results:
-            rows = result.ticks['predicted'] if who == 'predicted' else aligned(result, 0)
-            rows = np.where(result.ticks['complete'][:, None], rows, np.nan)
-            index = result.ticks['index']
-            third = np.diff(rows, n=3, axis=0)
-            if len(third):
-                step = (index[3:] - index[:-3]) / 3
-                even = (np.diff(index, n=2)[1:] == 0) & (np.diff(index, n=2)[:-1] == 0)
-                jerks.append(np.abs(third)[even] * (rate / step[even, None]) ** 3)
-        joined = np.concatenate(jerks) if jerks else np.empty((0, 1))
-        values[who] = {}
-        for name, at in named.items():
-            some = joined[:, at] if len(joined) else joined
-            some = some[np.isfinite(some)]
-            values[who][name] = float(some.mean()) if len(some) else None
-    return values
 
 
 def _ticks(

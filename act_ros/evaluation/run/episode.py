@@ -1,8 +1,7 @@
 """One episode of a bag through the robot's control loop, and what came of it."""
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -10,26 +9,25 @@ import numpy as np
 
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
-from act_ros.control import Arrival, ControlLoop, InferenceDelay, Request, State
+from act_ros.control import MotionMeter
 from act_ros.errors import ActError
 from act_ros.evaluation.run.episodes import NS
 from act_ros.evaluation.run.horizon import HorizonSums
-from act_ros.evaluation.run.limits import LimitsObserver, unlimited
+from act_ros.evaluation.run.passes import Passes
 from act_ros.evaluation.run.plan import Job, Options
 from act_ros.evaluation.run.recorded import (
     PLANNED_AHEAD,
     RECORDING_DELAY,
     RecordedCommands,
 )
+from act_ros.evaluation.run.rehearsal import Rehearsal, measured
 from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.evaluation.run.sweep import Sweep
 from act_ros.evaluation.run.ticks import Tick, before, ticks
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy.interface import BatchPredictor
-from act_ros.safety import Limits
 from act_ros.task import Task
-
-NOT_ASKED = object()
 
 
 def run_episode(
@@ -110,19 +108,22 @@ class EpisodeRun:
     def __init__(
         self, policy: BatchPredictor, settings: Settings, options: Options
     ) -> None:
-        self._policy, self._task, self._options = policy, policy.task, options
-        task, settings = self._task, settings.once_a_step()
-        self._loop = ControlLoop(
-            settings, task, policy.chunk_size, unlimited(task), follows=False,
-            unseen=(options.stride - 1) / task.rate,
+        self._task, self._options = policy.task, options
+        task, chunk_size = policy.task, policy.chunk_size
+        settings, latencies = settings.once_a_step(), options.latencies
+        self._main = Rehearsal(settings, task, chunk_size, latencies[0], options.stride)
+        self._sweep = Sweep(
+            settings, task, chunk_size, latencies if len(latencies) > 1 else (), self._main,
+            options.offsets,
         )  # fmt: skip
-        limits = Limits.from_settings(settings, task)
-        self._limits = LimitsObserver(task, limits, options.stride)
-        self._sums = HorizonSums(options.offsets, policy.chunk_size, task.action_dim)
+        self._passes = Passes(policy)
         # Every complete tick is asked for, at once: then several can be in one pass.
-        self._ahead = settings.temporal_aggregation and not options.latency
-        self._delay = InferenceDelay(round(options.latency * 1e9)) if options.latency else None
-        self._decoder = Decoder()
+        self._ahead = settings.temporal_aggregation and 0 in latencies
+        # A pass may begin when the one before it ends, and is asked for when it ends itself.
+        self._asked = round(2 * max(latencies) * 1e9 + 1e9 / task.rate)
+        self._sums = HorizonSums(options.offsets, chunk_size, task.action_dim)
+        self._motion = MotionMeter(task, task.rate, settings.continuous)  # of the recording
+        self._positions = [i for i, e in enumerate(task.action) if e.quantity == 'position']
         self._slack = int(RECORDING_DELAY / 1e9 * task.rate)
         self._times: list[int] = []
         self._recorded: list[np.ndarray] = []
@@ -131,11 +132,8 @@ class EpisodeRun:
             name: [] for name in ('index', 'time', 'complete', 'qpos', 'stamps', 'predicted',
                                   'measured')
         }  # fmt: skip
-        self._durations: list[float] = []
         self._faults: dict[str, dict[str, Any]] = {}
-        self._resets = 0
         self._paused = 0
-        self._positions = len(self._loop.limiter.position_entries)
 
     def run(
         self,
@@ -154,9 +152,10 @@ class EpisodeRun:
         ticks = iter(ticks)
         interrupted = False
         while group := list(islice(ticks, self._options.batch if self._ahead else 1)):
-            chunks = self._predict_ahead(group)
+            if self._ahead and (complete := [t.snapshot for t in group if t.snapshot is not None]):
+                self._passes.run(complete)
             for tick in group:
-                self._look(tick, chunks.get(tick.time, NOT_ASKED))
+                self._look(tick)
                 self._compare(commands, self._slack)
             if not progress(len(self._times)):
                 interrupted = True
@@ -166,39 +165,18 @@ class EpisodeRun:
 
     # --- one tick --------------------------------------------------------------------------
 
-    def _look(self, tick: Tick, chunk: object) -> None:
+    def _look(self, tick: Tick) -> None:
         self._times.append(tick.time)
         self._paused += tick.pause
         if not tick.looked:
             return
-        loop = self._loop
-        loop.begin_tick(tick.time)
-        if loop.state is State.LATCHED and tick.snapshot is not None:
-            # Where a person would call ~/reset: the recording goes on.
-            self._resets += 1
-            loop.new_episode()
-            loop.begin_tick(tick.time)
-        if self._delay is None:
-            request = loop.request(tick.snapshot)
-            if request is not None:
-                self._answer(request, chunk)
-            command = loop.command(tick.measured)
-        else:
-            for request in self._delay.arrivals(tick.time):
-                self._answer(request, NOT_ASKED)
-            command = loop.command(tick.measured)
-            request = loop.request(tick.snapshot)
-            if request is not None:
-                self._delay.submit(request, tick.time)
-        action = command.action if command is not None else None
+        action = self._main.look(tick, self._noted_chunk)
+        self._sweep.look(tick, len(self._times) - 1, self._chunk, action)
+        self._passes.forget(tick.time - self._asked)
         # Without a joint's position no command begins: that is why there is none.
         unmeasured = tick.unmeasured if action is None else {}
         self._count_faults({**unmeasured, **tick.faults})
-        predicted = np.full(self._task.action_dim, np.nan)
-        if action is not None:
-            predicted = self._task.to_robot(action)
-            self._limits.look(predicted, tick.measured, loop.episode)
-        self._note(tick, predicted)
+        self._note(tick, np.full(self._task.action_dim, np.nan) if action is None else action)
 
     def _count_faults(self, faults: Mapping[str, str]) -> None:
         for name, text in faults.items():
@@ -211,7 +189,7 @@ class EpisodeRun:
         rows['time'].append(tick.time)
         rows['complete'].append(snapshot is not None)
         rows['predicted'].append(predicted)
-        unknown = np.full(self._positions, np.nan)
+        unknown = np.full(len(self._positions), np.nan)
         rows['measured'].append(unknown if tick.measured is None else tick.measured)
         inputs = (*self._task.cameras, *self._task.sources)
         if snapshot is None:
@@ -223,37 +201,24 @@ class EpisodeRun:
 
     # --- chunks ----------------------------------------------------------------------------
 
-    def _answer(self, request: Request, chunk: Any) -> None:
-        if chunk is NOT_ASKED:
-            chunk = self._predict([request.snapshot])[0]
-        if chunk is not None:
-            made = request.snapshot.taken
-            index = len(self._times) - 1
-            while self._times[index] > made:
-                index -= 1
-            self._pending.append((index, self._task.to_robot(chunk)))
-        self._loop.accept(Arrival(request, chunk))
-
-    def _predict_ahead(self, group: Sequence[Tick]) -> dict[int, np.ndarray | None]:
-        complete = {tick.time: tick.snapshot for tick in group if tick.snapshot is not None}
-        if not (self._ahead and complete):
-            return {}
-        return dict(zip(complete, self._predict(list(complete.values())), strict=True))
-
-    def _predict(self, snapshots: Sequence[Snapshot]) -> list[np.ndarray | None]:
-        """A chunk for each; None, and a fault, where an observation or what came of it is bad."""
+    def _chunk(self, snapshot: Snapshot) -> np.ndarray | None:
         try:
-            observations = [(s.qpos, self._decoder.images(s)) for s in snapshots]
-            started = time.perf_counter()
-            chunks = list(self._policy.predict_batch(observations))
-            took = (time.perf_counter() - started) / len(snapshots)
-            self._durations += [took] * len(snapshots)
-            return chunks
+            return self._passes.chunk(snapshot)
+        except ActError:
+            return None
+
+    def _noted_chunk(self, snapshot: Snapshot) -> np.ndarray | None:
+        """The chunk, to be compared with the recording; None, and a fault, where there is none."""
+        try:
+            chunk = self._passes.chunk(snapshot)
         except ActError as error:
-            if len(snapshots) > 1:
-                return [chunk for s in snapshots for chunk in self._predict([s])]
             self._count_faults({'inference': str(error)})
-            return [None]
+            return None
+        index = len(self._times) - 1
+        while self._times[index] > snapshot.taken:
+            index -= 1
+        self._pending.append((index, self._task.to_robot(chunk)))
+        return chunk
 
     # --- the recording ---------------------------------------------------------------------
 
@@ -263,10 +228,14 @@ class EpisodeRun:
         :param last: no more will be: compare all chunks.
         """
         while len(self._recorded) + slack < len(self._times):
-            self._recorded.append(commands.at(self._times[len(self._recorded)]))
+            recorded = commands.at(self._times[len(self._recorded)])
+            self._recorded.append(recorded)
+            # Any change in a tick compares with a seam.
+            self._motion.look(recorded[self._positions], np.array([len(self._recorded)]))
+        self._sweep.compare(self._recorded, last)
         known = len(self._recorded)
         while self._pending and (last or self._pending[0][0] + self._sums.after <= known):
-            self._sums.add(*self._with_recording(*self._pending.popleft()))
+            self._sums.compare(*self._with_recording(*self._pending.popleft()))
 
     def _with_recording(self, index: int, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first, last = index - self._sums.before, index + self._sums.after
@@ -281,7 +250,7 @@ class EpisodeRun:
         empty = {
             'qpos': (0, self._task.state_dim),
             'predicted': (0, self._task.action_dim),
-            'measured': (0, self._positions),
+            'measured': (0, len(self._positions)),
             'stamps': (0, len(self._task.cameras) + len(self._task.sources)),
         }
         ticks = {
@@ -289,33 +258,23 @@ class EpisodeRun:
             for name, values in self._rows.items()
         }
         ticks['complete'] = ticks['complete'].astype(bool)
-        loop = self._loop
+        main = self._main
+        every_tick = self._options.stride == 1
         about |= {
             'grid': len(self._times),
             'looked': len(self._rows['index']),
             'faults': self._faults,
-            'resets': self._resets,
+            'resets': main.resets,
             'paused_s': self._paused / 1e9,
-            'stops': loop.status.count,
-            'chunks_late': loop.plan.late,
-            'limits': self._limits.about(),
+            'stops': main.loop.status.count,
+            'chunks_late': main.loop.plan.late,
+            'limits': main.limits.about(),
+            'motion': {
+                'sent': measured(main.limits.motion) if every_tick else None,
+                'recorded': measured(self._motion),
+            },
+            'sweep': self._sweep.about(),
         }
         recorded = np.array(self._recorded).reshape(-1, self._task.action_dim)
-        return EpisodeResult(about, ticks, recorded, self._sums, np.array(self._durations))
-
-
-class Decoder:
-    """Decodes each frame once, however many ticks look at it."""
-
-    def __init__(self) -> None:
-        self._last: dict[str, tuple[Any, np.ndarray]] = {}
-
-    def images(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        """Camera name to (H, W, 3) uint8 RGB.
-
-        :raises ObservationError: a frame is damaged.
-        """
-        for name, message in snapshot.frames.items():
-            if name not in self._last or self._last[name][0] is not message:
-                self._last[name] = message, snapshot.image(name)
-        return {name: self._last[name][1] for name in snapshot.frames}
+        durations = np.array(self._passes.durations)
+        return EpisodeResult(about, ticks, recorded, self._sums, durations, self._sweep.sums)

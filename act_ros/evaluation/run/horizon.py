@@ -1,31 +1,76 @@
-"""The error of raw chunks against how far they look ahead, for several offsets at once."""
+"""Errors for several offsets at once; of raw chunks against how far they look ahead."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
+
+Sums = TypeVar('Sums', bound='ErrorSums')
 
 FIRST = 10  # entries of a chunk that tell which offset fits
 
 
-class HorizonSums:
-    """Sums of errors by offset, look-ahead and action entry.
+class ErrorSums:
+    """Sums of errors by offset, row and action entry.
 
-    With offset d, entry i of the chunk predicted at tick k is compared with the recorded
-    action of tick k + i - d.
+    With offset d, what is said of tick t is compared with the recorded action of tick t - d.
 
     :param offsets: d, in rising order.
-    :param chunk_size: entries of a chunk.
+    :param rows: errors that are told apart.
     :param action_dim: numbers in an action.
-    :ivar absolute: (offsets, chunk_size, action_dim) sums of absolute errors.
+    :ivar absolute: (offsets, rows, action_dim) sums of absolute errors.
     :ivar square: the same of squared errors.
     :ivar count: how many there are of each.
     """
 
-    def __init__(self, offsets: Sequence[int], chunk_size: int, action_dim: int) -> None:
+    def __init__(self, offsets: Sequence[int], rows: int, action_dim: int) -> None:
         self.offsets = list(offsets)
-        shape = (len(self.offsets), chunk_size, action_dim)
+        shape = (len(self.offsets), rows, action_dim)
         self.absolute, self.square = np.zeros(shape), np.zeros(shape)
         self.count = np.zeros(shape, dtype=np.int64)
+
+    def add(self, error: np.ndarray) -> None:
+        """Add an error each, (offsets, rows, action_dim); NaN where it is not known."""
+        known = np.isfinite(error)
+        error = np.abs(np.where(known, error, 0.0))
+        self.absolute += error
+        self.square += error * error
+        self.count += known
+
+    @classmethod
+    def total(cls: type[Sums], sums: Sequence[Sums]) -> Sums:
+        """Sums of several together, of at least one."""
+        total = cls(sums[0].offsets, *sums[0].count.shape[1:])
+        for each in sums:
+            total.absolute += each.absolute
+            total.square += each.square
+            total.count += each.count
+        return total
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays."""
+        return {
+            'offsets': np.array(self.offsets),
+            'absolute': self.absolute,
+            'square': self.square,
+            'count': self.count,
+        }
+
+    @classmethod
+    def from_arrays(cls: type[Sums], arrays: Mapping[str, np.ndarray]) -> Sums:
+        """Read what `arrays` has given."""
+        sums = cls(arrays['offsets'].tolist(), *arrays['count'].shape[1:])
+        sums.absolute, sums.square = arrays['absolute'], arrays['square']
+        sums.count = arrays['count']
+        return sums
+
+
+class HorizonSums(ErrorSums):
+    """Errors of chunks, a row an entry: how far it looks ahead.
+
+    With offset d, entry i of the chunk predicted at tick k is compared with the recorded
+    action of tick k + i - d.
+    """
 
     @property
     def before(self) -> int:
@@ -37,32 +82,15 @@ class HorizonSums:
         """Ticks from a chunk's own on whose recorded actions are compared."""
         return self.count.shape[1] - min(self.offsets)
 
-    def add(self, chunk: np.ndarray, recorded: np.ndarray) -> None:
+    def compare(self, chunk: np.ndarray, recorded: np.ndarray) -> None:
         """Compare a chunk.
 
         :param chunk: (chunk_size, action_dim), robot units.
         :param recorded: (before + after, action_dim) from `before` ticks before its own on;
             NaN where nothing was recorded.
         """
-        size = len(chunk)
-        for i, offset in enumerate(self.offsets):
-            start = self.before - offset
-            error = np.abs(chunk - recorded[start : start + size])
-            known = np.isfinite(error)
-            error[~known] = 0.0
-            self.absolute[i] += error
-            self.square[i] += error * error
-            self.count[i] += known
-
-    @classmethod
-    def total(cls, sums: Sequence['HorizonSums']) -> 'HorizonSums':
-        """Sums of several together, of at least one."""
-        total = cls(sums[0].offsets, *sums[0].count.shape[1:])
-        for each in sums:
-            total.absolute += each.absolute
-            total.square += each.square
-            total.count += each.count
-        return total
+        starts = [self.before - offset for offset in self.offsets]
+        self.add(chunk - np.stack([recorded[i : i + len(chunk)] for i in starts]))
 
     def scan(self, std: np.ndarray) -> dict[int, float]:
         """Root mean square error of the chunks' first entries by offset, in units of `std`.

@@ -30,13 +30,14 @@ FIRST = 10  # messages of a topic; where none of them can be taken, none can
 class Options:
     """How ticks are run.
 
-    :ivar latency: a chunk arrives that much later than it was asked for [s]; 0 = at once.
+    :ivar latencies: a chunk arrives that much later than it was asked for [s]; 0 = at once. The
+        results are of the first; with several, all are compared.
     :ivar batch: most observations in one forward pass.
     :ivar stride: every so many ticks are looked at.
     :ivar offsets: between chunk and recording, see `HorizonSums`.
     """
 
-    latency: float = 0.0
+    latencies: Sequence[float] = (0.0,)
     batch: int = 8
     stride: int = 1
     offsets: Sequence[int] = (-2, -1, 0, 1, 2)
@@ -107,7 +108,7 @@ class Plan:
                         str(path): [path.stat().st_size, path.stat().st_mtime_ns]
                         for path in self._files()
                     },
-                    'latency': self.options.latency,
+                    'latencies': list(self.options.latencies),
                     'offsets': list(self.options.offsets),
                     'stride': self.options.stride,
                     'namespace': self.namespace,

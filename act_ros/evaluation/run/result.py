@@ -1,13 +1,14 @@
 """What came of one episode and checkpoint, and the file that it is kept in."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from act_ros.evaluation.run.horizon import HorizonSums
+from act_ros.evaluation.run.horizon import ErrorSums, HorizonSums
 from act_ros.files import whole
 
 
@@ -21,7 +22,9 @@ class EpisodeResult:
         `measured`.
     :ivar recorded: (grid, action_dim) the recorded action of every tick of the grid.
     :ivar sums: errors of the raw chunks.
-    :ivar durations: of the forward passes, a observation each [s].
+    :ivar durations: of the forward passes, an observation each [s].
+    :ivar sweep: errors of the actions, a row a combination of latency and fade; none with one
+        latency.
     """
 
     about: dict[str, Any]
@@ -29,6 +32,7 @@ class EpisodeResult:
     recorded: np.ndarray
     sums: HorizonSums
     durations: np.ndarray
+    sweep: ErrorSums
 
     def save(self, path: Path) -> None:
         """Write to a file, whole or not at all."""
@@ -36,12 +40,10 @@ class EpisodeResult:
             content: dict[str, Any] = {
                 'about': np.array(json.dumps(self.about)),
                 'recorded': self.recorded,
-                'offsets': np.array(self.sums.offsets),
-                'absolute': self.sums.absolute,
-                'square': self.sums.square,
-                'count': self.sums.count,
                 'durations': self.durations,
-                **{f'tick/{name}': values for name, values in self.ticks.items()},
+                **_under('tick', self.ticks),
+                **_under('sums', self.sums.arrays()),
+                **_under('sweep', self.sweep.arrays()),
             }
             np.savez_compressed(file, **content)
 
@@ -57,13 +59,23 @@ class EpisodeResult:
 
     @classmethod
     def _from(cls, content: dict[str, np.ndarray]) -> 'EpisodeResult':
-        sums = HorizonSums(content['offsets'].tolist(), *content['count'].shape[1:])
-        sums.absolute, sums.square = content['absolute'], content['square']
-        sums.count = content['count']
-        ticks = {
-            name.removeprefix('tick/'): values
-            for name, values in content.items()
-            if name.startswith('tick/')
-        }
-        about = json.loads(str(content['about']))
-        return cls(about, ticks, content['recorded'], sums, content['durations'])
+        return cls(
+            json.loads(str(content['about'])),
+            _found('tick', content),
+            content['recorded'],
+            HorizonSums.from_arrays(_found('sums', content)),
+            content['durations'],
+            ErrorSums.from_arrays(_found('sweep', content)),
+        )
+
+
+def _under(folder: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f'{folder}/{name}': values for name, values in arrays.items()}
+
+
+def _found(folder: str, content: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name.removeprefix(f'{folder}/'): values
+        for name, values in content.items()
+        if name.startswith(f'{folder}/')
+    }
