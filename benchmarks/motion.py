@@ -14,6 +14,7 @@ A row is a rule at a latency, over all episodes:
   jerk_rms, jerk_max  of what is commanded, over the arm's joints [rad/s^3]
   seam_mrad           largest change of a joint in one tick where the chunks behind it change
   limit_hits          how often a limit changed a command, an episode; `hits` by kind
+  speed_error         velocities sent, against the change of their positions, rms [mrad/s]
   error_mrad          the arm's distance from the path, rms of the joints: smooth is easily late
   reached_percent     poses to which every joint has come within 60 mrad when the move ends
   chunks              behind a command, on average
@@ -28,20 +29,25 @@ The rules:
   off        aggregation off; hard: with fade 0
 """
 
+import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from act_ros import cli
+from act_ros.child import end_with_parent
 from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.control import Arrival, ControlLoop, InferenceDelay
 from act_ros.observation import Snapshot
@@ -60,10 +66,12 @@ ARM_JOINTS = JOINT_COUNT - 1  # the rest is the gripper
 EPISODES, SECONDS = 30, 8.0
 QUICK = {'episodes': 1, 'seconds': 4.0}
 SIZES = 60, 1000  # of chunks: one is to outlast the slowest pass
+FREE = 1e9  # an acceleration that nothing reaches [rad/s^2]
 REACHED = 0.06  # three times a chunk's offset [rad]
 TIMEOUT = 5.0  # command_timeout: what a chunk was made from is up to two passes old [s]
 
 Row = dict[str, Any]
+Job = tuple[int, str, Settings, int, int, float]  # what `measure_row` takes
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:
@@ -77,11 +85,15 @@ def rules(settings: Settings) -> dict[str, Settings]:
     :param settings: as they are shipped.
     """
     every = settings.task_action
-    free = {'max_acceleration': (np.inf,) * len(settings.max_step), 'unlimited': ()}
+    free = (FREE,) * len(settings.max_step)
     return {
-        'public': changed(settings, fade=0.0, **free),
+        'public': changed(settings, fade=0.0, max_acceleration=free),
         'default': settings,
-        **{f'fade {fade:g}': changed(settings, fade=fade) for fade in FADES},
+        **{
+            f'fade {fade:g}': changed(settings, fade=fade)
+            for fade in FADES
+            if fade != settings.fade
+        },
         'newest': changed(settings, follow_newest=every),
         'newest, hard': changed(settings, follow_newest=every, fade=0.0),
         'off': changed(settings, temporal_aggregation=False),
@@ -102,6 +114,13 @@ def measure(
     :returns: the rows, and what they were measured with.
     """
     shipped = read_parameter_file(task_file(DEFAULT_TASK))
+    jobs = [
+        (latency, name, settings, chunk_size, episodes, seconds)
+        for latency in latencies
+        for name, settings in rules(replace(shipped, command_timeout=TIMEOUT)).items()
+    ]
+    with get_context('spawn').Pool(None, _begin_worker, [os.getpid()]) as pool:
+        rows = list(track(pool.imap(_measure_job, jobs), '', len(jobs), transient=True))
     jerk, step = path_figures(episodes, seconds, shipped.control_rate)
     return {
         **STATED,
@@ -109,14 +128,21 @@ def measure(
         'chunk_size': chunk_size,
         'episodes': episodes,
         'episode_s': seconds,
+        'default_fade_s': shipped.fade,
         'path_jerk_rms': rounded(jerk),
         'path_step_mrad': rounded(1e3 * step),
-        'rows': [
-            measure_row(latency, name, settings, chunk_size, episodes, seconds)
-            for latency in latencies
-            for name, settings in rules(replace(shipped, command_timeout=TIMEOUT)).items()
-        ],
+        'rows': rows,
     }
+
+
+def _begin_worker(parent: int) -> None:
+    """Ctrl-C is the parent's to hear; its end is this process's, too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def _measure_job(job: Job) -> Row:
+    return measure_row(*job)
 
 
 def measure_row(
@@ -131,6 +157,7 @@ def measure_row(
         hits.update({k: sum(counts.values()) for k, counts in episode.loop.limiter.hits.items()})
     motions = [episode.loop.motion for episode in done]
     errors = np.concatenate([episode.errors for episode in done])
+    slips = np.concatenate([episode.slips() for episode in done])
     at_ends = np.concatenate([episode.at_ends for episode in done])
     return {
         'latency_ms': latency,
@@ -140,6 +167,7 @@ def measure_row(
         'seam_mrad': rounded(1e3 * max(m.seam[m.arm].max() for m in motions)),
         'limit_hits': rounded(hits.total() / episodes),
         'hits': {kind: rounded(count / episodes) for kind, count in hits.items()},
+        'speed_error': rounded(1e3 * np.sqrt(np.mean(slips**2))),
         'error_mrad': rounded(1e3 * np.sqrt(np.mean(errors**2))),
         'reached_percent': rounded(100 * np.mean(np.abs(at_ends).max(axis=1) < REACHED)),
         'chunks': rounded(np.mean([count for episode in done for count in episode.depths])),
@@ -172,6 +200,7 @@ class Episode:
         self._expert = Expert(self._route, rng, chunk_size, task.rate)
         self._robot = SimulatedRobot(task.joints)
         self.depths: list[int] = []
+        self._sent: list[np.ndarray] = []
 
     def run(self) -> 'Episode':
         """Run it to its end; the same."""
@@ -181,6 +210,12 @@ class Episode:
         ends = np.rint(self._route.ends * self._task.rate).astype(int)
         self.at_ends = self.errors[ends[ends < len(seen)]]
         return self
+
+    def slips(self) -> np.ndarray:
+        """(messages - 2, arm joints) velocities sent, against what the positions do [rad/s]."""
+        positions, velocities = np.split(np.array(self._sent), 2, axis=1)
+        moved = (positions[2:] - positions[:-2]) * self._task.rate / 2
+        return (velocities[1:-1] - moved)[:, :ARM_JOINTS]
 
     def _tick(self, now: float) -> np.ndarray:
         """Go through a tick as the node does; where the arm is."""
@@ -195,6 +230,7 @@ class Episode:
         if command is not None:
             robot.command(now, *np.split(command.values, 2))
             self.depths.append(len(command.chunk_steps))
+            self._sent.append(command.values)
         request = loop.request(Snapshot(seen, {}, {'arm': ns}, ns))
         if request is not None:
             self._delay.submit(request, ns)

@@ -34,7 +34,7 @@ ROWS = {
     },
     'motion': {
         'latency_ms', 'rule', 'jerk_rms', 'jerk_max', 'seam_mrad', 'limit_hits', 'hits',
-        'error_mrad', 'reached_percent', 'chunks', 'without_plan',
+        'speed_error', 'error_mrad', 'reached_percent', 'chunks', 'without_plan',
     },
 }  # fmt: skip
 LOADING = {'load_s', 'load_mb'}
