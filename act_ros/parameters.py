@@ -210,7 +210,7 @@ class Settings:
     )
     stop_policy: str = _row(
         'hold',
-        'hold: repeat the last command with zero velocity; silent: publish nothing',
+        'hold: brake, then repeat the last position at rest; silent: publish nothing',
         choices=('hold', 'silent'),
     )
     recovery_window: float = _row(
@@ -226,6 +226,9 @@ class Settings:
     position_max: Floats = _row((), 'highest position of each joint of the action', live=True)
     max_step: Floats = _row((), 'furthest that each joint may be sent in one command', live=True)
     max_velocity: Floats = _row((), 'largest speed of each joint of the action', live=True)
+    max_acceleration: Floats = _row(
+        (), 'how much the speed of each joint may change in a second', live=True,
+    )
     max_tracking_error: Floats = _row(
         (),
         'a joint further from its command than this for 0.2 s stops the commands; .inf for one '

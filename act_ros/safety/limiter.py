@@ -1,12 +1,15 @@
 """Turns what the policy says into what may be sent."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 
-from act_ros.errors import LimitError
-from act_ros.safety.bounds import LARGEST, Bounds
-from act_ros.safety.limits import Limits, joints_of
+from act_ros.safety.braking import commands_to_rest, rest_of, standing
+from act_ros.safety.hits import Hits
+from act_ros.safety.layout import Layout
+from act_ros.safety.limits import Limits
+from act_ros.safety.passage import Motion, at_rest, come_to_rest, pass_through
 from act_ros.task import Task
 
 # A joint that does not follow is met where it is measured no further from the last command than
@@ -16,13 +19,27 @@ from act_ros.task import Task
 RETREAT = 4.0
 
 
+
+
 class CommandLimiter:
     """Turns what the policy says into what may be sent.
 
-    An action passes in this order: finite? -> ramp -> position range -> step from the last
-    command -> velocity. A step is never longer than the velocity limit allows in one tick. A
-    position that any of these changed gets the velocity of its step. A continuous joint goes
-    to an action by the shorter way, as far as its range reaches.
+    Where limits conflict, one that comes first here wins:
+
+    1. Nothing that is not finite is sent.
+    2. No position outside its range. A joint that begins outside, by what is tolerated, is
+       commanded to the end of the range at once, and its motion begins there, at rest.
+    3. No step longer than max_step, nor than max_velocity allows in one tick; no velocity above
+       max_velocity.
+    4. From one command to the next, steps and velocities change by no more than max_acceleration
+       allows. Steps are such that a joint can always brake before the end of its range, so this
+       yields to the others only where they are set anew while it moves: then it is cut to the
+       new speed at once, and brakes evenly before a new end of the range.
+
+    So an action passes in this order: finite? -> ramp -> position range -> acceleration, step
+    and braking distance -> velocity. What is within all of them passes as it is, to the last
+    digit. A position that any of these changed gets the velocity of its step. A continuous joint
+    goes to an action by the shorter way, as far as its range reaches.
 
     All methods but `set_limits` are for one thread.
 
@@ -30,42 +47,41 @@ class CommandLimiter:
     :param limits: of its joints.
     :param rate: ticks a second [Hz].
     :ivar position_entries: entries of the action that are positions, in its order.
-    :ivar last: (positions,) those of the last command, or None.
     """
 
     def __init__(self, task: Task, limits: Limits, rate: float) -> None:
         self._rate = rate
-        self._action = task.action
-        joints = joints_of(task)
-        joint_of = {entry: i for i, entries in enumerate(joints) for entry in entries}
-        positions = [i for i, entry in enumerate(task.action) if entry.quantity == 'position']
-        place_of = {joint_of[task.action[i]]: place for place, i in enumerate(positions)}
-        velocities = [i for i, entry in enumerate(task.action) if entry.quantity == 'velocity']
-        # Velocities beside a position come first, so that a slice holds them.
-        velocities.sort(key=lambda i: joint_of[task.action[i]] not in place_of)
-        self.position_entries = [task.action[i] for i in positions]
-        self._joint_of_position = [joint_of[task.action[i]] for i in positions]
-        self._joint_of_velocity = [joint_of[task.action[i]] for i in velocities]
-        # Which position each of them stands beside.
-        beside = [place_of[joint] for joint in self._joint_of_velocity if joint in place_of]
-        self._beside = np.array(beside, dtype=np.intp)
-        self._positions = np.array(positions, dtype=np.intp)
-        self._velocities = np.array(velocities, dtype=np.intp)
-        # From positions and velocities, one after the other, back to the action.
-        self._order = np.argsort(positions + velocities)
-
-        self.last: np.ndarray | None = None
-        self._start: np.ndarray | None = None  # of the ramp
-        self._planned: np.ndarray | None = None  # the last positions before any retreat
-        self._refuge: np.ndarray | None = None  # where `hold` goes
-        self._fresh = False  # nothing was sent since `start`: the measured pose counts as last
-        self._hits = {
-            'range': np.zeros(len(self._positions), dtype=int),
-            'step': np.zeros(len(self._positions), dtype=int),
-            'velocity': np.zeros(len(self._velocities), dtype=int),
-        }
+        self._layout = Layout(task)
+        self.position_entries = self._layout.position_entries
+        self._motion: Motion | None = None
+        self._start: list[float] = []  # of the ramp
+        # Of joints that do not follow, by place: where they were commanded before that was
+        # found, and where `hold` leads them.
+        self._planned: dict[int, float] = {}
+        self._refuges: dict[int, float] = {}
+        self._hits = Hits(self._layout)
         self._lock = threading.Lock()
-        self._bounds = self._arrange(limits)
+        self._bounds = self._layout.arrange(limits, rate)
+
+    @property
+    def last(self) -> np.ndarray | None:
+        """(positions,) those of the last command, or None."""
+        return None if self._motion is None else np.array(self._motion.positions)
+
+    @property
+    def known_last(self) -> np.ndarray:
+        """`last`, where there is one; else it raises as `motion` does."""
+        return np.array(self.motion.positions)
+
+    @property
+    def motion(self) -> Motion:
+        """What was commanded last.
+
+        :raises RuntimeError: nothing was, and no pose is measured.
+        """
+        if self._motion is None:
+            raise RuntimeError('no last command and no measured pose: call start first')
+        return self._motion
 
     @property
     def limits(self) -> Limits:
@@ -82,13 +98,11 @@ class CommandLimiter:
 
         :raises LimitError: the last command lies outside the new range; the old ones stay.
         """
-        bounds = self._arrange(limits)
+        bounds = self._layout.arrange(limits, self._rate)
         with self._lock:
-            if self.last is not None:
-                tolerance = bounds.tolerance if self._fresh else 0.0
-                self._check(
-                    bounds, self.last, tolerance, 'the last command of {} is', self.last
-                )
+            if (last := self.last) is not None:
+                tolerance = bounds.tolerance if self.motion.fresh else 0.0
+                bounds.check(last, tolerance, 'the last command of {} is', last)
             self._bounds = bounds
 
     def check_measured(self, measured: np.ndarray) -> None:
@@ -99,7 +113,7 @@ class CommandLimiter:
             their step, by name; continuous ones that may be in one turn or another.
         """
         with np.errstate(over='ignore'):
-            self._place(self._bounds, measured, self.last)
+            self._bounds.place(measured, self.last)
 
     def start(
         self,
@@ -107,7 +121,7 @@ class CommandLimiter:
         action: np.ndarray | None = None,
         stood: np.ndarray | None = None,
     ) -> None:
-        """Let steps and ramp begin at a measured pose.
+        """Let steps and ramp begin at a measured pose, at rest.
 
         :param action: (action_dim,) what will be commanded first. Which turn a joint without a
             range is in, its driver may know where its encoder does not: it begins in that of
@@ -119,18 +133,30 @@ class CommandLimiter:
         """
         with self._lock, np.errstate(over='ignore'):
             bounds, last = self._bounds, self.last
-            pose = self._place(bounds, measured, last, action)
+            first = None if action is None else action[self._layout.positions]
+            pose = bounds.place(measured, last, first)
             if last is not None and stood is not None:
                 stood = bounds.nearest(stood, last)
                 nearer = np.minimum(stood, last) - bounds.step <= pose
                 nearer &= pose <= np.maximum(stood, last) + bounds.step
                 pose = np.where(np.isinf(bounds.max_tracking_error) & nearer, last, pose)
-            self.last = self._start = self._planned = pose
-            self._refuge, self._fresh = None, True
+            self._motion = at_rest(pose.tolist(), len(self._layout.velocities))
+            self._start = self._motion.positions
+            self._refuges.clear()
 
     def restart(self) -> None:
-        """Let the ramp begin at the last command."""
-        self._start, self._refuge = self.known_last, None
+        """Let the ramp begin where the joints come to rest."""
+        with self._lock:
+            motion, bounds = self.motion, self._bounds
+            rest = [rest_of(*pair) for pair in zip(bounds.joints, motion.joints, strict=True)]
+            # What stands there is no target that moves as the joints do.
+            joints = [
+                (position, step, place, 0.0, 0.0)
+                for (position, step, *_), place in zip(motion.joints, rest, strict=True)
+            ]
+            self._motion = replace(motion, joints=joints)
+            self._start = rest
+            self._refuges.clear()
 
     def nearest(self, measured: np.ndarray) -> np.ndarray:
         """The same pose, continuous joints turned to where they are nearest to the last command.
@@ -147,21 +173,15 @@ class CommandLimiter:
         :returns: (action_dim,) float64.
         :raises LimitError: a value is not finite.
         """
-        values = np.asarray(values, dtype=np.float64)
-        self._refuse_non_finite(values)
-        with self._lock, np.errstate(over='ignore'):
-            last, bounds = self.known_last, self._bounds
-            values = self._by_the_shorter_way(bounds, values, last)
-            weight = self._weight(bounds, elapsed)
-            ramped, ranged = self._ranged(bounds, values, weight)
-            sent = bounds.towards(ranged, last)
-            result, too_fast = self._with_velocities(bounds, values, weight, last, sent)
-            self.last = self._planned = sent
-            self._refuge, self._fresh = None, False
-        self._hits['range'] += ranged != ramped
-        self._hits['step'] += sent != ranged
-        self._hits['velocity'] += too_fast
-        return result
+        [action] = self._layout.split(values[np.newaxis])
+        with self._lock:
+            bounds, before = self._bounds, self.motion
+            weight = ramp_weight(bounds.limits.ramp_time, elapsed)
+            passage = pass_through(bounds, before, *action, self._start, weight)
+            self._motion = passage.motion
+            self._refuges.clear()
+        self._hits.count(bounds, before, passage)
+        return self._layout.join([passage.motion])[0]
 
     def preview(self, values: np.ndarray, elapsed: float) -> np.ndarray:
         """Limit the actions of coming ticks, each from the one before; nothing is remembered.
@@ -171,217 +191,76 @@ class CommandLimiter:
         :returns: (n, action_dim) float64.
         :raises LimitError: a value is not finite.
         """
-        values = np.array(values, dtype=np.float64)
-        self._refuse_non_finite(values)
-        bounds = self._bounds
-        # What was sent, then what will be: (n + 1, positions).
-        path = np.empty((len(values) + 1, len(self._positions)))
-        path[0] = self.known_last
-        with np.errstate(over='ignore'):
-            times = elapsed + np.arange(len(values))[:, np.newaxis] / self._rate
-            weights = np.broadcast_to(self._weight(bounds, times), times.shape)
-            _, ranged = self._ranged(bounds, values, weights)
-            for i, target in enumerate(ranged):
-                if len(bounds.continuous):
-                    values[i] = self._by_the_shorter_way(bounds, values[i], path[i])
-                    target = self._ranged(bounds, values[i], weights[i])[1]
-                path[i + 1] = bounds.towards(target, path[i])
-            return self._with_velocities(bounds, values, weights, path[:-1], path[1:])[0]
+        bounds, motions = self._bounds, [self.motion]
+        for i, action in enumerate(self._layout.split(values)):
+            weight = ramp_weight(bounds.limits.ramp_time, elapsed + i / self._rate)
+            passage = pass_through(bounds, motions[-1], *action, self._start, weight)
+            motions.append(passage.motion)
+        return self._layout.join(motions[1:]).reshape(values.shape)
 
-    def hold(self) -> np.ndarray:
-        """The last command at rest; after `retreat` a step nearer to the refuge.
+    def hold(self, commands: int | None = None) -> np.ndarray:
+        """The next command of joints that brake, and then the last position at rest.
 
-        :returns: (action_dim,) float64, velocities zero.
+        After `retreat`, those that do not follow go on to their refuge.
+
+        :param commands: that are left for coming to rest, this one included: all brake, as much
+            harder as that takes, also those on their way to a refuge.
+        :returns: (action_dim,) float64.
         """
-        values = np.zeros(len(self._action))
-        with self._lock, np.errstate(over='ignore'):
-            last, bounds = self.known_last, self._bounds
-            if self._refuge is not None or self._fresh:
-                target = last if self._refuge is None else self._refuge
-                target = np.clip(target, bounds.low, bounds.high)
-                self.last, self._fresh = bounds.towards(target, last), False
-            values[self._positions] = self.last
-        return values
+        with self._lock:
+            motion = come_to_rest(self._bounds, self.motion, self._refuges, commands)
+            self._motion = motion
+        return self._layout.join([motion])[0]
 
     def retreat(self, pose: np.ndarray, lost: np.ndarray) -> np.ndarray:
         """Let `hold` lead joints that do not follow to where they are, within the range.
 
-        One that is too far from the last command is held where its command is now.
+        What stops them may be an obstacle: they stop where they are commanded now, without
+        braking, and go from there. One that is too far from the last command stays there.
 
         :param pose: (positions,) measured; continuous joints as `nearest` turns them.
-        :param lost: (positions,) bool: the joints that do not follow; the others stay.
+        :param lost: (positions,) bool: the joints that do not follow; the others brake.
         :returns: (positions,) bool: those of them that are led to where they are.
         """
-        with self._lock, np.errstate(over='ignore'):
-            last, bounds = self.known_last, self._bounds
-            # What is not a number is not near.
-            near = np.abs(pose - self._planned) <= RETREAT * bounds.max_tracking_error
-            refuge = last if self._refuge is None else self._refuge
-            self._refuge = np.where(lost, np.where(near, pose, last), refuge)
-            return lost & near
+        met = np.zeros(len(lost), dtype=bool)
+        with self._lock:
+            motion, bounds = self.motion, self._bounds
+            joints, velocities = list(motion.joints), list(motion.velocities)
+            for i in np.flatnonzero(lost).tolist():
+                if i not in self._refuges:
+                    self._planned[i] = joints[i][0]
+                    joints[i] = standing(joints[i][0])
+                    for entry, place in enumerate(bounds.beside):
+                        velocities[entry] *= place != i
+                # What is not a number is not near.
+                reach = RETREAT * bounds.max_tracking_error[i]
+                met[i] = abs(float(pose[i]) - self._planned[i]) <= reach
+                rest = rest_of(bounds.joints[i], joints[i])
+                self._refuges[i] = float(pose[i]) if met[i] else rest
+            self._motion = replace(motion, joints=joints, velocities=velocities)
+        return met
+
+    @property
+    def commands_to_rest(self) -> int:
+        """How many commands of `hold` bring everything to rest; 0 where it is."""
+        motion, bounds = self.motion, self._bounds
+        joints = zip(bounds.joints, motion.joints, strict=True)
+        speeds = zip(bounds.speeds, motion.velocities, strict=True)
+        return max(
+            0,
+            *(commands_to_rest(step, joint.change) for joint, (_, step, *_) in joints),
+            *(commands_to_rest(velocity, change) for (_, change), velocity in speeds),
+        )
 
     @property
     def hits(self) -> dict[str, dict[str, int]]:
         """How often a limit changed a command: kind to entry to count, without zeros."""
-        places = {'range': self._positions, 'step': self._positions, 'velocity': self._velocities}
-        return {
-            kind: {
-                str(self._action[place]): int(count)
-                for place, count in zip(places[kind], counts, strict=True)
-                if count
-            }
-            for kind, counts in self._hits.items()
-        }
+        return self._hits.by_entry
 
-    def _arrange(self, limits: Limits) -> Bounds:
-        joints = self._joint_of_position
-        step = np.minimum(limits.max_step, limits.max_velocity / self._rate)[joints]
-        return Bounds(
-            limits,
-            low=np.maximum(limits.position_min, -LARGEST)[joints],
-            high=np.minimum(limits.position_max, LARGEST)[joints],
-            step=step,
-            tolerance=np.minimum(limits.range_tolerance, step),
-            max_tracking_error=limits.max_tracking_error[joints],
-            speed=np.minimum(limits.max_velocity, LARGEST)[self._joint_of_velocity],
-            continuous=np.flatnonzero(limits.continuous[joints]),
-        )
 
-    def _place(
-        self,
-        bounds: Bounds,
-        measured: np.ndarray,
-        last: np.ndarray | None,
-        action: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """A measured pose, continuous joints in the turn that they are in.
-
-        One that has not left its last command is in the turn of that. Of others the range has to
-        tell: a command in the wrong turn would send the joint through a whole one.
-
-        :raises LimitError: it is outside the range, or the range holds it in several turns.
-        """
-        pose = np.array(measured, dtype=np.float64)
-        if last is not None:
-            pose = bounds.nearest(pose, last)
-            stayed = np.abs(pose - last) <= bounds.max_tracking_error
-            pose = np.where(stayed, pose, bounds.inside(pose))
-        else:
-            stayed = np.zeros(len(pose), dtype=bool)
-            if action is not None:
-                pose = bounds.nearest(pose, action[self._positions])
-            pose = bounds.inside(pose)
-        said = np.where(stayed, pose, measured)
-        self._check(bounds, pose, bounds.tolerance, '{} is measured at', said)
-        unclear = np.flatnonzero(bounds.unclear(pose) & ~stayed)
-        if len(unclear):
-            entries = [str(self.position_entries[i]) for i in unclear]
-            raise LimitError(
-                '; '.join(
-                    f'{entry} is measured at {measured[i]:.4g}, and its range {bounds.low[i]:g} '
-                    f'to {bounds.high[i]:g} holds that in more than one turn: move it to where '
-                    f'only one is possible'
-                    for i, entry in zip(unclear, entries, strict=True)
-                ),
-                joints=entries,
-            )
-        return pose
-
-    def _check(
-        self,
-        bounds: Bounds,
-        pose: np.ndarray,
-        tolerance: np.ndarray | float,
-        saying: str,
-        said: np.ndarray,
-    ) -> None:
-        """Refuse a pose outside the range.
-
-        :param saying: with a place for the entry, before the value.
-        :param said: the pose as people know it, continuous joints not turned.
-        """
-        near = (bounds.low - tolerance <= pose) & (pose <= bounds.high + tolerance)
-        outside = np.flatnonzero(~near)
-        if len(outside):
-            low, high = bounds.limits.position_min, bounds.limits.position_max
-            joints, entries = self._joint_of_position, self.position_entries
-            raise LimitError(
-                '; '.join(
-                    f'{saying.format(entries[i])} {said[i]:.4g}, outside its range '
-                    f'{low[joints[i]]:g} to {high[joints[i]]:g}'
-                    for i in outside
-                ),
-                joints=[str(entries[i]) for i in outside],
-            )
-
-    @property
-    def known_last(self) -> np.ndarray:
-        """`last`, where there is one.
-
-        :raises RuntimeError: there is none.
-        """
-        if self.last is None:
-            raise RuntimeError('no last command and no measured pose: call start first')
-        return self.last
-
-    def _refuse_non_finite(self, values: np.ndarray) -> None:
-        finite = np.isfinite(values)
-        if not finite.all():
-            where = int(np.argwhere(~finite)[0][-1])
-            raise LimitError(f'the action is not finite at {self._action[where]}')
-
-    def _by_the_shorter_way(
-        self, bounds: Bounds, values: np.ndarray, last: np.ndarray
-    ) -> np.ndarray:
-        """The same action, continuous joints turned to where they are nearest to a command."""
-        if not len(bounds.continuous):
-            return values
-        values = values.copy()
-        values[self._positions] = bounds.nearest(values[self._positions], last)
-        return values
-
-    # The parts of `limit` and `preview`: for one action, or for rows of them. What overflows to
-    # infinity is cut to its limit afterwards.
-
-    def _weight(self, bounds: Bounds, elapsed: float | np.ndarray) -> float | np.ndarray:
-        """How much of the policy the ramp lets through, 0 to 1, without a jerk."""
-        ramp_time = bounds.limits.ramp_time
-        if ramp_time == 0:
-            return 1.0
-        x = np.fmin(np.fmax(elapsed / ramp_time, 0.0), 1.0)
-        return x * x * (3 - 2 * x)
-
-    def _ranged(
-        self, bounds: Bounds, values: np.ndarray, weight: float | np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Positions behind the ramp, and these inside their range."""
-        # As a sum of two products: the difference of huge numbers overflows.
-        assert self._start is not None  # where there is a last command, a ramp has begun
-        ramped = (1 - weight) * self._start + weight * values.take(self._positions, axis=-1)
-        return ramped, np.minimum(np.maximum(ramped, bounds.low), bounds.high)
-
-    def _with_velocities(
-        self,
-        bounds: Bounds,
-        values: np.ndarray,
-        weight: float | np.ndarray,
-        last: np.ndarray,
-        sent: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The whole limited action, and which velocities of the policy were too fast.
-
-        :param last: positions one tick before.
-        :param sent: positions that go out.
-        """
-        said = values.take(self._velocities, axis=-1)
-        beside, alone = said[..., : len(self._beside)], said[..., len(self._beside) :]
-        alone *= weight
-        changed = (sent != values.take(self._positions, axis=-1)).take(self._beside, axis=-1)
-        steps = ((sent - last) * self._rate).take(self._beside, axis=-1)
-        np.copyto(beside, steps, where=changed)
-        velocities = np.minimum(np.maximum(said, -bounds.speed), bounds.speed)
-        too_fast = velocities != said
-        # The velocity of a step is over the limit by its rounding only.
-        too_fast[..., : len(self._beside)] &= ~changed
-        result = np.concatenate((sent, velocities), axis=-1).take(self._order, axis=-1)
-        return result, too_fast
+def ramp_weight(ramp_time: float, elapsed: float) -> float:
+    """How much of the policy the ramp lets through, 0 to 1, without a jerk."""
+    if ramp_time == 0 or elapsed >= ramp_time:
+        return 1.0
+    x = max(float(elapsed), 0.0) / ramp_time
+    return x * x * (3 - 2 * x)

@@ -15,7 +15,14 @@ from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
 
 TURN = 2 * np.pi  # of a continuous joint [rad]
-LIMITED = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_tracking_error')
+LIMITED = (
+    'position_min',
+    'position_max',
+    'max_step',
+    'max_velocity',
+    'max_acceleration',
+    'max_tracking_error',
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Limits:
     :ivar position_max: highest position.
     :ivar max_step: furthest that a joint may be sent in one tick.
     :ivar max_velocity: largest speed, of velocities and of steps.
+    :ivar max_acceleration: how much velocities, and those of steps, may change in a second.
     :ivar max_tracking_error: how far a joint may be from its command.
     :ivar continuous: (joints,) bool: positions that differ by whole turns are the same.
     :ivar range_tolerance: how far outside its range a joint may stand at the start.
@@ -36,6 +44,7 @@ class Limits:
     position_max: np.ndarray
     max_step: np.ndarray
     max_velocity: np.ndarray
+    max_acceleration: np.ndarray
     max_tracking_error: np.ndarray
     continuous: np.ndarray
     range_tolerance: float
@@ -145,7 +154,7 @@ def _check_joint(places: list[Entry], numbers: Mapping[str, float], free: set[st
     :param free: names of those that may be infinite.
     """
     entry = places[0]
-    needed = LIMITED if entry.quantity == 'position' else ('max_velocity',)
+    needed = LIMITED if entry.quantity == 'position' else ('max_velocity', 'max_acceleration')
     for name, value in numbers.items():
         if np.isnan(value):
             raise LimitError(f'parameter {name!r} of {entry} is nan, expected a number')

@@ -1,13 +1,14 @@
 """What `hold` does about joints that do not follow: an arm, a wrist and a gripper."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from act_ros.control import Arrival, ControlLoop, State
+from act_ros.control import Arrival, ControlLoop, State, Veto
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
 from act_ros.safety import TURN, Limits
@@ -31,18 +32,19 @@ def away(*by):
     return np.array(by)
 
 
-def make_loop(*, continuous=False, **changes):
+def make_loop(*, task=TASK, continuous=False, acceleration=1e6, **changes):
     limits = Limits(
         np.array([-2.0, -4.0, 0.0]),
         np.array([2.0, 4.0, 1.0]),
         np.full(3, STEP),
         np.full(3, 100.0),
+        np.full(3, acceleration),
         np.array([ERROR, ERROR, np.inf]),
         np.array([False, continuous, False]),
         range_tolerance=0.01,
         ramp_time=0.0,
     )
-    return ControlLoop(Settings(fade=0.0, **changes), TASK, K, limits)
+    return ControlLoop(Settings(fade=0.0, **changes), task, K, limits)
 
 
 class Robot:
@@ -50,6 +52,7 @@ class Robot:
 
     def __init__(self, loop, goal=GOAL):
         self.loop, self.goal, self.tick = loop, goal, 0
+        self.veto = None
 
     def run(self, measured, ticks=1, *, seen=True):
         """Positions that were sent at each tick; NaN where nothing was."""
@@ -57,7 +60,7 @@ class Robot:
         for _ in range(ticks):
             now = self.tick * TICK
             self.tick += 1
-            self.loop.begin_tick(now)
+            self.loop.begin_tick(now, veto=self.veto)
             shot = Snapshot(np.zeros(3, np.float32), {}, {'camera': now}, now) if seen else None
             request = self.loop.request(shot)
             if request is not None:
@@ -182,3 +185,120 @@ def test_a_stop_begins_at_once_whatever_the_stop_policy(policy):
     assert robot.loop.state is State.LATCHED
     assert (robot.command is None) == (policy == 'silent')
     assert np.isnan(sent).any() == (policy == 'silent')
+
+
+# --- braking ----------------------------------------------------------------------------------
+
+ACCELERATION = 20.0  # 0.008 more or less a tick, 0.4 a second in speed
+CHANGE = ACCELERATION / 50**2
+FAR = np.array([1.9, 2.2, 0.0])
+# So that a finite action may be none in the robot's units.
+SCALE = 0.1
+SCALED = replace(TASK, action=(replace(ENTRIES[0], scale=SCALE), *ENTRIES[1:]))
+
+
+class MovingRobot(Robot):
+    """A robot on its way to a place that is far off; it goes where it is told."""
+
+    def __init__(self, **changes):
+        loop = make_loop(task=SCALED, acceleration=ACCELERATION, **changes)
+        super().__init__(loop, FAR * [SCALE, 1, 1])
+        self.place, self.sent, self.planned = HOME, [], []
+
+    def go(self, count, **how):
+        """Some commands; all positions so far."""
+        for _ in range(count):
+            self.note(self.run(self.place, **how)[0])
+        return np.array(self.sent)
+
+    def note(self, place):
+        self.place = place
+        self.sent.append(place)
+        self.planned.append(self.command.action is not None)
+        self.velocity = self.command.values[3:]
+
+
+def miss_inputs(robot):
+    robot.go(30, seen=False)
+
+
+def say_nonsense(robot):
+    robot.goal = robot.goal.copy()
+    robot.goal[0] = 1.7e308
+    robot.go(16)
+
+
+def forbid(robot):
+    robot.veto = Veto('enable_topic says false', attended=True)
+    robot.go(16)
+
+
+def fail(robot):
+    robot.command = robot.loop.fail('the control tick failed', robot.tick * TICK)
+    robot.note(robot.command.values[:3])
+    robot.tick += 1
+    robot.go(16, seen=False)
+
+
+def jump(robot):
+    robot.loop.clock_jumped('the clock jumped by -9.000 s')
+    robot.tick = 0
+    robot.go(16, seen=False)
+
+
+def reset(robot):
+    robot.loop.new_episode()
+    robot.go(16, seen=False)
+
+
+@pytest.mark.parametrize('stop', [miss_inputs, say_nonsense, forbid, fail, jump, reset])
+def test_whatever_stops_the_commands_the_arm_brakes_and_stays(stop):
+    robot = MovingRobot(command_timeout=0.1)
+    robot.go(8)
+    stop(robot)
+    last = robot.planned.index(False) - 1
+    assert not any(robot.planned[last + 1 :])
+    steps = np.diff(robot.sent, axis=0)
+    assert np.abs(np.diff(steps, axis=0)).max() <= CHANGE * (1 + 1e-9)
+    speed = steps[last - 1, 0]
+    assert speed == pytest.approx(STEP)
+    braking = np.maximum(speed - CHANGE * np.arange(1, len(steps) - last + 1), 0)
+    assert steps[last:, 0] == pytest.approx(braking, abs=1e-12)
+    assert not steps[-5:].any()
+    assert not robot.velocity.any()
+
+
+def test_an_arm_that_braked_for_one_tick_without_a_plan_goes_on_from_there():
+    robot = MovingRobot()
+    robot.go(4)
+    robot.go(K, seen=False)  # the plan ends
+    assert robot.planned == [True] * (K + 3) + [False]
+    sent = robot.go(40)
+    assert robot.planned.count(False) == 1
+    steps = np.diff(sent, axis=0)
+    assert np.abs(np.diff(steps, axis=0)).max() <= CHANGE * (1 + 1e-9)
+    assert steps[K + 2 : K + 6, 0] == pytest.approx([STEP - CHANGE, STEP, STEP, STEP])
+    assert sent[-1] == pytest.approx(FAR)
+
+
+def test_a_joint_that_does_not_follow_stops_at_once_and_the_others_brake():
+    robot = MovingRobot()
+    robot.goal = np.array([1.9 * SCALE, 4.0, 0.0])
+    robot.go(1)
+    for _ in range(60):
+        robot.place = np.array([HOME[0], *robot.sent[-1][1:]])  # the elbow is blocked
+        robot.note(robot.run(robot.place)[0])
+        if robot.loop.state is State.LATCHED:
+            break
+    else:
+        pytest.fail('never lost')
+    steps = np.diff(robot.sent, axis=0)
+    assert steps[-2, 0] > 3 * CHANGE and steps[-2, 1] > 3 * CHANGE
+    # The elbow begins its way back from rest, without a velocity; the wrist slows down.
+    assert steps[-1, 0] == pytest.approx(-CHANGE)
+    assert steps[-1, 1] == pytest.approx(steps[-2, 1] - CHANGE)
+    assert robot.command.values[3] == 0.0
+    assert robot.command.values[4] == pytest.approx(steps[-1, 1] * 50)
+    held = robot.run(np.array([HOME[0], *robot.place[1:]]), 60)
+    assert np.abs(np.diff(held[:, 0], n=2)).max() <= CHANGE * (1 + 1e-9)
+    assert held[-1, 0] == HOME[0]

@@ -23,7 +23,7 @@ HERE = np.zeros(1)  # where the joint is measured
 def limits(**changes):
     """So wide that nothing changes an action, but for what a test is about."""
     values = {'position_min': -1e6, 'position_max': 1e6, 'max_step': 1e6, 'max_velocity': 1e6,
-              'max_tracking_error': 1e6, **changes}  # fmt: skip
+              'max_acceleration': 1e9, 'max_tracking_error': 1e6, **changes}  # fmt: skip
     arrays = {name: np.array([value]) for name, value in values.items()}
     arrays.setdefault('continuous', np.array([False]))
     return Limits(**arrays, range_tolerance=0.01, ramp_time=0.0)

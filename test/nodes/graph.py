@@ -42,6 +42,7 @@ WIDE = {
     'position_max': [1e3] * 8,
     'max_step': [1e3] * 8,
     'max_velocity': [1e5] * 8,
+    'max_acceleration': [1e9] * 8,
     'max_tracking_error': [1e3] * 8,
     'ramp_time': 0.0,
 }

@@ -26,7 +26,7 @@ SETTINGS = Settings(
     task_cameras=('front',), task_state=('arm/a/position',),
     task_action=('arm/a/position', 'arm/a/velocity'), command_timeout=5.0,
     position_min=(-1.0,), position_max=(1.0,), max_step=(0.1,), max_velocity=(5.0,),
-    max_tracking_error=(2.0,), ramp_time=0.0,
+    max_acceleration=(500.0,), max_tracking_error=(2.0,), ramp_time=0.0,
 )  # fmt: skip
 TASK = Task.from_settings(SETTINGS)
 

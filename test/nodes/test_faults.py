@@ -23,7 +23,7 @@ T = 1.0  # command_timeout [s]
 # Without that of the tracking: the arm follows through this process, which may be held up.
 LIMITS = {
     name: list(getattr(SETTINGS, name))
-    for name in ('position_min', 'position_max', 'max_step', 'max_velocity')
+    for name in ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_acceleration')
 }
 SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
 

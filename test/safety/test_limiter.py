@@ -30,11 +30,13 @@ VALUES = {
     'position_max': [1.0, 2.0],
     'max_step': [0.1, 0.2],
     'max_velocity': [3.0, 20.0],
+    'max_acceleration': [1e6, 1e6],  # of no account but where a test is about it
     'max_tracking_error': [0.5, 0.5],
     'unlimited': [],
     'range_tolerance': 0.05,
     'ramp_time': 0.0,
 }
+NO_HITS = {kind: {} for kind in ('range', 'step', 'velocity', 'acceleration')}
 
 
 def limits(task=TASK, **changes):
@@ -59,14 +61,14 @@ def send(made, *values, elapsed=0.0):
 def test_what_is_within_all_limits_passes_as_it_is():
     made = limiter()
     assert send(made, 0.05, 1.1, 2.0, -3.0) == [0.05, 1.1, 2.0, -3.0]
-    assert made.hits == {'range': {}, 'step': {}, 'velocity': {}}
+    assert made.hits == NO_HITS
 
 
 def test_a_position_outside_its_range_ends_at_it_with_the_velocity_of_its_step():
     made = limiter((0.97, 1.0))
     out = send(made, 5.0, 1.1, 2.0, -3.0)
     assert out == pytest.approx([1.0, 1.1, 0.03 * RATE, -3.0])
-    assert made.hits == {'range': {'arm/a/position': 1}, 'step': {}, 'velocity': {}}
+    assert made.hits == {**NO_HITS, 'range': {'arm/a/position': 1}}
     assert send(made, 5.0, 1.1, 2.0, -3.0)[2] == 0.0
 
 
@@ -101,7 +103,7 @@ def test_the_ramp_begins_where_the_robot_is_and_ends_at_the_policy():
     assert half[:2] == pytest.approx([0.01, 1.01])
     assert half[2:] == pytest.approx([0.01 * RATE] * 2)
     assert send(made, *goal, elapsed=1.0) == pytest.approx(list(goal))
-    assert made.hits == {'range': {}, 'step': {}, 'velocity': {}}
+    assert made.hits == NO_HITS
     made.restart()
     assert send(made, 0.5, 0.5, 0.0, 0.0)[:2] == pytest.approx([0.02, 1.02])
 
@@ -109,12 +111,17 @@ def test_the_ramp_begins_where_the_robot_is_and_ends_at_the_policy():
 def test_a_joint_of_which_only_the_velocity_is_commanded():
     task = make_task('base/x/velocity')
     made = CommandLimiter(task, limits(task, max_velocity=[2.0], position_min=[0.0],
-                          position_max=[0.0], max_step=[1.0], max_tracking_error=[1.0],
-                          ramp_time=1.0), RATE)  # fmt: skip
+                          max_acceleration=[50.0], position_max=[0.0], max_step=[1.0],
+                          max_tracking_error=[1.0], ramp_time=1.0), RATE)  # fmt: skip
     made.start(np.empty(0))
     assert made.limit(np.array([1.0]), 0.0).tolist() == [0.0]
     assert made.limit(np.array([1.0]), 0.5).tolist() == [0.5]
+    assert made.hits == NO_HITS
+    assert made.limit(np.array([9.0]), 1.0).tolist() == [1.5]  # a second more each tick
     assert made.limit(np.array([9.0]), 1.0).tolist() == [2.0]
+    assert made.hits == {**NO_HITS, 'velocity': {'base/x/velocity': 2},
+                         'acceleration': {'base/x/velocity': 1}}  # fmt: skip
+    assert [made.hold().item() for _ in range(4)] == [1.0, 0.0, 0.0, 0.0]
 
 
 def test_a_joint_of_which_only_the_position_is_commanded():
@@ -134,7 +141,7 @@ def test_entries_may_come_in_any_order_and_from_sources_with_the_same_names():
         task,
         limits(task, position_min=[-1.0, 7.0, -2.0], position_max=[1.0, -7.0, 2.0],
                max_step=[0.1, -1.0, 0.2], max_velocity=[50.0, 3.0, 50.0],
-               max_tracking_error=[0.3, 0.0, 0.5]),
+               max_acceleration=[1e6] * 3, max_tracking_error=[0.3, 0.0, 0.5]),
         RATE,
     )  # fmt: skip
     assert [str(e) for e in made.position_entries] == ['right/a/position', 'left/a/position']
@@ -149,7 +156,7 @@ def test_entries_may_come_in_any_order_and_from_sources_with_the_same_names():
 BOTH, NEITHER = np.array([True, True]), np.array([False, False])
 
 
-def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps():
+def test_hold_is_the_last_command_at_rest_and_a_retreat_goes_in_steps_without_velocity():
     made = limiter(max_tracking_error=[0.5, 5.0])
     send(made, 0.05, 1.1, 2.0, -3.0)
     assert made.hold().tolist() == [0.05, 1.1, 0.0, 0.0]
@@ -245,7 +252,7 @@ WRIST = {**FOR_EVER, 'position_min': [-4.0, 0.0], 'position_max': [4.0, 2.0]}
 def test_a_continuous_joint_goes_to_an_action_by_the_shorter_way():
     made = limiter((3.13, 1.0), **FOR_EVER)
     assert send(made, -3.13, 1.0, 0.5, 0.0) == pytest.approx([TURN - 3.13, 1.0, 0.5, 0.0])
-    assert made.hits == {'range': {}, 'step': {}, 'velocity': {}}
+    assert made.hits == NO_HITS
     assert send(made, -3.0, 1.0, 0.5, 0.0)[0] == pytest.approx(TURN - 3.13 + 0.06)
     back = limiter((3.2, 1.0), **FOR_EVER)
     assert send(back, 3.1, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14)
@@ -391,6 +398,186 @@ def test_other_joints_begin_where_they_are_measured():
 # --- refusals -------------------------------------------------------------------------------
 
 
+# --- acceleration -----------------------------------------------------------------------------
+
+# a: 0.06 a tick, 0.01 more or less a tick; b: 0.2 and 0.04. In speeds 0.5 and 2 a tick.
+ACCELERATION = {'max_acceleration': [25.0, 100.0]}
+
+
+def moving(*goal, ticks=4, **changes):
+    """A limiter whose joints are on their way to a goal."""
+    made = limiter(**{**ACCELERATION, **changes})
+    for _ in range(ticks):
+        send(made, *goal)
+    return made
+
+
+def test_joints_speed_up_go_on_and_slow_down_within_their_acceleration():
+    made = limiter(**ACCELERATION)
+    sent = np.array([send(made, 0.5, 1.5, 0.0, 0.0) for _ in range(40)])
+    steps = np.diff(np.vstack([[0.0, 1.0], sent[:, :2]]), axis=0)
+    assert steps[:6, 0] == pytest.approx(0.01 * np.arange(1, 7))
+    assert steps[6, 0] == pytest.approx(0.06)
+    change = np.abs(np.diff(np.vstack([[0, 0], steps, [0, 0]]), axis=0)).max(axis=0)
+    assert (change <= np.array([0.01, 0.04]) * (1 + 1e-9)).all()
+    assert (steps >= 0).all()
+    assert sent[-1].tolist() == [0.5, 1.5, 0.0, 0.0]
+    # Each velocity is that of its step, so it changes within the acceleration too.
+    places = np.flatnonzero(sent[:, 0] != 0.5)
+    assert sent[places, 2] == pytest.approx(steps[places, 0] * RATE)
+    assert np.abs(np.diff(sent[:, 2:], axis=0)).max(axis=0) == pytest.approx([0.5, 2.0])
+
+
+def test_what_is_within_the_acceleration_passes_as_it_is():
+    made = limiter(**ACCELERATION)
+    t = np.arange(1, 200) / RATE
+    actions = np.column_stack([0.4 - 0.4 * np.cos(5 * t), 1 + 0.3 * np.sin(3 * t) ** 3,
+                               2 * np.sin(5 * t), 0.7 * np.sin(9 * t)])  # fmt: skip
+    for action in actions:
+        assert made.limit(action, 0.0).tolist() == action.tolist()
+    assert made.hits == NO_HITS
+
+
+def test_a_hit_of_the_acceleration_is_what_the_other_limits_would_have_let_through():
+    made = limiter(**ACCELERATION)
+    send(made, 0.03, 1.0, 0.0, 0.0)  # 0.03 is no step too far, and three times what it may be
+    assert made.hits == {**NO_HITS, 'acceleration': {'arm/a/position': 1}}
+    made = limiter(**ACCELERATION)
+    send(made, 0.9, 1.0, 0.0, 0.0)
+    assert made.hits == {**NO_HITS, 'step': {'arm/a/position': 1},
+                         'acceleration': {'arm/a/position': 1}}  # fmt: skip
+    made = limiter(**ACCELERATION)
+    send(made, 0.0, 1.0, 0.6, -1.9)  # of a velocity whose position is not changed
+    assert made.hits == {**NO_HITS, 'acceleration': {'arm/a/velocity': 1}}
+
+
+def test_rounding_is_no_hit_and_changes_no_velocity():
+    # Positions whose differences are the limit, but for their last digits.
+    made = limiter((0.7, 1.0), **ACCELERATION)
+    path = np.cumsum(np.concatenate([np.arange(1, 6), np.arange(5, -6, -1)])) * 0.01
+    for place in path:
+        assert send(made, 0.7 + place, 1.0, 0.123, 0.0) == [0.7 + place, 1.0, 0.123, 0.0]
+    assert made.hits == NO_HITS
+
+
+def test_a_policy_whose_velocities_are_not_those_of_its_positions_is_no_jump():
+    """Where limits begin and end to change a position, its velocity is another's word."""
+    made = limiter(**ACCELERATION)
+    rng = np.random.default_rng(4)
+    sent = []
+    for i in range(300):
+        jump = 0.3 * (i // 50 % 2)
+        sent.append(send(made, jump, 1 + 0.001 * i, *rng.uniform(-9, 9, size=2)))
+    assert (np.abs(np.diff(sent, axis=0)[:, 2:]) <= np.array([0.5, 2.0]) * (1 + 1e-9)).all()
+
+
+def test_before_the_end_of_its_range_a_joint_brakes():
+    made = limiter((0.5, 1.0), **ACCELERATION)
+    sent = np.array([send(made, 9.0, 1.0, 0.0, 0.0)[0] for _ in range(40)])
+    steps = np.diff(sent)
+    assert sent[-1] == 1.0
+    assert (np.diff(steps) >= -0.01 * (1 + 1e-9)).all()
+
+
+def test_hold_comes_to_rest_within_the_acceleration_and_stays_there():
+    made = moving(0.9, 1.9, 0.0, 0.0)
+    assert made.commands_to_rest == 4
+    last = made.last
+    sent = np.array([made.hold() for _ in range(8)])
+    steps = np.diff(np.vstack([last, sent[:, :2]]), axis=0)
+    assert steps[:, 0] == pytest.approx([0.03, 0.02, 0.01, 0, 0, 0, 0, 0])
+    assert steps[:, 1] == pytest.approx([0.12, 0.08, 0.04, 0, 0, 0, 0, 0])
+    assert sent[:, 2:] == pytest.approx(steps * RATE)
+    assert not sent[4:, 2:].any()  # no rounding: at rest
+    assert made.commands_to_rest == 0
+
+
+def test_hold_may_be_told_to_be_at_rest_in_fewer_commands():
+    made = moving(0.9, 1.9, 0.0, 0.0)
+    sent = np.array([made.hold(left) for left in (2, 1)])
+    assert sent[:, 2:] == pytest.approx(np.array([[1.0, 4.0], [0.0, 0.0]]))
+    assert not sent[1, 2:].any()
+    assert moving(0.9, 1.9, 0.0, 0.0).hold(1).tolist() == [
+        *moving(0.9, 1.9, 0.0, 0.0).last, 0.0, 0.0
+    ]  # fmt: skip
+
+
+def test_a_joint_that_does_not_follow_stops_at_once_while_others_brake():
+    made = moving(0.9, 1.9, 0.0, 0.0, max_tracking_error=[0.3, 5.0])
+    last = made.last
+    assert made.retreat(np.array([-0.1, 1.0]), np.array([True, False])).tolist() == [True, False]
+    sent = np.array([made.hold() for _ in range(30)])
+    steps = np.diff(np.vstack([last, sent[:, :2]]), axis=0)
+    assert steps[0].tolist() == pytest.approx([-0.01, 0.12])  # from rest, towards its refuge
+    assert (np.abs(np.diff(steps[:, 0])) <= 0.01 * (1 + 1e-9)).all()
+    assert sent[-1, 0] == -0.1
+    assert not sent[:, 2].any()  # it is there already
+    # At the end of an activation it stops on its way.
+    made.retreat(np.array([0.4, 1.0]), np.array([True, False]))
+    places = [*(made.hold()[0] for _ in range(3)), *(made.hold(left)[0] for left in (2, 1))]
+    assert np.diff([-0.1, *places]) == pytest.approx([0.01, 0.02, 0.03, 0.015, 0.0])
+    assert made.commands_to_rest == 0
+
+
+def test_a_ramp_that_begins_in_motion_begins_where_the_joints_come_to_rest():
+    made = moving(0.9, 1.0, 0.0, 0.0, ramp_time=1.0, ticks=0)
+    made.set_limits(limits(**ACCELERATION))
+    for _ in range(4):
+        send(made, 0.9, 1.0, 0.0, 0.0)
+    made.hold()
+    made.set_limits(limits(**ACCELERATION, ramp_time=1.0))
+    made.restart()
+    sent = np.array([send(made, 0.5, 1.0, 0.0, 0.0, elapsed=i / RATE)[0] for i in range(60)])
+    assert (np.diff(sent) >= 0).all()  # it does not go back to where it was
+    assert np.abs(np.diff(sent, n=2)).max() <= 0.01 * (1 + 1e-9)
+    assert sent[-1] == 0.5
+
+
+@pytest.mark.parametrize('changes', [{}, {'ramp_time': 0.2}, FOR_EVER])
+def test_a_preview_in_motion_is_what_the_coming_ticks_would_send(changes):
+    made, twin = (moving(0.9, 1.9, 0.0, 0.0, **changes) for _ in range(2))
+    actions = np.random.default_rng(1).normal(size=(30, 4))
+    preview = made.preview(actions, 0.04)
+    assert made.motion == twin.motion
+    followed = [twin.limit(row, 0.04 + i / RATE).tolist() for i, row in enumerate(actions)]
+    assert preview.tolist() == followed
+
+
+def test_a_continuous_joint_turns_round_within_its_acceleration():
+    made = limiter((3.0, 1.0), **FOR_EVER, **ACCELERATION)
+    rng = np.random.default_rng(5)
+    sent = np.array([made.limit(np.array([g, 1, 0, 0]), 0.0) for g in rng.uniform(-9, 9, 300)])
+    assert np.abs(np.diff(sent[:, 0], n=2)).max() <= 0.01 * (1 + 1e-9)
+
+
+def test_limits_that_are_lowered_in_motion_are_kept_at_once():
+    made = moving(0.9, 1.9, 3.0, 0.0)
+    made.set_limits(limits(**ACCELERATION, max_step=[0.005, 0.2], max_velocity=[0.5, 20.0]))
+    before = made.last
+    sent = send(made, 0.9, 1.9, 3.0, 0.0)
+    assert sent[0] - before[0] == pytest.approx(0.005)
+    assert sent[2] == 0.5
+
+
+def test_a_range_that_is_narrowed_in_motion_is_kept_by_braking_evenly():
+    made = moving(0.9, 1.0, 0.0, 0.0, ticks=6)
+    last = made.last[0]
+    made.set_limits(limits(**ACCELERATION, position_max=[last + 0.09, 2.0]))
+    steps = np.diff([last] + [send(made, 0.9, 1.0, 0.0, 0.0)[0] for _ in range(6)])
+    assert steps == pytest.approx([0.045, 0.03, 0.015, 0, 0, 0], abs=1e-12)
+
+
+def test_what_begins_outside_its_range_is_commanded_to_its_end_and_moves_from_there():
+    made = limiter((1.04, 1.0), **ACCELERATION)
+    sent = [send(made, 0.9, 1.0, 0.0, 0.0)[0] for _ in range(3)]
+    assert sent == pytest.approx([1.0 - 0.01, 1.0 - 0.03, 1.0 - 0.06])
+    made = limiter((1.04, 1.0), **ACCELERATION)
+    assert [made.hold()[0] for _ in range(3)] == [1.0] * 3
+
+
+# --- limits as parameters ---------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -400,6 +587,11 @@ def test_other_joints_begin_where_they_are_measured():
         ({'position_max': [1.0, np.nan]}, "'position_max' of arm/b/position is nan"),
         ({'position_max': [-1.0, 2.0]}, 'position_min of arm/a/position is -1 and'),
         ({'max_velocity': [0.0, 1.0]}, "'max_velocity' of arm/a/position is 0, expected more"),
+        ({'max_acceleration': None}, "arm/a/position has no limit in 'max_acceleration'.*'unlim"),
+        ({'max_acceleration': [6.0]}, "'max_acceleration' has 1 values, expected 2, one each"),
+        ({'max_acceleration': [6.0, np.inf]}, "arm/b/position has no limit in 'max_accelerat"),
+        ({'max_acceleration': [6.0, 0.0]}, "'max_acceleration' of arm/b/position is 0, expected"),
+        ({'max_acceleration': [np.nan, 6.0]}, "'max_acceleration' of arm/a/position is nan"),
         ({'unlimited': ['arm/a/positon']}, "did you mean 'arm/a/position'"),
         ({'max_tracking_error': None}, "arm/a/position has no limit in 'max_tracking_error'"),
         ({'max_tracking_error': [-np.inf, 1.0]}, "'max_tracking_error' of arm/a/position is -inf"),
@@ -434,11 +626,11 @@ def test_a_refusal_knows_the_joints_that_stand_outside():
 def test_an_entry_that_is_listed_may_go_without_limits():
     free = {'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}
     made = limiter(**free, unlimited=['arm/a/position'], max_step=[1e9, 0.2],
-                   max_velocity=[1e12, 20.0])  # fmt: skip
+                   max_velocity=[1e12, 20.0], max_acceleration=[np.inf, 1e6])  # fmt: skip
     assert send(made, 1e6, 1.0, 0.0, 0.0)[0] == 1e6
     everything = limits(
         **dict.fromkeys(('position_min', 'position_max', 'max_step', 'max_velocity',
-                         'max_tracking_error')),
+                         'max_acceleration', 'max_tracking_error')),
         unlimited=['arm/a/position', 'arm/b/position'],
     )  # fmt: skip
     assert np.isinf(everything.max_step).all()
@@ -456,16 +648,18 @@ def test_an_entry_that_is_listed_may_go_without_limits():
         made.start(np.array([np.inf, 0.0]))
 
 
-def test_a_joint_without_position_needs_a_velocity_limit_only():
+def test_a_joint_without_position_needs_limits_of_its_velocity_only():
     task = make_task('base/x/velocity')
     others = {'position_min': [9.0], 'position_max': [-9.0], 'max_step': [0.0],
               'max_tracking_error': [np.inf]}  # fmt: skip
-    assert limits(task, **others, max_velocity=[2.0]).max_velocity.tolist() == [2.0]
-    with pytest.raises(LimitError, match="base/x/velocity has no limit in 'max_velocity'"):
-        limits(task, **others, max_velocity=None)
+    its = {'max_velocity': [2.0], 'max_acceleration': [4.0]}
+    assert limits(task, **others, **its).max_velocity.tolist() == [2.0]
+    for name in its:
+        with pytest.raises(LimitError, match=f"base/x/velocity has no limit in '{name}'"):
+            limits(task, **others, **{**its, name: None})
     with pytest.raises(LimitError, match="'max_step' of base/x/velocity is nan"):
-        limits(task, **{**others, 'max_step': [np.nan]}, max_velocity=[2.0])
-    free = limits(task, **others, max_velocity=None, unlimited=['base/x/velocity'])
+        limits(task, **{**others, 'max_step': [np.nan]}, **its)
+    free = limits(task, **others, **dict.fromkeys(its), unlimited=['base/x/velocity'])
     made = CommandLimiter(task, free, RATE)
     made.start(np.empty(0))
     assert made.limit(np.array([1e300]), 0.0).tolist() == [1e300]
@@ -572,15 +766,22 @@ ELAPSED = st.floats(0, 2)
 POSES = st.lists(st.floats(-9, 9) | ANY, min_size=3, max_size=3).map(np.array)
 LOST = st.lists(st.booleans(), min_size=3, max_size=3).map(np.array)
 TURNS = st.lists(st.integers(-3, 3), min_size=3, max_size=3).map(np.array)
-# Low end, width, step and speed of each joint.
-BOUNDS = st.tuples(st.floats(-5, 5), st.floats(0.01, 5), st.floats(1e-3, 2), st.floats(0.01, 50))
+# Low end, width, step, speed and acceleration of each joint.
+BOUNDS = st.tuples(
+    st.floats(-5, 5),
+    st.floats(0.01, 5),
+    st.floats(1e-3, 2),
+    st.floats(0.01, 50),
+    st.floats(0.01, 1e4),
+)
 
 
 @st.composite
 def any_limits(draw):
-    low, width, step, speed = np.array(draw(st.tuples(*[BOUNDS] * JOINTS))).T
+    low, width, step, speed, acceleration = np.array(draw(st.tuples(*[BOUNDS] * JOINTS))).T
     arrays = {'position_min': low, 'position_max': low + width, 'max_step': step,
-              'max_velocity': speed, 'max_tracking_error': step}  # fmt: skip
+              'max_velocity': speed, 'max_acceleration': acceleration,
+              'max_tracking_error': step}  # fmt: skip
     continuous = draw(st.sets(st.sampled_from(['arm/a/position', FREE])))
     without = draw(st.sets(st.sampled_from(sorted(arrays))))
     ends = {'position_min', 'position_max'}
@@ -598,8 +799,14 @@ def any_limits(draw):
     )
 
 
+def way_to_rest(step, change):
+    """How far a joint goes on that brakes as hard as it may; own arithmetic."""
+    ticks = np.floor(np.abs(step) / change)
+    return np.sign(step) * (ticks * np.abs(step) - change * ticks * (ticks + 1) / 2)
+
+
 class WhateverComes(RuleBasedStateMachine):
-    """No command leaves its limits or its step, in any order of events."""
+    """No command leaves its limits, its step or its acceleration, in any order of events."""
 
     @initialize(first=any_limits())
     def make(self, first):
@@ -607,33 +814,64 @@ class WhateverComes(RuleBasedStateMachine):
         self.made = CommandLimiter(ORDERS, first, RATE)
         self.last = None
         self.fresh = False
-        self.planned = None  # the last command before any retreat
+        self.step = np.zeros(3)  # that led to the last command
+        self.velocity = np.zeros(3)
+        self.lost = np.zeros(3, dtype=bool)  # joints that retreat
+        self.planned = None  # the last command before that
         self.reach = 0.0  # how far a retreat may have led from it
 
     def ready(self):
         return self.last is not None
 
-    def step(self):
+    def longest(self):
         return np.minimum(self.limits.max_step, self.limits.max_velocity / RATE)[OF_POSITION]
+
+    def ranged(self, pose):
+        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
+        return np.clip(pose, low, high)
 
     def outside(self, pose):
         """How far each position is outside its range."""
-        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
-        return np.maximum(np.maximum(low - pose, pose - high), 0.0)
+        return np.abs(pose - self.ranged(pose))
 
-    def check(self, out, last):
+    def check(self, out, hardest=0.0):
+        """Compare a command with the one before.
+
+        :param hardest: how much of the last step, and velocity, it may take away at least.
+        """
         assert np.isfinite(out).all()
-        sent = out[POSITIONS]
+        sent, velocity = out[POSITIONS], out[VELOCITIES]
         assert not self.outside(sent).any()
+        rounding = 1e-15 * np.maximum(np.abs(sent), np.abs(self.last))
+        longest, largest = self.longest(), self.limits.max_velocity[OF_VELOCITY]
         with np.errstate(over='ignore'):
-            moved = np.abs(sent - last)
-        rounding = 1e-15 * np.maximum(np.abs(sent), np.abs(last))
-        assert (moved <= self.step() * (1 + 1e-9) + rounding).all()
-        assert (np.abs(out[VELOCITIES]) <= self.limits.max_velocity[OF_VELOCITY]).all()
+            assert (np.abs(sent - self.last) <= longest * (1 + 1e-9) + rounding).all()
+            assert (np.abs(velocity) <= largest).all()
+            # One that began outside its range began to move at its end.
+            step = sent - self.ranged(self.last)
+        for i, allowed in enumerate(self.limits.max_acceleration[OF_POSITION] / RATE**2):
+            before = self.step[i]
+            allowed = max(allowed, abs(before) * hardest if hardest else 0.0)
+            goes_on = 0.0 if allowed == np.inf else way_to_rest(before, allowed)
+            slack = allowed * 1e-9 + 2 * rounding[i]
+            # Limits that were set anew are kept at once.
+            cut = abs(before) > longest[i] * (1 + 1e-9) + slack
+            if cut or self.outside(self.last + goes_on)[i] > slack:
+                assert -slack <= step[i] * np.sign(before) <= abs(before) + slack
+            elif allowed < np.inf:
+                assert abs(step[i] - before) <= allowed + slack
+        for i, allowed in enumerate(self.limits.max_acceleration[OF_VELOCITY] / RATE):
+            before = self.velocity[i]
+            allowed = max(allowed, abs(before) * hardest if hardest else 0.0)
+            if abs(before) > largest[i]:
+                assert largest[i] == pytest.approx(velocity[i] * np.sign(before), abs=allowed)
+            elif allowed < np.inf:
+                assert abs(velocity[i] - before) <= allowed * (1 + 1e-8)
+        self.last, self.step, self.velocity, self.fresh = sent, step, velocity, False
 
-    def plan(self, sent):
-        self.last = self.planned = sent
-        self.reach = self.outside(sent)
+    def plan(self):
+        """The last command was none of a retreat."""
+        self.lost = np.zeros(3, dtype=bool)
 
     @rule(where=st.lists(st.floats(-1.1, 2.1), min_size=3, max_size=3), turns=TURNS)
     def start(self, where, turns):
@@ -641,7 +879,7 @@ class WhateverComes(RuleBasedStateMachine):
         low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
         low, high = np.maximum(low, -10.0), np.minimum(high, 10.0)
         low, high = np.minimum(low, high), np.maximum(low, high)
-        tolerance = np.minimum(self.limits.range_tolerance, self.step())
+        tolerance = np.minimum(self.limits.range_tolerance, self.longest())
         where = np.array(where)
         pose = low + np.clip(where, 0, 1) * (high - low)
         beyond = where - np.clip(where, 0, 1)
@@ -667,8 +905,9 @@ class WhateverComes(RuleBasedStateMachine):
         turned = (begin - pose) / TURN
         assert np.abs(turned - np.rint(turned)).max() < 1e-9
         assert (continuous | (begin == pose)).all()
-        self.plan(begin)
-        self.fresh = True
+        self.last, self.fresh = begin, True
+        self.step, self.velocity = np.zeros(3), np.zeros(3)
+        self.plan()
 
     @precondition(ready)
     @rule(values=ACTIONS, elapsed=ELAPSED)
@@ -680,35 +919,55 @@ class WhateverComes(RuleBasedStateMachine):
             assert self.made.last.tolist() == self.last.tolist()
             return
         assert np.isfinite(values).all()
-        self.check(out, self.last)
-        self.plan(out[POSITIONS])
-        self.fresh = False
+        self.check(out)
+        self.plan()
 
     @precondition(ready)
     @rule(rows=st.lists(st.lists(USUAL | FINITE, min_size=6, max_size=6), min_size=1, max_size=4),
           elapsed=ELAPSED)  # fmt: skip
     def preview_and_follow(self, rows, elapsed):
         rows = np.array(rows)
-        hits = self.made.hits
+        before, hits = self.made.motion, self.made.hits
         preview = self.made.preview(rows, elapsed)
-        assert self.made.last.tolist() == self.last.tolist()
+        assert self.made.motion == before
         assert self.made.hits == hits
         for i, row in enumerate(rows):
             out = self.made.limit(row, elapsed + i / RATE)
-            self.check(out, self.last)
+            self.check(out)
             assert out.tolist() == preview[i].tolist()
-            self.plan(out[POSITIONS])
-            self.fresh = False
+            self.plan()
 
     @precondition(ready)
-    @rule()
-    def hold(self):
-        out = self.made.hold()
-        self.check(out, self.last)
-        assert not out[VELOCITIES].any()
-        self.last, self.fresh = out[POSITIONS], False
-        moved = np.abs(self.last - self.planned)
-        assert (moved <= self.reach * (1 + 1e-9) + 1e-15 * np.abs(self.planned)).all()
+    @rule(values=ACTIONS, count=st.integers(2, 30))
+    def insist(self, values, count):
+        """So that joints come to move fast."""
+        for _ in range(count):
+            self.limit(values, 9.0)
+
+    @precondition(ready)
+    @rule(count=st.integers(1, 10))
+    def hold(self, count):
+        for _ in range(count):
+            before = self.step
+            self.check(self.made.hold())
+            slack = 1e-9 * np.abs(before) + 1e-15 * np.abs(self.last)
+            assert (self.lost | (self.step * before >= 0)).all()
+            assert (self.lost | (np.abs(self.step) <= np.abs(before) + slack)).all()
+            if self.lost.any():
+                moved = np.abs(self.last - self.planned)[self.lost]
+                slack = 1e-15 * np.abs(self.planned)
+                assert (moved <= (self.reach * (1 + 1e-9) + slack)[self.lost]).all()
+
+    @precondition(ready)
+    @rule(commands=st.integers(1, 20))
+    def come_to_rest(self, commands):
+        for left in range(commands, 0, -1):
+            self.check(self.made.hold(left), 1 / left)
+        assert not self.velocity.any()
+        assert self.made.commands_to_rest == 0
+        at_rest = self.last.tolist()
+        if not self.lost.any():
+            assert self.made.hold()[POSITIONS].tolist() == at_rest
 
     @precondition(ready)
     @rule(pose=POSES, lost=LOST, count=st.integers(0, 3))
@@ -716,22 +975,32 @@ class WhateverComes(RuleBasedStateMachine):
         """Whatever is measured, no further than this from the last command."""
         met = self.made.retreat(pose, lost)
         assert not (met & ~lost).any()
+        new = lost & ~self.lost
         reach = RETREAT * self.made.max_tracking_error
-        self.reach = np.where(lost, np.maximum(self.reach, reach), self.reach)
-        for _ in range(count):
-            self.hold()
+        before = np.zeros(3) if self.planned is None else self.planned
+        self.planned = np.where(new, self.last, before)
+        # Before the first command, what is measured may lead back into the range first.
+        least = np.maximum(reach, self.outside(self.last) if self.fresh else 0.0)
+        self.reach = np.where(new, least, np.maximum(self.reach, reach))
+        self.step = np.where(new, 0.0, self.step)
+        beside = np.isin(OF_VELOCITY, np.array(OF_POSITION)[new])
+        self.velocity = np.where(beside, 0.0, self.velocity)
+        self.lost = self.lost | lost
+        if count:
+            self.hold(count)
 
     @precondition(ready)
     @rule()
     def restart(self):
         self.made.restart()
+        self.plan()
 
     @precondition(ready)
     @rule(beyond=st.floats(-1.1, 1.1), tolerance=st.floats(0, 1))
     def narrow(self, beyond, tolerance):
         """The range ends a little before or behind where the joints are."""
         low, high = self.limits.position_min.copy(), self.limits.position_max.copy()
-        high[OF_POSITION[:2]] = self.last[:2] - beyond * np.minimum(tolerance, self.step())[:2]
+        high[OF_POSITION[:2]] = self.last[:2] - beyond * np.minimum(tolerance, self.longest())[:2]
         if (low < high).all():
             self.change(replace(self.limits, position_max=high, range_tolerance=tolerance))
 
@@ -746,13 +1015,10 @@ class WhateverComes(RuleBasedStateMachine):
             assert self.made.limits is before
             self.limits = before
             return
-        if self.fresh:
-            # Nothing was sent yet: what is measured leads back into the range first.
-            self.reach = np.maximum(self.reach, self.outside(self.planned))
-        elif self.last is not None:
+        # What is on its way to a refuge may have to brake behind it now, or come back to a range.
+        self.reach = np.full(3, np.inf)
+        if not self.fresh and self.last is not None:
             assert not self.outside(self.last).any()
-        if self.fresh:  # where it begins may lie outside a new range, by the tolerance
-            self.reach = np.maximum(self.reach, self.outside(self.last))
 
 
 TestWhateverComes = WhateverComes.TestCase

@@ -95,6 +95,6 @@ def unlimited(task: Task) -> Limits:
     joints = len(dict.fromkeys((entry.source, entry.name) for entry in task.action))
     high = np.full(joints, np.inf)
     return Limits(
-        -high, high, high, high, high, np.zeros(joints, bool), range_tolerance=np.inf,
+        -high, high, high, high, high, high, np.zeros(joints, bool), range_tolerance=np.inf,
         ramp_time=0.0,
     )  # fmt: skip
