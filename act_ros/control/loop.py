@@ -217,11 +217,14 @@ class ControlLoop:
         ended = self.state in (State.STOPPED, State.LATCHED)
         return self._noted(self.stop_message()) if ended else None
 
-    def stop_message(self) -> Command | None:
-        """The stop policy's message; None before the first command, or where it is silent."""
+    def stop_message(self, left: int | None = None) -> Command | None:
+        """The stop policy's message; None before the first command, or where it is silent.
+
+        :param left: how many may be sent until everything is at rest, this one included.
+        """
         if not (self.status.commanded and self._hold):
             return None
-        return Command(self.step, None, np.empty(0, dtype=np.int64), self.limiter.hold())
+        return Command(self.step, None, np.empty(0, dtype=np.int64), self.limiter.hold(left))
 
     @property
     def state(self) -> State:

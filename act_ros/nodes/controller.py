@@ -302,11 +302,11 @@ class Controller:
         """The stop policy's message, once; for whoever has the wire."""
         said, self._said_last = self._said_last, True
         if not said:
-            self._hold()
+            self._hold(1)
 
-    def _hold(self) -> None:
+    def _hold(self, left: int | None = None) -> None:
         """The stop policy's message, if there is any; for whoever has the wire."""
-        if (message := self.loop.stop_message()) is not None:
+        if (message := self.loop.stop_message(left)) is not None:
             self._send_stop(message)
 
     def _hold_for_a_stuck_tick(self) -> None:

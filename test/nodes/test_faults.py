@@ -25,6 +25,8 @@ LIMITS = {
     name: list(getattr(SETTINGS, name))
     for name in ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_acceleration')
 }
+# From full speed to rest.
+BRAKING = max(np.divide(SETTINGS.max_velocity, SETTINGS.max_acceleration))
 SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
 
 
@@ -32,22 +34,26 @@ SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
 def robot(graph):
     """A robot that goes where it is told, and whose commands never left their limits."""
     graph.follows = True
+    graph.jumps = False  # of speeds, where a test sees to one
     yield graph
-    check_trace(graph.commands)
+    check_trace(graph.commands, jumps=graph.jumps)
 
 
-def check_trace(commands):
+def check_trace(commands, jumps=False):
     low, high = np.array(SETTINGS.position_min), np.array(SETTINGS.position_max)
     for command in commands:
         assert np.isfinite([*command.position, *command.velocity]).all()
         assert (np.array(command.position) >= low).all()
         assert (np.array(command.position) <= high).all()
         assert (np.abs(command.velocity) <= np.array(SETTINGS.max_velocity) + 1e-9).all()
-    for before, after in itertools.pairwise(commands):
+    for before, after in itertools.pairwise(commands[:-1]):
         # One that was lost on its way was a step too.
         ticks = max(1, round((stamp_ns(after) - stamp_ns(before)) / 1e9 / TICK) + 1)
         step = np.abs(np.array(after.position) - np.array(before.position))
         assert (step <= ticks * np.array(SETTINGS.max_step) + 1e-9).all()
+        change = np.abs(np.array(after.velocity) - np.array(before.velocity))
+        allowed = ticks * TICK * np.array(SETTINGS.max_acceleration) + 1e-9
+        assert jumps or (change <= allowed).all()
 
 
 def start(graph, node):
@@ -69,7 +75,7 @@ def flowing(graph, more=20):
 
 
 def stops(graph, since, within, more=20):
-    """The policy's commands end in time; the stop policy follows, and nothing else does.
+    """The policy's commands end in time; the stop policy brakes, and nothing follows it.
 
     :param since: when the fault was made [ns].
     :param within: seconds that are allowed.
@@ -83,12 +89,14 @@ def stops(graph, since, within, more=20):
     commands = list(graph.commands)
     begin = next(i for i, c in enumerate(commands) if stamp_ns(c) > since and is_stop(c))
     assert all(map(is_stop, commands[begin:]))
-    last, first = stamp_ns(commands[begin - 1]), stamp_ns(commands[begin])
+    moving, first = stamp_ns(commands[begin - 1]), stamp_ns(commands[begin])
+    last = max(tick.stamp for tick in list(graph.ticks) if len(tick.action) and tick.stamp < first)
     assert (last - since) / 1e9 <= within + TICK
+    assert (moving - last) / 1e9 <= BRAKING + TICK
     # A busy machine may keep the node from its ticks for a while: those that it had count.
-    ticks = sum(last < tick.stamp < first for tick in list(graph.ticks))
+    ticks = sum(moving < tick.stamp < first for tick in list(graph.ticks))
     assert ticks * TICK < MARGIN
-    assert (first - since) / 1e9 < within + 0.5
+    assert (first - since) / 1e9 < within + BRAKING + 0.5
     return commands[begin:]
 
 
@@ -236,6 +244,7 @@ def test_a_blocked_arm_is_held_where_it_is_until_reset(robot, ckpt, tmp_path):
         assert robot.set_parameter('max_tracking_error', [0.1] * 8) == ''
         # Somewhere else, so that the plan goes on and the joint does not.
         there = robot.robot[9] + 0.3
+        robot.jumps = True  # it stops at once
         robot.jam(0, there)
         held = stops(robot, robot.now(), 0.2 + MARGIN, more=60)
         assert np.abs(held[-1].position[0] - there) < 1e-6
@@ -336,6 +345,7 @@ def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, t
 def test_limits_take_effect_while_it_moves(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **SAFE) as node:
         start(robot, node)
+        robot.jumps = True  # a lower limit is kept at once
         assert robot.set_parameters({'max_velocity': [0.05] * 8, 'max_step': [0.001] * 8}) == ''
         since = robot.now()
         flowing(robot)
@@ -535,7 +545,7 @@ def test_a_clock_that_stands_still_stops_in_steady_time(robot, ckpt, tmp_path):
         # As soon as the observation behind the newest chunk was too old, and not before.
         newest = max(robot.ticks[-1].chunk_steps)
         asked = next(tick for tick in reversed(robot.ticks) if tick.step == newest)
-        assert T <= (now - min(asked.stamps.values())) / 1e9 < T + TICK + MARGIN
+        assert T <= (now - min(asked.stamps.values())) / 1e9 < T + BRAKING + TICK + MARGIN
         stays_stopped(robot)
         told(robot, 'the clock stands still')
         running[0] = True
