@@ -6,18 +6,24 @@ number of cameras, and one of the transformer. Their inputs and outputs lie at f
 fed from pinned memory.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from act_ros.policy.torch_engine import TorchEngine
+from act_ros.errors import PolicyError
+from act_ros.policy.torch_engine import TorchEngine, plain_text
 from act_ros.task import Task
 from detr import DETRVAE
 
 WARM_UPS = 3  # passes before a capture: libraries choose their kernels in these
+
+# Two captures at the same time spoil each other: each begins by waiting for the whole device.
+_capturing = threading.Lock()
 
 
 @dataclass
@@ -32,7 +38,8 @@ class _Graph:
 class CudaEngine(TorchEngine):
     """Runs `Vision` and `Actions` as captured graphs; larger batches as they are written.
 
-    Everything is queued on one stream; `decode` waits for it.
+    Everything is queued on one stream; `decode` waits for it. Other threads may use the device
+    meanwhile, also while this is made.
     """
 
     parameter = 'torch'
@@ -49,16 +56,23 @@ class CudaEngine(TorchEngine):
         self.name = f'cuda graphs {precision}'
         cameras, size = len(task.cameras), (*task.image_size, 3)
         self._stream = torch.cuda.Stream(device)
-        self._staged = torch.empty((cameras, *size), dtype=torch.uint8, pin_memory=True)
+        # Whoever waits for it sleeps: the processor's cores are the control loop's.
+        self._reached = torch.cuda.Event(blocking=True)
+        self._staged = torch.empty((self.frames_at_once, *size), dtype=torch.uint8,
+                                   pin_memory=True)  # fmt: skip
         self._state = torch.empty((1, network.config.state_dim), pin_memory=True)
         config = network.config
         self._chunk = torch.empty((1, config.chunk_size, config.action_dim), pin_memory=True)
+        # One for all: they are replayed one after the other, and what one gives is copied
+        # before the next begins.
+        self._pool = torch.cuda.graph_pool_handle()
         self._views: dict[tuple[int, int], _Graph] = {}
         # Not inference mode: other captures of the process must be able to go on from here.
-        with torch.no_grad(), torch.cuda.stream(self._stream):
+        with _capturing, torch.no_grad(), torch.cuda.stream(self._stream):
             for index, vision in enumerate(self.vision):
                 # With a backbone for each camera, only its own frame comes to it.
-                for count in range(1, cameras + 1 if len(self.vision) == 1 else 2):
+                most = min(cameras, self.frames_at_once) if len(self.vision) == 1 else 1
+                for count in range(1, most + 1):
                     frames = torch.zeros((count, *size), dtype=torch.uint8, device=device)
                     self._views[index, count] = self._capture(vision, frames)
             tokens = self._views[0, 1].output.repeat(1, cameras, 1)
@@ -67,30 +81,28 @@ class CudaEngine(TorchEngine):
 
     def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Tensor]:
         """Tokens of each frame, (h * w, hidden), on the device."""
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
-            if len(self.vision) > 1:
-                return [self._encode(camera, [frame])[0]
-                        for frame, camera in zip(frames, cameras, strict=True)]  # fmt: skip
-            return self._encode(0, frames)
+        with self._queueing():
+            self._wait()  # until nothing reads the pinned memory any more
+            # By numpy: for a large copy torch wakes all its threads, and they spin afterwards.
+            for row, frame in zip(self._staged.numpy(), frames, strict=False):
+                np.copyto(row, frame)
+            if len(self.vision) == 1:
+                return list(self._encode(0, self._staged[: len(frames)]))
+            return [self._encode(camera, self._staged[i : i + 1])[0]
+                    for i, camera in enumerate(cameras)]  # fmt: skip
 
-    def _encode(self, index: int, frames: Sequence[np.ndarray]) -> list[Tensor]:
-        graph = self._views.get((index, len(frames)))
+    def _encode(self, index: int, staged: Tensor) -> Tensor:
+        """Tokens of frames in the pinned memory, (N, h * w, hidden)."""
+        graph = self._views.get((index, len(staged)))
         if graph is None:
-            block = torch.from_numpy(np.stack(frames)).pin_memory()
-            tokens = self.vision[index](block.to(self.device, non_blocking=True))
-        else:
-            # The pinned memory is free again: whatever was read from it came before a chunk.
-            self._stream.synchronize()
-            for row, frame in zip(self._staged, frames, strict=False):
-                row.copy_(torch.from_numpy(frame))
-            graph.inputs[0].copy_(self._staged[: len(frames)], non_blocking=True)
-            graph.graph.replay()
-            tokens = graph.output.clone()  # the next replay writes there again
-        return list(tokens)
+            return self.vision[index](staged.to(self.device, non_blocking=True))
+        graph.inputs[0].copy_(staged, non_blocking=True)
+        graph.graph.replay()
+        return graph.output.clone()  # the next replay writes there again
 
     def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
         """Chunks of normalised actions."""
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
+        with self._queueing():
             if len(tokens) > 1:
                 state = torch.from_numpy(qpos).to(self.device)
                 joined = torch.stack([torch.cat(list(each)) for each in tokens])
@@ -101,14 +113,48 @@ class CudaEngine(TorchEngine):
             torch.cat(list(tokens[0]), out=joined[0])
             self._acting.graph.replay()
             self._chunk.copy_(self._acting.output, non_blocking=True)
-            self._stream.synchronize()
+            self._wait()
             return self._chunk.numpy().copy()
+
+    @contextlib.contextmanager
+    def _queueing(self) -> Iterator[None]:
+        """What is done within is queued on the engine's stream.
+
+        :raises PolicyError: the device can be used no more. After an illegal access, an error
+            of its memory and the like, that is so until the process ends.
+        """
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                yield
+        except RuntimeError as error:
+            if self._answers():
+                raise
+            raise PolicyError(
+                f'{self.device}: {plain_text(error)}; this process cannot use the device any '
+                f'more: clean up and configure the node again, or start the program again'
+            ) from None
+
+    def _answers(self) -> bool:
+        """Whether the device does."""
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return False
+        return True
+
+    def _wait(self) -> None:
+        """Wait for all that has been queued."""
+        self._reached.record(self._stream)
+        self._reached.synchronize()
 
     def _capture(self, function: Callable[..., Tensor], *inputs: Tensor) -> _Graph:
         for _ in range(WARM_UPS):
             function(*inputs)
         self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # By default, what another thread does with the device meanwhile fails, and this with it.
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode='thread_local'
+        ):
             output = function(*inputs)
         return _Graph(inputs, output, graph)

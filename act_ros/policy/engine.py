@@ -1,16 +1,17 @@
 """What runs the network: one small interface, several engines, and the choice among them."""
 
+import contextlib
 import importlib.util
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from act_ros.errors import ActError, ParameterError, PolicyError
-from act_ros.policy.torch_engine import TorchEngine
+from act_ros.policy.torch_engine import TorchEngine, plain_text
 from act_ros.task import Task
 from detr import DETRVAE
 
@@ -85,19 +86,15 @@ def make_engine(
         if device.type == 'cuda':
             from act_ros.policy.cuda_engine import CudaEngine
 
-            try:
+            with _said_by(str(device)):
                 return CudaEngine(network, task, device, precision, bgr)
-            except RuntimeError as error:  # out of memory, and whatever a driver says
-                raise PolicyError(f'{device}: {" ".join(str(error).split())[:200]}') from None
         return TorchEngine(network, task, device, precision, bgr)
 
     def openvino_engine(precision: str) -> Engine:
         from act_ros.policy.openvino_engine import OpenVinoEngine
 
-        try:
+        with _said_by('openvino'):
             return OpenVinoEngine(network, task, precision, bgr)
-        except RuntimeError as error:
-            raise PolicyError(f'openvino: {" ".join(str(error).split())[:200]}') from None
 
     makers: list[Callable[[str], Engine]] = []
     if engine != 'openvino':
@@ -113,7 +110,8 @@ def make_engine(
     for make in makers:
         try:
             candidate = make(precision)
-            _check(candidate, expected, task, network, max_deviation)
+            with _said_by(candidate.name):
+                _check(candidate, expected, task, network, max_deviation)
             made.append(candidate)
         except ActError as error:
             # Of several, those that cannot do it drop out.
@@ -125,6 +123,15 @@ def make_engine(
 
 def _has_openvino() -> bool:
     return importlib.util.find_spec('openvino') is not None
+
+
+@contextlib.contextmanager
+def _said_by(name: str) -> Iterator[None]:
+    """Make one line of what a driver or a library says: out of memory, no such kernel ..."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PolicyError(f'{name}: {plain_text(error)}') from None
 
 
 def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from act_ros.errors import one_line
 from act_ros.task import Task
 from detr import DETRVAE
 from detr.inference import Actions, Vision
@@ -73,3 +74,11 @@ def make_actions(network: DETRVAE, task: Task) -> Actions:
     stride = 16 if network.config.dilation else 32
     grid = -(-height // stride), -(-width // stride)
     return Actions(network, grid, len(task.cameras))
+
+
+def plain_text(error: RuntimeError) -> str:
+    """What a library says, in one line, without CUDA's advice to programmers."""
+    text = one_line(error)
+    for advice in (' Search for `cuda', ' CUDA kernel errors might'):
+        text = text.partition(advice)[0]
+    return text[:200]

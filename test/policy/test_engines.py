@@ -13,6 +13,7 @@ from act_ros.policy import load_policy
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
 from act_ros.policy.token_cache import TokenCache
+from act_ros.policy.torch_engine import plain_text
 from detr import detr_vae
 from detr.inference import Actions, Vision
 from test.rule import VECTORS, small_config, vector, write_checkpoint, write_random
@@ -127,6 +128,32 @@ def test_a_pass_for_which_memory_is_short_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(policy.engine, 'decode', decode)
     with pytest.raises(ActError, match='too little memory for a pass of 1 observations'):
         policy.predict(*vector('small').observation(0))
+
+
+@pytest.mark.parametrize(
+    ('text', 'line'),
+    [
+        (
+            'CUDA error: device-side assert triggered\n'
+            "Search for `cudaErrorAssert' in https://docs.nvidia.com/cuda/ for more information.\n"
+            'CUDA kernel errors might be asynchronously reported at some other API call.\n',
+            'CUDA error: device-side assert triggered',
+        ),
+        (
+            'CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously '
+            'reported at some other API call.\nFor debugging consider CUDA_LAUNCH_BLOCKING=1',
+            'CUDA error: unspecified launch failure',
+        ),
+        (
+            'Exception from core.cpp:1:\n  no such device',
+            'Exception from core.cpp:1: no such device',
+        ),
+        ('x' * 1000, 'x' * 200),
+        ('', 'RuntimeError'),
+    ],
+)
+def test_what_a_library_says_is_one_line_without_its_advice(text, line):
+    assert plain_text(RuntimeError(text)) == line
 
 
 class Counting:
@@ -247,30 +274,3 @@ def test_without_openvino_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'openvino', None)
     with pytest.raises(ParameterError, match=r"not installed: pip install 'act_ros\[openvino\]'"):
         load_policy(write_checkpoint(tmp_path), device='cpu', engine='openvino')
-
-
-@CUDA
-@pytest.mark.parametrize('name', VECTORS)
-def test_cuda_graphs_equal_the_public_implementation(name, tmp_path):
-    reference = vector(name)
-    policy = load_policy(write_checkpoint(tmp_path, name), device='cuda')
-    statistics = policy.statistics
-    for i in range(reference.about['n']):
-        chunk = policy.predict(*reference.observation(i))
-        found = (chunk - statistics.action_mean) / statistics.action_std
-        np.testing.assert_allclose(found, reference.chunks[i], rtol=0, atol=1e-4)
-
-
-@CUDA
-@pytest.mark.parametrize('precision', ['bfloat16', 'float16'])
-def test_cuda_in_half_precision_is_within_the_bound(precision, tmp_path):
-    folder = write_checkpoint(tmp_path, 'full')
-    policy = load_policy(folder, device='cuda', precision=precision, max_deviation=1.0)
-    reference = vector('full')
-    statistics = policy.statistics
-    observations = [reference.observation(i) for i in range(2)]
-    chunks = [policy.predict(*observations[0]), *policy.predict_batch(observations)]
-    bound = {'bfloat16': 0.1, 'float16': 0.02}[precision]
-    for chunk, i in zip(chunks, (0, 0, 1), strict=True):
-        found = (chunk - statistics.action_mean) / statistics.action_std
-        assert np.abs(found - reference.chunks[i]).max() < bound
