@@ -15,7 +15,8 @@ runs it (`benchmarks.plain`), in turns within one run, so that a busy machine is
                   convolutions of this network's own shapes in torch, in the same precision
   load_s, load_mb time and most memory of loading it, in a process of its own; the weights
                   have 336 MB in the checkpoint
-  stages          what a pass of torch consists of: {stage: ms}
+  device_mb       of a CUDA device's memory that torch has taken by then
+  stages          what a pass of torch in float32 consists of: {stage: ms}
 
 With `--quick` the network and its frames are as small as they can be.
 
@@ -147,6 +148,8 @@ def subjects(
     network = checkpoint.network()
     plain = PlainACT(network if device.type == 'cpu' else copy.deepcopy(network).to(device))
     batches = CPU_BATCHES if device.type == 'cpu' else CUDA_BATCHES
+    # By default torch convolves in TF32 on CUDA: then the plain one would not be float32.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     seen = observations(task, max(batches))
     qpos, images = seen[0]
     state = torch.from_numpy(qpos)[None].to(device)
@@ -187,6 +190,7 @@ def _subject(policy: Policy, seen: Sequence, about: dict[str, Any]) -> Subject:
     first = policy.predict(*seen[0])
     if not about['known']:
         batch = seen[: about['batch']]
+        policy.predict_batch(batch)  # on CUDA the kernels for another size are loaded now
         return Subject(about, policy.forget_frames, lambda: policy.predict_batch(batch), first)
     qpos, images = seen[0]
     name = next(iter(images))
@@ -214,28 +218,47 @@ def measure(found: Sequence[Subject], seconds: float) -> None:
 def peak(precision: str, device: torch.device, repeats: int) -> float:
     """Operations a second of the deployed network's largest product and convolution [1/s]."""
     kind = getattr(torch, precision)
-    a, b = (torch.randn(shape, device=device).to(kind) for shape in ((902, 512), (512, 3200)))
-    x = torch.randn(1, 64, 120, 160, device=device).to(kind).to(memory_format=torch.channels_last)
-    w = torch.randn(64, 64, 3, 3, device=device).to(kind).to(memory_format=torch.channels_last)
-    y, v = (
-        torch.randn(shape, device=device).to(kind).to(memory_format=torch.channels_last)
-        for shape in ((1, 256, 30, 40), (256, 256, 3, 3))
-    )
-    works = (
+    # As `Vision` has it.
+    layout = (torch.contiguous_format if (device.type, precision) == ('cuda', 'float32')
+              else torch.channels_last)  # fmt: skip
+
+    def filled(*shape: int) -> torch.Tensor:
+        made = torch.randn(shape, device=device).to(kind)
+        return made.to(memory_format=layout) if len(shape) == 4 else made
+
+    a, b = filled(902, 512), filled(512, 3200)
+    x, w = filled(1, 64, 120, 160), filled(64, 64, 3, 3)
+    y, v = filled(1, 256, 30, 40), filled(256, 256, 3, 3)
+    works: tuple[tuple[Callable[[], object], int], ...] = (
         (lambda: a @ b, 2 * 902 * 512 * 3200),
         (lambda: torch.nn.functional.conv2d(x, w, padding=1), 2 * 64 * 64 * 9 * 120 * 160),
         (lambda: torch.nn.functional.conv2d(y, v, padding=1), 2 * 256 * 256 * 9 * 30 * 40),
     )
     best = 0.0
-    for work, operations in works:
-        for _ in range(repeats):
-            started = time.perf_counter()
-            with torch.inference_mode():
-                work()
-            if device.type == 'cuda':
-                torch.cuda.synchronize()
-            best = max(best, operations / (time.perf_counter() - started))
+    with torch.inference_mode(device.type == 'cpu'), torch.no_grad():
+        for work, operations in works:
+            run, times = (work, 1) if device.type == 'cpu' else (_on_cuda(work, repeats), repeats)
+            for _ in range(repeats):
+                started = time.perf_counter()
+                run()
+                took = time.perf_counter() - started
+                best = max(best, times * operations / took)
     return best
+
+
+def _on_cuda(work: Callable[[], object], repeats: int) -> Callable[[], object]:
+    """Something small that often in a row, and waited for: one launch would take longer."""
+    work()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(repeats):
+            work()
+
+    def run() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return run
 
 
 def count_operations(folder: Path, task: Task) -> tuple[float, float]:
@@ -251,15 +274,25 @@ def count_operations(folder: Path, task: Task) -> tuple[float, float]:
     return looking.get_total_flops() / len(task.cameras), deciding.get_total_flops()
 
 
-def stages(folder: Path, task: Task) -> dict[str, float]:
-    """Medians of what a pass of torch in float32 consists of, on the CPU [ms]."""
-    engine = make_engine(read_checkpoint(folder).network(), task, device=torch.device('cpu'))
+def stages(folder: Path, task: Task, device: torch.device) -> dict[str, float]:
+    """Medians of what a pass of torch in float32 consists of [ms]."""
+    engine = make_engine(read_checkpoint(folder).network(), task, device=device)
     assert isinstance(engine, TorchEngine)
     images = list(observations(task, 1)[0][1].values())
-    actions, frames = engine.actions, engine.encode(images, range(len(images)))
-    state = torch.zeros(1, 17)
-    with torch.inference_mode():
-        tokens = torch.cat(list(frames))[None]
+    frames = engine.encode(images, range(len(images)))
+    qpos = np.zeros((1, 17), np.float32)
+
+    def look() -> None:
+        engine.encode(images, range(len(images)))
+        if device.type == 'cuda':
+            torch.cuda.synchronize()
+
+    works: dict[str, Callable[[], object]] = {
+        'three backbones': look,
+        'transformer': lambda: engine.decode(qpos, [frames]),
+    }
+    if device.type == 'cpu':  # nothing in a graph can be told apart
+        actions, tokens = engine.actions, torch.cat(list(frames))[None]
         x = torch.cat((torch.zeros(1, 2, tokens.shape[-1]), tokens), dim=1)
 
         def encode() -> None:
@@ -267,12 +300,11 @@ def stages(folder: Path, task: Task) -> dict[str, float]:
             for layer in actions.encoder:
                 y = layer(y)
 
-        works = {
-            'three backbones': lambda: engine.encode(images, range(len(images))),
-            'encoder': encode,
-            'decoder and head': lambda: actions.head(actions.decoder_norm(actions.decoder(x))),
-            'state': lambda: actions.state(state),
-        }
+        works['its encoder'] = encode
+        works['its decoder and head'] = lambda: actions.head(
+            actions.decoder_norm(actions.decoder(x))
+        )
+    with torch.inference_mode(device.type == 'cpu'):
         return {name: round(1e3 * _median(work), 3) for name, work in works.items()}
 
 
@@ -299,7 +331,11 @@ started = time.perf_counter()
 load_policy(sys.argv[1], device=sys.argv[2], engine=sys.argv[3], precision=sys.argv[4],
             max_deviation=1e3)
 took = time.perf_counter() - started
-print(json.dumps({'load_s': round(took, 2), 'load_mb': round(most_mb() - before, 1)}))
+said = {'load_s': round(took, 2), 'load_mb': round(most_mb() - before, 1)}
+if sys.argv[2].startswith('cuda'):
+    import torch
+    said['device_mb'] = round(torch.cuda.memory_reserved() / 2**20, 1)
+print(json.dumps(said))
 """
 
 
@@ -327,7 +363,7 @@ def rows(seconds: float, size: Size = DEPLOYED) -> list[dict[str, Any]]:
         found = subjects(folder, task, device, size.engines)
         measure(found, seconds)
         peaks = {p: peak(p, device, size.repeats) for p in {s.about['precision'] for s in found}}
-        parts, loads = stages(folder, task), {}
+        parts, loads = stages(folder, task, device), {}
         made = []
         plain = np.median(found[0].times)
         for subject in found:
