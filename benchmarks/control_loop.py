@@ -5,7 +5,8 @@ publishes what a robot does: three 480x640 cameras at 30 Hz, arm and base joint 
 All of it goes over DDS, on this machine only and in a ROS domain that nobody else is in. The
 measurement begins when commands have come for 5 s.
 
-  ticks_missed     places on the grid of 20 ms with no command, or with a second one
+  ticks_missed     places on the grid (of 20 ms, or of --command-rate) with no command, or with
+                   a second one
   jitter_*_ms      a command's header stamp, made just before it is published, against its place
                    on the grid; the grid lies where the earliest commands come, so this is how
                    late commands are; after a missed tick, the next command is late by the gap
@@ -41,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
         '--realtime-priority', type=int, metavar='N',
         help="the node's realtime_priority: a SCHED_FIFO priority to ask for",
     )  # fmt: skip
+    parser.add_argument(
+        '--command-rate', type=float, default=0.0, metavar='HZ',
+        help="the node's command_rate, a multiple of 50 (default: 0, the policy's rate)",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.seconds = QUICK
@@ -53,7 +58,9 @@ def main(argv: list[str] | None = None) -> int:
         with own_graph('benchmark') as graph:
             from benchmarks.control_run import measure
 
-            figures = measure(graph, arguments.seconds, arguments.realtime_priority)
+            figures = measure(
+                graph, arguments.seconds, arguments.realtime_priority, arguments.command_rate
+            )
         show('control loop', figures, arguments.json)
 
     return cli.run('control_loop', work)

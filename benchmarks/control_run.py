@@ -38,12 +38,15 @@ MEMORY_WINDOW = 5.0  # at the beginning and the end of the measurement [s]
 SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
 
 
-def measure(graph: OwnGraph, seconds: float, priority: int | None) -> dict[str, object]:
+def measure(
+    graph: OwnGraph, seconds: float, priority: int | None, rate: float = 0.0
+) -> dict[str, object]:
     """Start node and traffic, measure, and end both.
 
     :param graph: where they meet.
     :param seconds: length of the measurement.
     :param priority: the node's `realtime_priority`; None leaves it at its default.
+    :param rate: its `command_rate` [Hz]; 0 = that of the policy.
     :raises ActError: a process ended, or commands did not come or were stopped.
     """
     task, file = load_task(), task_file(DEFAULT_TASK)
@@ -51,6 +54,7 @@ def measure(graph: OwnGraph, seconds: float, priority: int | None) -> dict[str, 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         checkpoint = write_demo_checkpoint(folder / 'ckpt', task)
         values = read_raw_parameters(file) | _parameters(checkpoint, task, priority)
+        values['command_rate'] = rate
         arguments = graph.arguments(values, folder / 'parameters.yaml')
         traffic, node = (
             stack.enter_context(running(name, module(program, *arguments), folder))
@@ -63,7 +67,7 @@ def measure(graph: OwnGraph, seconds: float, priority: int | None) -> dict[str, 
             lambda: f'no command within {START_TIMEOUT:g} s; the node says: {node.last_line()}',
         )  # fmt: skip
         listener.spin(min(SETTLING, seconds))
-        return _window(listener, node, seconds, round(1e9 / task.rate))
+        return _window(listener, node, seconds, round(1e9 / (rate or task.rate)))
 
 
 def _parameters(checkpoint: Path, task: Task, priority: int | None) -> dict[str, object]:
