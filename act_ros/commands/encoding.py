@@ -39,12 +39,20 @@ class Encoder(ABC):
         self._spec, self._rate, self._library = spec, rate, library
 
     @abstractmethod
-    def encode(self, values: np.ndarray, stamp: Any, horizon: np.ndarray | None = None) -> Any:
+    def encode(
+        self,
+        values: np.ndarray,
+        stamp: Any,
+        horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
+    ) -> Any:
         """The message of one tick.
 
         :param values: (action_dim,) float64, robot units.
         :param stamp: builtin_interfaces/Time of a JointState's header; the others carry none.
         :param horizon: (n, action_dim) the values of the coming ticks; n may be 0.
+        :param slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
+            there; what is no position is 0.
         """
 
     def _make(self, message_type: str, **fields: Any) -> Any:
@@ -76,7 +84,13 @@ class JointStateEncoder(Encoder):
             (_view(self._message, quantity), places) for quantity, places in spec.places.items()
         ]
 
-    def encode(self, values: np.ndarray, stamp: Any, horizon: np.ndarray | None = None) -> Any:
+    def encode(
+        self,
+        values: np.ndarray,
+        stamp: Any,
+        horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
+    ) -> Any:
         """See `Encoder.encode`."""
         self._message.header.stamp = stamp
         for view, places in self._views:
@@ -85,29 +99,44 @@ class JointStateEncoder(Encoder):
 
 
 class TrajectoryEncoder(Encoder):
-    """A point one tick ahead and, of a horizon, those of the coming ticks."""
+    """A point one tick ahead and, of a horizon, those of the coming ticks.
+
+    The points of a horizon have the velocities of its path, so that who interpolates between
+    them goes through each without a corner.
+    """
 
     def __init__(self, spec: OutputSpec, rate: float, library: MessageLibrary) -> None:
         super().__init__(spec, rate, library)
         # To a joint_trajectory_controller a stamp of zero means "start now". Any other may lie in
         # the past on arrival, and a trajectory that ends in the past is refused. From Jazzy on
         # one whose last velocity is not 0 is refused too, unless the controller is told
-        # allow_nonzero_velocity_at_trajectory_end.
+        # allow_nonzero_velocity_at_trajectory_end: a horizon ends at rest.
         self._message = self._make(
             spec.message_type, header=self._header(), joint_names=spec.joints, points=[]
         )
         self._points: list[Any] = []
-        self._views: dict[str, list[np.ndarray]] = {quantity: [] for quantity in spec.places}
+        self._views: dict[str, list[np.ndarray]] = {}
 
-    def encode(self, values: np.ndarray, stamp: Any, horizon: np.ndarray | None = None) -> Any:
+    def encode(
+        self,
+        values: np.ndarray,
+        stamp: Any,
+        horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
+    ) -> Any:
         """See `Encoder.encode`."""
-        rows = values[np.newaxis]
-        if self._spec.output_type.horizon and horizon is not None:
+        rows, spec = values[np.newaxis], self._spec
+        if spec.output_type.horizon and horizon is not None:
             rows = np.concatenate((rows, horizon))
+        numbers = {quantity: rows[:, places] for quantity, places in spec.places.items()}
+        if spec.output_type.horizon and slopes is not None:
+            numbers['velocity'] = slopes[:, spec.places['position']]
+        if self._views.keys() != numbers.keys():
+            self._points, self._views = [], {quantity: [] for quantity in numbers}
         while len(self._points) < len(rows):
             self._add_point()
-        for quantity, places in self._spec.places.items():
-            for view, row in zip(self._views[quantity], rows[:, places], strict=False):
+        for quantity, views in self._views.items():
+            for view, row in zip(views, numbers[quantity], strict=False):
                 view[:] = row
         self._message.points = self._points[: len(rows)]
         return self._message
@@ -115,7 +144,10 @@ class TrajectoryEncoder(Encoder):
     def _add_point(self) -> None:
         after = round((len(self._points) + 1) / self._rate * 1e9)
         sec, nanosec = divmod(after, 1_000_000_000)
-        numbers = {POINT_FIELDS[quantity]: held for quantity, held in self._numbers().items()}
+        numbers = {
+            field: self._library.doubles(np.zeros(len(self._spec.joints) * (name in self._views)))
+            for name, field in POINT_FIELDS.items()
+        }
         point = self._make(
             'trajectory_msgs/msg/JointTrajectoryPoint', **numbers,
             accelerations=self._library.doubles(NONE), effort=self._library.doubles(NONE),
@@ -142,7 +174,13 @@ class ArrayEncoder(Encoder):
         self._message = self._make(spec.message_type, layout=layout, data=data)
         self._view, self._columns = _view(self._message, 'data'), np.array(spec.columns)
 
-    def encode(self, values: np.ndarray, stamp: Any, horizon: np.ndarray | None = None) -> Any:
+    def encode(
+        self,
+        values: np.ndarray,
+        stamp: Any,
+        horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
+    ) -> Any:
         """See `Encoder.encode`."""
         self._view[:] = values[self._columns]
         return self._message

@@ -44,7 +44,10 @@ class Command:
     :ivar action: (action_dim,) before any limit, policy units; None for the stop message.
     :ivar chunk_steps: (n,) steps of the chunks it was blended from.
     :ivar values: (action_dim,) float64 within the limits, robot units.
-    :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits.
+    :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits, until the
+        robot is at rest.
+    :ivar slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
+        there [a second]; what is no position is 0.
     """
 
     step: int
@@ -52,3 +55,4 @@ class Command:
     chunk_steps: np.ndarray
     values: np.ndarray
     horizon: np.ndarray | None = None
+    slopes: np.ndarray | None = None

@@ -10,6 +10,7 @@ What ends the commands, and what begins them again, is in `act_ros.control.state
 """
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +31,8 @@ from act_ros.safety import CommandLimiter, Limits
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
+
+BRAKING = 5.0  # a horizon comes to rest in as long, at most [s]
 
 
 class ControlLoop:
@@ -79,6 +82,9 @@ class ControlLoop:
         self._watchdog = Watchdog(self._timeout)
         self._hold = settings.stop_policy == 'hold'
         self._horizon = horizon
+        self._positions = [
+            i for i, entry in enumerate(task.action) if entry.quantity == 'position'
+        ]
 
         self.episode = self.step = 0
         self.ticks_without_plan = 0  # in an episode that had begun to move
@@ -224,7 +230,9 @@ class ControlLoop:
         """
         if not (self.status.commanded and self._hold):
             return None
-        return Command(self.step, None, np.empty(0, dtype=np.int64), self.limiter.hold(left))
+        before, values = self.limiter.known_last, self.limiter.hold(left)
+        ahead = self._ahead(before, values, np.empty((0, len(values)))) if self._horizon else ()
+        return Command(self.step, None, np.empty(0, dtype=np.int64), values, *ahead)
 
     @property
     def state(self) -> State:
@@ -254,12 +262,13 @@ class ControlLoop:
             wanted = self._task.to_robot(action)
             if self.state is State.WAITING and not self._begin_to_move(measured, wanted):
                 return None
+            before = self.limiter.known_last
             values = self.limiter.limit(wanted, self._elapsed)
-            horizon = self._coming() if self._horizon else None
+            ahead = self._ahead(before, values, self._coming()) if self._horizon else ()
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
-        return Command(self.step, action, self.plan.chunk_steps(self.step), values, horizon)
+        return Command(self.step, action, self.plan.chunk_steps(self.step), values, *ahead)
 
     def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
@@ -300,16 +309,28 @@ class ControlLoop:
         return (self._tick - self._first_tick) / self._rate
 
     def _coming(self) -> np.ndarray:
-        """What is planned for the coming ticks, as far as the watchdog would let it, limited.
+        """What is planned for the coming ticks, as far as the watchdog would let it.
 
         The command itself lasts one tick.
         """
         count = int(self._watchdog.left(self._watch) * self._rate / 1e9) - 1
-        actions = self.plan.coming(self.step, count)
-        if not len(actions):
-            return actions
-        values = self._task.to_robot(actions)
-        return self.limiter.preview(values, self._elapsed + 1 / self._rate)
+        return self._task.to_robot(self.plan.coming(self.step, count))
+
+    def _ahead(
+        self, before: np.ndarray, values: np.ndarray, coming: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Horizon and slopes of a command.
+
+        :param before: (positions,) those of the command before it.
+        :param coming: (n, action_dim) what is to follow, before it comes to rest.
+        """
+        elapsed = self._elapsed + 1 / self._rate
+        horizon = self.limiter.preview(coming, elapsed, math.ceil(BRAKING * self._rate))
+        rows = np.concatenate((values[np.newaxis], horizon))
+        path = np.concatenate((before[np.newaxis], rows[:, self._positions]))
+        slopes = np.zeros_like(rows)  # at rest in the end
+        slopes[:-1, self._positions] = (path[2:] - path[:-2]) * (self._rate / 2)
+        return horizon, slopes
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
         told = self.status.commanded and (self.state is State.RUNNING or self._hold)

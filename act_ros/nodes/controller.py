@@ -265,7 +265,8 @@ class Controller:
             self._send_stop(command)
         else:
             stamp = self._clock.now().to_msg()
-            self._wiring.send(command.values, stamp, self._wanted, command.horizon)
+            ahead = command.horizon, command.slopes
+            self._wiring.send(command.values, stamp, self._wanted, *ahead)
 
     def _wanted(self) -> bool:
         """Whether the tick's command is still to go out."""
@@ -276,7 +277,8 @@ class Controller:
         return time.monotonic() <= self._last_moment
 
     def _send_stop(self, message: Command) -> None:
-        self._wiring.send_stop(message.values, self._clock.now().to_msg(), self._in_time)
+        stamp, ahead = self._clock.now().to_msg(), (message.horizon, message.slopes)
+        self._wiring.send_stop(message.values, stamp, self._in_time, *ahead)
 
     def _on_wire(self, publish: Callable[[], None]) -> bool:
         """Publish, unless the controller was stopped or the tick interrupted meanwhile."""

@@ -149,15 +149,16 @@ class Wiring:
         stamp: Time,
         wanted: Callable[[], bool],
         horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
     ) -> None:
         """Publish one tick's values on every output; all are built before any is sent.
 
         :param values: (action_dim,) robot units.
         :param wanted: asked before each output: the one before may have kept it waiting.
-        :param horizon: (n, action_dim) those of the coming ticks.
+        :param horizon: as to `Encoder.encode`, as is the next.
         """
         built = [
-            (publisher, encoder.encode(values, stamp, horizon))
+            (publisher, encoder.encode(values, stamp, horizon, slopes))
             for encoder, publisher in self._senders
         ]
         for publisher, message in built:
@@ -165,7 +166,14 @@ class Wiring:
                 return
             publisher.publish(message)
 
-    def send_stop(self, values: np.ndarray, stamp: Time, wanted: Callable[[], bool]) -> None:
+    def send_stop(
+        self,
+        values: np.ndarray,
+        stamp: Time,
+        wanted: Callable[[], bool],
+        horizon: np.ndarray | None = None,
+        slopes: np.ndarray | None = None,
+    ) -> None:
         """Publish the stop policy's message: an output that fails keeps no other from it.
 
         :param values: as to `send`, and the last.
@@ -175,7 +183,7 @@ class Wiring:
             if not wanted():
                 break
             try:
-                publisher.publish(encoder.encode(values, stamp))
+                publisher.publish(encoder.encode(values, stamp, horizon, slopes))
             except Exception as error:
                 failure = error
         if failure is not None:

@@ -183,12 +183,14 @@ class CommandLimiter:
         self._hits.count(bounds, before, passage)
         return self._layout.join([passage.motion])[0]
 
-    def preview(self, values: np.ndarray, elapsed: float) -> np.ndarray:
+    def preview(self, values: np.ndarray, elapsed: float, rest: int = 0) -> np.ndarray:
         """Limit the actions of coming ticks, each from the one before; nothing is remembered.
 
         :param values: (n, action_dim), one tick apart.
         :param elapsed: of the first, since the ramp began [s].
-        :returns: (n, action_dim) float64.
+        :param rest: where it is not 0, commands follow in which all comes to rest, so many at
+            most; where the limits would take more, it brakes harder.
+        :returns: (n or more, action_dim) float64.
         :raises LimitError: a value is not finite.
         """
         bounds, motions = self._bounds, [self.motion]
@@ -196,7 +198,11 @@ class CommandLimiter:
             weight = ramp_weight(bounds.limits.ramp_time, elapsed + i / self._rate)
             passage = pass_through(bounds, motions[-1], *action, self._start, weight)
             motions.append(passage.motion)
-        return self._layout.join(motions[1:]).reshape(values.shape)
+        for left in range(rest, 0, -1):
+            if motions[-1].stands:
+                break
+            motions.append(come_to_rest(bounds, motions[-1], {}, left))
+        return self._layout.join(motions[1:]).reshape(-1, len(self._layout.action))
 
     def hold(self, commands: int | None = None) -> np.ndarray:
         """The next command of joints that brake, and then the last position at rest.

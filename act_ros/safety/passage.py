@@ -33,6 +33,11 @@ class Motion:
         """Of the last command."""
         return [position for position, *_ in self.joints]
 
+    @property
+    def stands(self) -> bool:
+        """Whether the last command moved nothing."""
+        return not (any(step for _, step, *_ in self.joints) or any(self.velocities))
+
 
 class Passage(NamedTuple):
     """An action from stage to stage.

@@ -61,7 +61,7 @@ class Wiring:
         self.free = threading.Event()
         self.broken = False
 
-    def send(self, values, stamp, wanted, horizon=None):
+    def send(self, values, stamp, wanted, horizon=None, slopes=None):
         if self.hang.is_set():
             self.hanging.set()
             assert self.free.wait(10)
@@ -69,7 +69,7 @@ class Wiring:
                 raise RuntimeError('the publisher is gone')
         self.sent.append('command')
 
-    def send_stop(self, values, stamp, wanted):
+    def send_stop(self, values, stamp, wanted, horizon=None, slopes=None):
         assert wanted()
         assert values[1] == 0.0
         self.sent.append('stop')
