@@ -5,14 +5,17 @@ import os
 import cv2
 import numpy as np
 import pytest
+import yaml
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
-from test.nodes.graph import JOINTS, run_node
+from act_ros.observation import stamp_ns
+from test.nodes.graph import JOINTS, SETTINGS, run_node
 from test.processes import children
+from test.readme import text
 from test.waiting import wait_until
 
 
@@ -54,11 +57,15 @@ def test_odometry_and_compressed_images_come_in_where_they_can_be_decoded(graph,
     graph.node.destroy_timer(timer)
 
 
+def recipe(word):
+    """The node's parameters of the recipe for ros2_control that has a word in it."""
+    found = [b.text for b in text.blocks(text.read()) if b.section == 'ros2_control']
+    (block,) = (block for block in found if block.startswith('/**') and word in block)
+    return yaml.safe_load(block)['/**']['ros__parameters']
+
+
 def test_several_outputs_and_the_plan_go_out(graph, ckpt, tmp_path):
-    outputs = [
-        'arm_controller/joint_trajectory JointTrajectoryHorizon arm/left_joint_*',
-        'gripper_controller/commands Float64MultiArray arm/left_gripper/position',
-    ]
+    outputs = recipe('JointTrajectoryHorizon')['outputs']
     parameters = {'outputs': outputs, 'stop_policy': 'hold', 'publish_chunk': True}
     arm, gripper, plans = [], [], []
     node_of_test = graph.node
@@ -70,14 +77,52 @@ def test_several_outputs_and_the_plan_go_out(graph, ckpt, tmp_path):
         wait_until(lambda: len(arm) > 30 and len(gripper) > 30 and plans, 20, 'all of them')
     assert arm[-1].joint_names == JOINTS[:7]
     assert max(len(message.points) for message in arm) > 10
+    assert all(len(point.velocities) == 7 for message in arm for point in message.points)
+    assert not any(map(any, (message.points[-1].velocities for message in arm)))
     assert len(gripper[-1].data) == 1
     assert plans[-1].joint_names == JOINTS
     assert len(plans[-1].points) == 100
 
 
-def test_a_horizon_and_silence_are_refused(graph, ckpt, tmp_path):
-    with run_node(tmp_path, ckpt, outputs=['a JointTrajectoryHorizon']) as node:
+def test_commands_come_at_a_higher_rate_as_one_smooth_motion(graph, ckpt, tmp_path):
+    parameters = recipe('command_rate')
+    rate, arm = parameters['command_rate'], []
+    graph.node.create_subscription(
+        Float64MultiArray, parameters['outputs'][0].split()[0], arm.append, 100
+    )
+    # A JointState has a stamp, and tells what was sent when.
+    parameters['outputs'] += SETTINGS.outputs
+    bounds = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_acceleration')
+    limits = {name: list(getattr(SETTINGS, name)) for name in bounds}
+    with run_node(tmp_path, ckpt, **parameters, **limits, stop_policy='hold') as node:
+        graph.activate(node)
+        wait_until(lambda: len(graph.commands) > 500 and len(arm) > 400, 30, lambda: node.log)
+        wait_until(lambda: float(graph.reports[-1].get('command_rate_hz', 0)) == rate, 10, 'it')
+        wait_until(lambda: len(graph.ticks) > 50, 10, 'ticks')
+    commands = graph.commands[:500]
+    stamps = np.array([stamp_ns(command) for command in commands]) / 1e9
+    assert np.median(np.diff(stamps)) == pytest.approx(1 / rate, rel=0.1)
+    positions = np.array([command.position for command in commands])
+    steps, near = np.diff(positions, axis=0), np.diff(stamps) < 1.5 / rate
+    assert near.mean() > 0.5  # the others were left out, or lost on the way
+    assert (np.abs(steps[near]) <= np.array(SETTINGS.max_velocity) / rate + 1e-9).all()
+    changes = np.diff(steps, axis=0)[near[1:] & near[:-1]]
+    assert (np.abs(changes) <= np.array(SETTINGS.max_acceleration) / rate**2 + 1e-9).all()
+    # It moves at each tick, not once a step of the policy.
+    assert (np.abs(steps[near]).max(axis=1) > 0).mean() > 0.9
+    assert len(arm[-1].data) == 7
+    # The policy has its own rate.
+    assert (np.diff([tick.step for tick in graph.ticks]) > 0).all()
+
+
+def test_a_horizon_and_what_contradicts_it_are_refused(graph, ckpt, tmp_path):
+    given = {'outputs': ['a JointTrajectoryHorizon'], 'command_rate': 200.0}
+    with run_node(tmp_path, ckpt, **given) as node:
         node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        node.wait_for('command_rate is 200 Hz, but a JointTrajectoryHorizon is interpolated')
+        assert '100 or 150 (0 = control_rate)' in graph.set_parameter('command_rate', 120.0)
+        assert not graph.set_parameter('command_rate', 0.0)
         assert not graph.change('configure')
         node.wait_for('would play on after the last command')
 
