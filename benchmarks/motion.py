@@ -74,11 +74,6 @@ Row = dict[str, Any]
 Job = tuple[int, str, Settings, int, int, float]  # what `measure_row` takes
 
 
-def changed(settings: Settings, **changes: Any) -> Settings:
-    """The same with other values, of the parameters that there are."""
-    return replace(settings, **{k: v for k, v in changes.items() if hasattr(settings, k)})
-
-
 def rules(settings: Settings) -> dict[str, Settings]:
     """The parameters of each rule.
 
@@ -87,17 +82,17 @@ def rules(settings: Settings) -> dict[str, Settings]:
     every = settings.task_action
     free = (FREE,) * len(settings.max_step)
     return {
-        'public': changed(settings, fade=0.0, max_acceleration=free),
+        'public': replace(settings, fade=0.0, max_acceleration=free),
         'default': settings,
         **{
-            f'fade {fade:g}': changed(settings, fade=fade)
+            f'fade {fade:g}': replace(settings, fade=fade)
             for fade in FADES
             if fade != settings.fade
         },
-        'newest': changed(settings, follow_newest=every),
-        'newest, hard': changed(settings, follow_newest=every, fade=0.0),
-        'off': changed(settings, temporal_aggregation=False),
-        'off, hard': changed(settings, temporal_aggregation=False, fade=0.0),
+        'newest': replace(settings, follow_newest=every),
+        'newest, hard': replace(settings, follow_newest=every, fade=0.0),
+        'off': replace(settings, temporal_aggregation=False),
+        'off, hard': replace(settings, temporal_aggregation=False, fade=0.0),
     }
 
 

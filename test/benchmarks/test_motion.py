@@ -102,3 +102,11 @@ def test_the_default_leaves_a_fraction_of_the_jerk_and_costs_next_to_no_error(la
     assert default['seam_mrad'] < public['seam_mrad']
     assert default['error_mrad'] < 1.15 * public['error_mrad']
     assert default['speed_error'] < public['speed_error'] / 2
+
+
+def test_without_any_overlap_the_limit_of_the_acceleration_leaves_a_quarter_at_most():
+    rules = motion.rules(shipped())
+    public, default = row(1000, rules['public']), row(1000, rules['default'])
+    assert 'acceleration' in default['hits'] and public['hits']['acceleration'] == 0
+    assert default['jerk_rms'] < public['jerk_rms'] / 4
+    assert default['error_mrad'] < 1.15 * public['error_mrad']
