@@ -4,6 +4,7 @@ A policy that answers at once is evaluated on bags made here, each run in a proc
 
   overhead_ms     a tick outside the policy: read, decode, assemble, score; on a 20 s bag of three
                   raw 480x640 cameras at 30 Hz, base and arm states at 100 Hz, commands at 50 Hz
+  sweep_ms        what four latencies with four fades each add to a tick
   report_s        writing metrics, table, bag and report of that run
   rss_mb          most resident memory of a run over 10 minutes of 48x64 frames at those rates
   rss_growth_mb   that, less the same of a run over 1 minute
@@ -31,6 +32,7 @@ CAMERA_PERIOD, STATE_PERIOD, COMMAND_PERIOD = 33_333_333, 10_000_000, 20_000_000
 START = 1_700_000_000_000_000_000
 CHUNK = 100
 FRAME, SMALL_FRAME = (480, 640), (48, 64)  # [px]
+SWEEP = (0.06, 0.2, 0.5, 1.0)  # [s]
 QUICK = {'large': 0.5, 'short': 0.5, 'long': 1.0}
 
 
@@ -109,7 +111,9 @@ def _messages(seconds: float, size: tuple[int, int]) -> Iterator[tuple[int, str,
             yield receipt, topic, joints(receipt, list(task.joints), HOME)
 
 
-def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
+def run(
+    bag: Path, size: tuple[int, int], latencies: Sequence[float] = (0.0,)
+) -> dict[str, float]:
     """Evaluate a bag in this process."""
     from act_ros.config import DEFAULT_TASK, task_file
     from act_ros.evaluation.report.results import write_results
@@ -118,7 +122,9 @@ def run(bag: Path, size: tuple[int, int]) -> dict[str, float]:
     from act_ros.parameter_file import read_parameter_file
 
     settings = replace(read_parameter_file(task_file(DEFAULT_TASK)), task_image_size=size)
-    plan = make_plan([bag], {'null': settings}, options=Options(), load=f'{__name__}:load_null')
+    plan = make_plan(
+        [bag], {'null': settings}, options=Options(latencies), load=f'{__name__}:load_null'
+    )
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         evaluation = carry_out(plan, Path(folder) / 'out')
@@ -144,10 +150,14 @@ def measure(large: float = 20.0, short: float = 60.0, long: float = 600.0) -> di
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def alone(seconds: float, size: tuple[int, int]) -> dict[str, float]:
-            bag = make_bag(folder / f'{seconds:g} s of {size[0]} px', seconds, size)
+        def alone(
+            seconds: float, size: tuple[int, int], latencies: Sequence[float] = (0.0,)
+        ) -> dict[str, float]:
+            bag = folder / f'{seconds:g} s of {size[0]} px'
+            if not bag.exists():
+                make_bag(bag, seconds, size)
             call = f'from {__spec__.name} import run; import json, pathlib; '
-            call += f'print(json.dumps(run(pathlib.Path({str(bag)!r}), {size})))'
+            call += f'print(json.dumps(run(pathlib.Path({str(bag)!r}), {size}, {latencies})))'
             said = subprocess.run(
                 [sys.executable, '-c', call], check=True, stdout=subprocess.PIPE, text=True
             )
@@ -155,8 +165,10 @@ def measure(large: float = 20.0, short: float = 60.0, long: float = 600.0) -> di
 
         full = alone(large, FRAME)
         first, last = alone(short, SMALL_FRAME), alone(long, SMALL_FRAME)
+        swept = alone(short, SMALL_FRAME, SWEEP)
     return {
         'overhead_ms': round(full['overhead_ms'], 3),
+        'sweep_ms': round(swept['overhead_ms'] - first['overhead_ms'], 3),
         'report_s': round(full['report_s'], 2),
         'rss_mb': round(last['rss_mb'], 1),
         'rss_growth_mb': round(last['rss_mb'] - first['rss_mb'], 1),

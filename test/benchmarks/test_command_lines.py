@@ -21,7 +21,7 @@ FIGURES = {
         'ticks_missed', 'jitter_p50_ms', 'jitter_p99_ms', 'jitter_max_ms', 'command_rate_hz',
         'cpu_percent', 'rss_growth_mb', 'realtime', 'seconds', 'inferences', 'node_overruns',
     },
-    'evaluation': {'overhead_ms', 'report_s', 'rss_mb', 'rss_growth_mb'},
+    'evaluation': {'overhead_ms', 'sweep_ms', 'report_s', 'rss_mb', 'rss_growth_mb'},
 }  # fmt: skip
 ROWS = {
     'aggregation': {

@@ -1,10 +1,11 @@
 """The report's pictures, as PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from act_ros.evaluation.report.scores import aligned
@@ -28,7 +29,7 @@ def trajectories(
     rows = -(-task.action_dim // columns)
     height = 1.35 * rows + 0.6
     figure = Figure(figsize=(11, height))
-    # By hand: constrained layout takes longer than the drawing.
+    # By hand, as all here: a constrained layout takes longer than the drawing.
     figure.subplots_adjust(
         left=0.045, right=0.99, bottom=0.4 / height, top=1 - 0.25 / height, hspace=0.35, wspace=0.1
     )
@@ -49,7 +50,7 @@ def trajectories(
             seconds, 0, 1, where=~ticks['complete'], color='#d8d8d8', lw=0,
             transform=axis.get_xaxis_transform(),
         )  # fmt: skip
-        axis.set_title(_plain(str(entry)), fontsize=7, loc='left', pad=2)
+        axis.set_title(_plain(str(entry)), fontsize=7, loc='left', pad=2, y=1.0)
         axis.tick_params(labelsize=6)
         axis.grid(alpha=0.25, lw=0.5)
     for axis in axes[task.action_dim :]:
@@ -66,19 +67,19 @@ def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
     :param curves: checkpoint to `scores()['horizon']`.
     """
     names = list(next(iter(curves.values())))
-    figure = Figure(figsize=(3.7 * len(names), 2.6), layout='constrained')
-    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+    figure, axes = _panels(len(names), 3.7, 2.6)
+    for axis, name in zip(axes, names, strict=True):
         for colour, (label, groups) in zip(_colours(), curves.items(), strict=False):
             values = _floats(groups[name]['mae_normalised'])
             axis.plot(np.arange(len(values)) / rate, values, color=colour,
                       label=_plain(label))  # fmt: skip
-        axis.set_title(name, fontsize=8)
+        axis.set_title(name, fontsize=8, y=1.0)
         axis.set_xlabel('look-ahead [s]', fontsize=7)
         axis.set_ylabel('mean error [std]', fontsize=7)
-        axis.set_ylim(bottom=0)
+        _from_zero(axis, [v for groups in curves.values() for v in groups[name]['mae_normalised']])
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, lw=0.5)
-    figure.axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=7, loc='lower right')
     return _png(figure)
 
 
@@ -100,8 +101,8 @@ def sweep(rows: Sequence[Mapping[str, Any]], group: str, recorded: Mapping[str, 
     }  # fmt: skip
     late = sorted({row['latency_ms'] for row in rows})
     fades = sorted({row['fade_s'] for row in rows})
-    figure = Figure(figsize=(11, 3.4), layout='constrained')
-    for axis, (key, title) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    figure, axes = _panels(len(panels), 3.7, 3.6, below=0.35)
+    for axis, (key, title) in zip(axes, panels.items(), strict=True):
         for colour, fade in zip(_colours(), fades, strict=False):
             of = {row['latency_ms']: row for row in rows if row['fade_s'] == fade}
             configured = of[late[0]]['configured']
@@ -110,18 +111,20 @@ def sweep(rows: Sequence[Mapping[str, Any]], group: str, recorded: Mapping[str, 
                 marker='o', ms=6 if configured else 4, lw=2.4 if configured else 1.2,
                 label=f'fade {fade:g} s' + (' (configured)' if configured else ''),
             )  # fmt: skip
-        if known_of_recording.get(key) is not None:
-            axis.axhline(known_of_recording[key], color='#5b6770', ls='--', lw=1, label='recorded')
-        axis.set_title(title, fontsize=9, loc='left')
+        level = known_of_recording.get(key)
+        if level is not None:
+            axis.axhline(level, color='#5b6770', ls='--', lw=1, label='recorded')
+        axis.set_title(title, fontsize=9, loc='left', y=1.0)
         axis.set_xlabel('latency [ms]', fontsize=8)
-        known = [row[key] for row in rows if row[key] is not None]
-        if key == 'jerk_rms' and any(known):  # fades differ by orders of magnitude
+        values = [row[key] for row in rows]
+        if key == 'jerk_rms' and any(values):  # fades differ by orders of magnitude
             axis.set_yscale('log')
         else:
-            axis.set_ylim(0, 1.08 * max(known, default=0.0) or 1.0)
+            _from_zero(axis, [*values, level])
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.25, lw=0.5)
-    figure.axes[0].legend(fontsize=8)
+    lines, labels = axes[0].get_legend_handles_labels()
+    figure.legend(lines, labels, fontsize=8, loc='lower center', ncols=len(lines))
     return _png(figure)
 
 
@@ -130,8 +133,7 @@ def latencies(durations: Mapping[str, np.ndarray]) -> bytes:
 
     :param durations: by checkpoint [s].
     """
-    figure = Figure(figsize=(6, 2.4), layout='constrained')
-    axis = figure.subplots()
+    figure, [axis] = _panels(1, 6, 2.4)
     known = [d for d in durations.values() if len(d)]
     top = max((np.percentile(d, 99.5) for d in known), default=1.0) * 1.05e3
     for colour, (label, values) in zip(_colours(), durations.items(), strict=False):
@@ -140,8 +142,31 @@ def latencies(durations: Mapping[str, np.ndarray]) -> bytes:
     axis.set_xlabel('ms an observation', fontsize=8)
     axis.set_ylabel('passes', fontsize=8)
     axis.tick_params(labelsize=7)
-    axis.legend(fontsize=7)
+    axis.legend(fontsize=7, loc='upper right')
     return _png(figure)
+
+
+def _panels(
+    count: int, width: float, height: float, below: float = 0.0
+) -> tuple[Figure, Sequence[Axes]]:
+    """Plots in a row, with room for their labels.
+
+    :param width: of each [inch].
+    :param height: of all [inch].
+    :param below: of it, for a legend of all.
+    """
+    left, right, top, bottom = 0.6, 0.15, 0.3, 0.5 + below
+    figure = Figure(figsize=(count * width, height))
+    figure.subplots_adjust(
+        left=left / (count * width), right=1 - right / (count * width), bottom=bottom / height,
+        top=1 - top / height, wspace=(left + right) / (width - left - right),
+    )  # fmt: skip
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _from_zero(axis: Axes, values: Iterable[float | None]) -> None:
+    """Let the axis of some values begin at 0, and end a little above the largest."""
+    axis.set_ylim(0, 1.08 * max((v for v in values if v is not None), default=0.0) or 1.0)
 
 
 def _plain(label: str) -> str:
