@@ -20,7 +20,9 @@ from test.evaluation.stub import Erring
 from test.evaluation.test_evaluate import SMALL, plan, without, without_timings, written
 
 LATENCIES = (0.06, 0.0, 0.3)
-FREE = replace(SMALL, ramp_time=0.0, max_step=[1.0] * 8, max_velocity=[50.0] * 8)
+FREE = replace(
+    SMALL, ramp_time=0.0, max_step=[1.0] * 8, max_velocity=[50.0] * 8, max_acceleration=[1e6] * 8
+)
 ARM = [str(entry) for entry in TASK.action[:7]]
 
 
