@@ -88,18 +88,19 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
     latencies = arguments.latencies or []
     for flag, value, least in (
         ('--stride', arguments.stride, 1), ('--batch-size', arguments.batch_size, 1),
-        ('--workers', arguments.workers, 1), *(('--latency', ms, 0) for ms in latencies),
+        ('--workers', arguments.workers, 1),
         ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
     ):  # fmt: skip
         if value is not None and not least <= value < 1e9:
             raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
+    for ms in latencies:
+        if not 0 <= ms <= LONGEST:
+            raise ParameterError(f'--latency is {ms:g}, expected 0 to {LONGEST} ms')
     if any(latencies) and arguments.stride > 1:
         raise ParameterError('--latency needs every tick: leave --stride out')
     if len(set(latencies)) < len(latencies):
         twice = next(ms for ms in latencies if latencies.count(ms) > 1)
         raise ParameterError(f'--latency {twice:g} is given twice')
-    if max(latencies, default=0) > LONGEST:
-        raise ParameterError(f'--latency is {max(latencies):g}, expected {LONGEST:g} at most')
     if len(latencies) > LATENCIES:
         raise ParameterError(
             f'--latency is given {len(latencies)} times, expected {LATENCIES} at most'
