@@ -221,6 +221,11 @@ def test_limits_that_would_have_cut_in_are_counted_by_joint(bag, tmp_path):
     figures = total(carry_out(plan(bag, settings=low), tmp_path / 'out'))
     assert set(figures['limits']['hits']['range']) == {'arm/left_joint_3/position'}
     assert worst_error(figures) < 1e-6  # what is scored is the action before them
+    # Ten commands in each of the policy's steps may go as far as one did.
+    tenth = [step / 10 for step in low.max_step]
+    quick = replace(low, command_rate=500.0, max_step=tenth)
+    again = total(carry_out(plan(bag, settings=quick), tmp_path / 'quick'))
+    assert without_timings(again) == without_timings(figures)
     narrow = replace(SMALL, position_max=[0.1] * 8)
     figures = total(carry_out(plan(bag, settings=narrow), tmp_path / 'narrow'))
     assert any('arm/left_joint_1/position' in text for text in figures['limits']['refused'])
