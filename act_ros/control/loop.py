@@ -189,6 +189,7 @@ class ControlLoop:
             `limiter.position_entries`, robot units; None if they are not known.
         """
         self._check_tracking(measured)
+        self._had_commanded = self.status.commanded
         command = self._planned_command(measured)
         if command is None:
             self._count_missing_plan()
@@ -199,6 +200,11 @@ class ControlLoop:
         if measured is not None:
             self._stood = measured
         return self._noted(command)
+
+    def take_back(self) -> None:
+        """The command of this tick has not gone out: what follows goes on from the one before."""
+        self.limiter.take_back()
+        self.status.commanded = self._had_commanded
 
     def fail(self, reason: str, now: int | None = None) -> Command | None:
         """Something in this tick has raised: commands end.
@@ -228,11 +234,21 @@ class ControlLoop:
 
         :param left: how many may be sent until everything is at rest, this one included.
         """
-        if not (self.status.commanded and self._hold):
+        if not self._holds:
             return None
         before, values = self.limiter.known_last, self.limiter.hold(left)
-        ahead = self._ahead(before, values, np.empty((0, len(values)))) if self._horizon else ()
+        nothing = np.empty((0, len(values)))
+        ahead = self._ahead(before, values, nothing, left) if self._horizon else ()
         return Command(self.step, None, np.empty(0, dtype=np.int64), values, *ahead)
+
+    @property
+    def messages_to_rest(self) -> int:
+        """How many stop messages end with the robot at rest; 0 where there are none to send."""
+        return max(1, self.limiter.commands_to_rest) if self._holds else 0
+
+    @property
+    def _holds(self) -> bool:
+        return self.status.commanded and self._hold
 
     @property
     def state(self) -> State:
@@ -272,7 +288,7 @@ class ControlLoop:
 
     def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
-        if self.status.commanded and self._hold:
+        if self._holds:
             self.limiter.restart()
         elif measured is None:
             return False
@@ -317,15 +333,25 @@ class ControlLoop:
         return self._task.to_robot(self.plan.coming(self.step, count))
 
     def _ahead(
-        self, before: np.ndarray, values: np.ndarray, coming: np.ndarray
+        self,
+        before: np.ndarray,
+        values: np.ndarray,
+        coming: np.ndarray,
+        left: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Horizon and slopes of a command.
 
         :param before: (positions,) those of the command before it.
         :param coming: (n, action_dim) what is to follow, before it comes to rest.
+        :param left: as to `stop_message`.
         """
         elapsed = self._elapsed + 1 / self._rate
-        horizon = self.limiter.preview(coming, elapsed, math.ceil(BRAKING * self._rate))
+        rest = math.ceil(BRAKING * self._rate) if left is None else left - 1
+        try:
+            horizon = self.limiter.preview(coming, elapsed, rest)
+        except LimitError:
+            self.limiter.take_back()  # what cannot go on does not go out
+            raise
         rows = np.concatenate((values[np.newaxis], horizon))
         path = np.concatenate((before[np.newaxis], rows[:, self._positions]))
         slopes = np.zeros_like(rows)  # at rest in the end

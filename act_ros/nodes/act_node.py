@@ -30,7 +30,7 @@ from act_ros.nodes.checks import (
     slowest_pass,
     warn_of_pose,
 )
-from act_ros.nodes.controller import Controller
+from act_ros.nodes.controller import BRAKING, Controller
 from act_ros.nodes.declare import (
     check_changes,
     declare_parameters,
@@ -92,6 +92,8 @@ class ActNode(LifecycleNode):
         self._controller: Controller | None = None
         # Held while the controller is begun or taken away: the signal watcher may do the latter.
         self._switching = threading.Lock()
+        self._at_rest = threading.Event()  # no controller is braking
+        self._at_rest.set()
         # Whoever publishes commands has it: configurations and activations share one robot.
         self._wire = threading.Lock()
         self._server: PolicyServer | None = None
@@ -169,6 +171,7 @@ class ActNode(LifecycleNode):
         """End the commands now; for the process's end, from any thread."""
         self._ending.set()
         self._stop_controller()
+        self._at_rest.wait(2 * BRAKING)  # a deactivation may be under way
         if self._server is not None:
             self._server.stop()
 
@@ -268,9 +271,14 @@ class ActNode(LifecycleNode):
     def _stop_controller(self) -> None:
         with self._switching:
             controller, self._controller = self._controller, None
-        if controller is not None:
+            if controller is None:
+                return
+            self._at_rest.clear()
+        try:
             # The tick itself takes a millisecond; what takes longer is a pass inside it.
             controller.stop(timeout=0.08)
+        finally:
+            self._at_rest.set()
 
     def _release(self) -> None:
         """Undo `_configure`, as far as it went."""

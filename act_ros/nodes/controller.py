@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock
 
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 # A tick that was stuck in a publisher while its controller was stopped sends the stop message in
 # its place, but no later than this after the stop [s].
 LAST_WORD = 0.25
+# At the end of an activation the robot brakes for no longer; what its limits would take longer
+# for is braked as much harder [s].
+BRAKING = 0.5
+# The first message of that comes a tick after the last command, and no later [s].
+FIRST_WORD = 0.08
 
 
 class Controller:
@@ -102,13 +108,16 @@ class Controller:
         self.guard = TickGuard(
             self.ticker, self._period, self.loop.interrupt, self._hold_for_a_stuck_tick
         )
-        # A tick that comes late finds the controller stopped, or itself interrupted, and stays
-        # off the wire; one that is stuck while it has the wire sends the stop message itself
-        # when it comes back. When that is long after the end, it sends nothing: the robot may
-        # be somebody else's.
+        # Whoever has the wire works out what it sends, so that each command follows the one that
+        # went out before it. A tick that comes late finds the controller stopped, or itself
+        # interrupted, and stays off the wire; one that is stuck while it has the wire sends the
+        # stop message itself when it comes back. When that is long after the end, it sends
+        # nothing: the robot may be somebody else's.
         self._wire = wire
+        self._sent = -math.inf  # when the last message was [s, steady]
         self._stopped = False
         self._last_moment = math.inf  # of the stop policy's message [s]
+        self._given_up = False  # waiting for the wire
         self._interrupted = False  # the tick that is under way
         self._said_last = False
 
@@ -119,19 +128,21 @@ class Controller:
         self.ticker.start()
 
     def stop(self, timeout: float) -> None:
-        """Send the stop policy's message, and nothing after it; a running pass is abandoned.
+        """Brake, and send nothing after that; a running pass is abandoned.
+
+        It is this thread that brakes: that of the ticks may be stuck, and this one may be what
+        brings simulated time.
 
         :param timeout: longest wait for a tick that publishes, and for its thread to end [s].
         """
         self.guard.stop()
         self._last_moment = time.monotonic() + max(timeout, LAST_WORD)
         self._stopped = True
-        if self._wire.acquire(timeout=timeout):
+        self.ticker.stop(0)
+        if self._take_wire(timeout):
             self._last_moment = math.inf  # who waits for this waits for all of it
             try:
-                self._say_last()
-            except Exception as error:  # everything else is to end all the same
-                self._stop_faults.failed('the stop message', error)
+                self._brake()
             finally:
                 self._wire.release()
         self.inference.close()
@@ -162,10 +173,9 @@ class Controller:
     def _fail(self, error: BaseException, now: int | None = None) -> None:
         """The stop policy's message first; then there is time to say why."""
         failure = None
+        reason = f'the control tick failed: {describe(error)}'
         try:
-            message = self.loop.fail(f'the control tick failed: {describe(error)}', now)
-            if message is not None:
-                self._on_wire(lambda: self._send_stop(message))
+            self._on_wire(lambda: self._send_stop(self.loop.fail(reason, now)))
         except BaseException as another:
             failure = another
         with contextlib.suppress(BaseException):  # no memory, say: the next tick tries again
@@ -187,8 +197,7 @@ class Controller:
             if self._ask(snapshot) and free:
                 self.inference.wait(self._wait)
                 arrived += self._take_arrivals()
-        command = self.loop.command(measured)
-        self._send(command, now)
+        command = self._command(measured, now)
         # Everything that follows may take its time.
         if not self._synchronous and self.loop.looks:
             snapshot = self._take_snapshot()
@@ -200,9 +209,7 @@ class Controller:
 
     def _idle(self) -> None:
         """While the clock stands still, commands end in steady time."""
-        command = self.loop.idle(time.monotonic_ns())
-        if command is not None:
-            self._on_wire(lambda: self._send_stop(command))
+        self._on_wire(lambda: self._send_stop(self.loop.idle(time.monotonic_ns())))
 
     def _take_snapshot(self) -> Snapshot | None:
         snapshot, faults = self._wiring.store.snapshot(self._clock.now().nanoseconds)
@@ -248,25 +255,39 @@ class Controller:
             self._wiring.store.clear()
             log.warning("the system's clock was set by %+.3f s: new inputs count", moved / 1e9)
 
-    def _send(self, command: Command | None, due: int) -> None:
-        if command is None:
-            return
-        self.ticker.keep_until(due)
-        if not self._on_wire(lambda: self._publish(command)):
-            return
-        if command.action is not None:
-            self.published += 1
-            self.depth = len(command.chunk_steps)
-        if not self._simulated:
-            self.jitter.append((time.monotonic_ns() - due) / 1e9)
+    def _command(self, measured: np.ndarray | None, due: int) -> Command | None:
+        """Work out the tick's command and send it when it is due."""
+        command = None
 
-    def _publish(self, command: Command) -> None:
-        if command.action is None:
-            self._send_stop(command)
-        else:
+        def send() -> None:
+            nonlocal command
+            command = self.loop.command(measured)
+            if command is None:
+                return
+            self.ticker.keep_until(due)
+            if command.action is None:
+                self._send_stop(command)
+            elif self._publish(command):
+                self.published += 1
+                self.depth = len(command.chunk_steps)
+            if not self._simulated:
+                self.jitter.append((time.monotonic_ns() - due) / 1e9)
+
+        self._on_wire(send)
+        return command
+
+    def _publish(self, command: Command) -> bool:
+        """Send a command of the plan; whether it has gone out."""
+        sent = False
+        try:
             stamp = self._clock.now().to_msg()
             ahead = command.horizon, command.slopes
-            self._wiring.send(command.values, stamp, self._wanted, *ahead)
+            sent = self._wiring.send(command.values, stamp, self._wanted, *ahead)
+        finally:
+            self._sent = time.monotonic()
+            if not sent:
+                self.loop.take_back()
+        return sent
 
     def _wanted(self) -> bool:
         """Whether the tick's command is still to go out."""
@@ -276,47 +297,72 @@ class Controller:
         """Whether a stop message is still to go out."""
         return time.monotonic() <= self._last_moment
 
-    def _send_stop(self, message: Command) -> None:
+    def _send_stop(self, message: Command | None) -> None:
+        """Send the stop policy's message, if there is any; for whoever has the wire."""
+        if message is None:
+            return
+        self._sent = time.monotonic()
         stamp, ahead = self._clock.now().to_msg(), (message.horizon, message.slopes)
         self._wiring.send_stop(message.values, stamp, self._in_time, *ahead)
 
-    def _on_wire(self, publish: Callable[[], None]) -> bool:
-        """Publish, unless the controller was stopped or the tick interrupted meanwhile."""
-        with self._wire:
-            if not self._wanted():
-                return False
-            try:
-                publish()
-            finally:
-                # Whoever came while this had the wire could not wait for it.
-                if self._stopped and not self._in_time():
-                    log.error(
-                        'a publisher came back more than %g s after the end: what it held up '
-                        'has gone out late, and no stop message follows it', LAST_WORD,
-                    )  # fmt: skip
-                elif self._stopped:
-                    self._say_last()
-                elif self._interrupted:
-                    self._hold()
+    def _on_wire(self, send: Callable[[], None]) -> None:
+        """Do what sends, unless the controller was stopped or the tick interrupted meanwhile."""
+        try:
+            with self._wire:
+                if not self._wanted():
+                    return
+                try:
+                    send()
+                finally:
+                    if self._interrupted and not self._stopped:
+                        self._send_stop(self.loop.stop_message())
+        finally:
+            # Looked at without the wire: who gives up waiting for it says so and tries again.
+            if self._given_up:
+                self._say_last()
+
+    def _take_wire(self, timeout: float) -> bool:
+        """Get the wire, or leave the last word to the tick that has it."""
+        if self._wire.acquire(timeout=timeout):
             return True
+        self._given_up = True
+        return self._wire.acquire(blocking=False)
 
     def _say_last(self) -> None:
-        """The stop policy's message, once; for whoever has the wire."""
-        said, self._said_last = self._said_last, True
-        if not said:
-            self._hold(1)
+        """The last message, of a tick that could not be waited for: at rest, at once."""
+        with self._wire:
+            if self._said_last:
+                return
+            self._said_last = True
+            if self._in_time():
+                self._send_stop(self.loop.stop_message(1))
+            else:
+                log.error(
+                    'a publisher came back more than %g s after the end: what it held up has '
+                    'gone out late, and no stop message follows it', LAST_WORD,
+                )  # fmt: skip
 
-    def _hold(self, left: int | None = None) -> None:
-        """The stop policy's message, if there is any; for whoever has the wire."""
-        if (message := self.loop.stop_message(left)) is not None:
-            self._send_stop(message)
+    def _brake(self) -> None:
+        """Stop messages, each in the time of a tick, the last of them at rest."""
+        if self._said_last:
+            return
+        self._said_last = True
+        wait = min(self._sent + self._period - time.monotonic(), FIRST_WORD)
+        count = min(self.loop.messages_to_rest, max(1, int(BRAKING * self.rate)))
+        for left in range(count, 0, -1):
+            time.sleep(max(0.0, wait))
+            try:
+                self._send_stop(self.loop.stop_message(left))
+            except Exception as error:  # the next may come through; everything else is to end
+                self._stop_faults.failed('the stop message', error)
+            wait = self._sent + self._period - time.monotonic()
 
     def _hold_for_a_stuck_tick(self) -> None:
         self._interrupted = True
         if self._wire.acquire(timeout=self._period):
             try:
                 if not self._stopped:
-                    self._hold()
+                    self._send_stop(self.loop.stop_message())
             finally:
                 self._wire.release()
 

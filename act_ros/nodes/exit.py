@@ -48,8 +48,8 @@ def run_node(make: Callable[[], N], halt: Callable[[N], int | None]) -> int:
     Returns only where the node could not be made; else the process ends in here.
 
     :param make: makes the node; an ActError is a user's mistake.
-    :param halt: stops whatever the node moves, within some 100 ms; what it returns is the exit
-        code, 0 by default.
+    :param halt: stops whatever the node moves: at once, and within half a second where that has
+        to brake; what it returns is the exit code, 0 by default.
     :returns: the exit code.
     """
     wake_read, wake_write = os.pipe()

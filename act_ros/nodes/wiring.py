@@ -150,21 +150,23 @@ class Wiring:
         wanted: Callable[[], bool],
         horizon: np.ndarray | None = None,
         slopes: np.ndarray | None = None,
-    ) -> None:
+    ) -> bool:
         """Publish one tick's values on every output; all are built before any is sent.
 
         :param values: (action_dim,) robot units.
         :param wanted: asked before each output: the one before may have kept it waiting.
         :param horizon: as to `Encoder.encode`, as is the next.
+        :returns: whether anything was.
         """
         built = [
             (publisher, encoder.encode(values, stamp, horizon, slopes))
             for encoder, publisher in self._senders
         ]
-        for publisher, message in built:
+        for i, (publisher, message) in enumerate(built):
             if not wanted():
-                return
+                return i > 0
             publisher.publish(message)
+        return True
 
     def send_stop(
         self,

@@ -54,6 +54,7 @@ class CommandLimiter:
         self._layout = Layout(task)
         self.position_entries = self._layout.position_entries
         self._motion: Motion | None = None
+        self._before: Motion | None = None  # the last action
         self._start: list[float] = []  # of the ramp
         # Of joints that do not follow, by place: where they were commanded before that was
         # found, and where `hold` leads them.
@@ -178,10 +179,15 @@ class CommandLimiter:
             bounds, before = self._bounds, self.motion
             weight = ramp_weight(bounds.limits.ramp_time, elapsed)
             passage = pass_through(bounds, before, *action, self._start, weight)
-            self._motion = passage.motion
+            self._before, self._motion = before, passage.motion
             self._refuges.clear()
         self._hits.count(bounds, before, passage)
         return self._layout.join([passage.motion])[0]
+
+    def take_back(self) -> None:
+        """The last action was limited and has not gone out: go on from the command before."""
+        with self._lock:
+            self._motion = self._before
 
     def preview(self, values: np.ndarray, elapsed: float, rest: int = 0) -> np.ndarray:
         """Limit the actions of coming ticks, each from the one before; nothing is remembered.

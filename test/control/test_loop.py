@@ -575,6 +575,56 @@ def test_a_plan_that_cannot_be_previewed_stops_as_one_that_cannot_be_sent():
     assert 'not finite at arm/j/position' in loop.status.reason
 
 
+def test_a_plan_that_cannot_be_previewed_is_no_motion_that_braking_goes_on_from():
+    limit = {'max_acceleration': 2500.0}  # 1 more or less a tick
+    loop = make_loop(horizon=True, limit=limit)
+    loop._task = Task('t', ('camera',), ENTRIES, (Entry('arm', 'j', 'position', scale=0.1),
+                      ENTRIES[1]), 50.0, (4, 6))  # fmt: skip
+    sent = []
+    for tick in range(10):
+        loop.begin_tick(tick * TICK)
+        chunk = np.full((K, DIM), 100.0)
+        if tick == 5:
+            chunk[3:] = 1.7e308  # finite, and infinite in the robot's units
+        request = loop.request(snapshot(tick * TICK))
+        if request is not None:
+            loop.accept(Arrival(request, chunk))
+        sent.append(loop.command(HERE).values[0])
+    assert loop.state is State.LATCHED
+    assert np.diff(sent, prepend=0) == pytest.approx([1, 2, 3, 4, 5, 4, 3, 2, 1, 0])
+
+
+def test_a_command_that_is_taken_back_was_none():
+    loop = make_loop(limit={'max_acceleration': 2500.0})
+    sent = []
+    for tick in range(6):
+        loop.begin_tick(tick * TICK)
+        request = loop.request(snapshot(tick * TICK))
+        loop.accept(Arrival(request, np.full((K, DIM), 100.0)))
+        command = loop.command(HERE)
+        if tick in (0, 3):
+            loop.take_back()
+            # The first of all: another controller may still hold the arm.
+            assert (loop.stop_message(1) is None) == (tick == 0)
+        else:
+            sent.append(command.values[0])
+    assert sent[:2] == [1.0, 3.0]
+    assert sent[2:] == [4.0, 6.0]  # from the rest that the stop message said
+
+
+def test_how_many_stop_messages_end_at_rest():
+    loop = make_loop(limit={'max_acceleration': 2500.0})
+    assert loop.messages_to_rest == 0
+    for tick in range(4):
+        loop.begin_tick(tick * TICK)
+        loop.accept(Arrival(loop.request(snapshot(tick * TICK)), np.full((K, DIM), 100.0)))
+        loop.command(HERE)
+    assert loop.messages_to_rest == 4
+    values = [loop.stop_message(left).values.tolist() for left in (4, 3, 2, 1)]
+    assert values == [[13.0, 150.0], [15.0, 100.0], [16.0, 50.0], [16.0, 0.0]]
+    assert loop.messages_to_rest == 1  # it rests, which is to be said
+
+
 def test_ticks_that_did_not_come_end_the_commands_when_the_last_one_was():
     loop = make_loop(recovery_window=1.0)
     failing(loop, range(10), set())

@@ -40,7 +40,7 @@ def measured(self, now, measured=ObservationStore.measured):
 def send(self, *args, send=Wiring.send):
     if fault('publish'):
         raise RuntimeError('publisher is gone')
-    send(self, *args)
+    return send(self, *args)
 
 
 def end_thread(undisturbed=ticker.undisturbed):

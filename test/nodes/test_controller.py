@@ -5,6 +5,7 @@ No middleware hangs on demand, so the way out is a stand-in here; the rest is re
 
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from rclpy.clock import Clock
 
 from act_ros.errors import ActError
 from act_ros.nodes.act_node import ActNode
-from act_ros.nodes.controller import LAST_WORD, Controller
+from act_ros.nodes.controller import BRAKING, LAST_WORD, Controller
 from act_ros.nodes.wiring import Wiring as RealWiring
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
@@ -25,17 +26,20 @@ from test.waiting import wait_until
 SETTINGS = Settings(
     task_cameras=('front',), task_state=('arm/a/position',),
     task_action=('arm/a/position', 'arm/a/velocity'), command_timeout=5.0,
-    position_min=(-1.0,), position_max=(1.0,), max_step=(0.1,), max_velocity=(5.0,),
-    max_acceleration=(500.0,), max_tracking_error=(2.0,), ramp_time=0.0,
+    position_min=(-1e6,), position_max=(1e6,), max_step=(0.1,), max_velocity=(5.0,),
+    max_acceleration=(25.0,), max_tracking_error=(1e6,), ramp_time=0.0,
 )  # fmt: skip
 TASK = Task.from_settings(SETTINGS)
+PERIOD = 1 / SETTINGS.control_rate
 
 
 class Policy:
+    """Far away: the joint goes on and on, at its full speed of 0.1 a tick."""
+
     task, chunk_size = TASK, 50
 
     def predict(self, qpos, images):
-        return np.tile([0.5, 0.1], (50, 1))
+        return np.tile([1e5, 5.0], (50, 1))
 
 
 class Store:
@@ -57,6 +61,7 @@ class Wiring:
     def __init__(self):
         self.store = Store()
         self.sent = []
+        self.values, self.times = [], []  # of each [s]
         self.hanging, self.hang = threading.Event(), threading.Event()
         self.free = threading.Event()
         self.broken = False
@@ -67,37 +72,118 @@ class Wiring:
             assert self.free.wait(10)
             if self.broken:
                 raise RuntimeError('the publisher is gone')
-        self.sent.append('command')
+        self._note('command', values)
+        return True
 
     def send_stop(self, values, stamp, wanted, horizon=None, slopes=None):
         assert wanted()
-        assert values[1] == 0.0
-        self.sent.append('stop')
+        self._note('stop', values)
+
+    def _note(self, what, values):
+        self.sent.append(what)
+        self.values.append(values.tolist())
+        self.times.append(time.monotonic())
+
+
+def begin(**changes):
+    wiring, settings = Wiring(), replace(SETTINGS, **changes)
+    controller = Controller(
+        settings, Limits.from_settings(settings, TASK), clock=Clock(), simulated=False,
+        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
+    )  # fmt: skip
+    controller.start()
+    moving = lambda: wiring.sent and wiring.values[-1][1] > 4.9  # noqa: E731
+    wait_until(moving, 10, lambda: f'full speed: {wiring.values}')
+    return controller, wiring
 
 
 @pytest.fixture
 def running():
-    wiring = Wiring()
-    controller = Controller(
-        SETTINGS, Limits.from_settings(SETTINGS, TASK), clock=Clock(), simulated=False,
-        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
-    )  # fmt: skip
-    controller.start()
-    wait_until(lambda: wiring.sent.count('command') > 5, 10, lambda: f'commands: {wiring.sent}')
+    controller, wiring = begin()
     yield controller, wiring
     wiring.free.set()
     controller.stop(timeout=5)
 
 
-def test_the_last_word_is_the_stop_policys(running):
+def check_motion(wiring, since=0, acceleration=25.0):
+    """One motion, within the acceleration; each velocity that of its step."""
+    positions, velocities = np.array(wiring.values[since:]).T
+    steps = np.diff(positions)
+    assert np.abs(np.diff(steps)).max() <= acceleration * PERIOD**2 * (1 + 1e-9)
+    assert velocities[1:] == pytest.approx(steps / PERIOD, abs=1e-9)
+    return steps
+
+
+def test_at_the_end_the_robot_brakes_and_the_last_word_is_at_rest(running):
     controller, wiring = running
     controller.stop(timeout=5)
     controller.stop(timeout=5)
     count = len(wiring.sent)
-    assert wiring.sent[-2:] == ['command', 'stop']
+    last = wiring.sent.index('stop')
+    # From full speed it takes ten commands, each a tick after the one before it.
+    assert wiring.sent[last - 1 :] == ['command'] + ['stop'] * 10
+    assert check_motion(wiring)[-10:] == pytest.approx(np.arange(9, -1, -1) * 0.01)
+    assert wiring.values[-1][1] == 0.0
+    assert np.diff(wiring.times[last:]).min() > 0.9 * PERIOD
+    assert wiring.times[-1] - wiring.times[last - 1] < 10 * PERIOD + 0.2
     assert not controller.ticker._thread.is_alive()
     time.sleep(0.1)  # nothing may come in this time
     assert len(wiring.sent) == count
+
+
+def test_what_rests_is_told_so_once_and_at_once(running):
+    controller, wiring = running
+    controller.loop.new_episode()
+    controller.loop.plan.wants = lambda step: False
+    wait_until(lambda: wiring.values[-1][1] == 0.0, 10, 'an arm at rest')
+    controller.ticker.stop(5)
+    before = len(wiring.sent)
+    controller.stop(timeout=5)
+    assert wiring.sent[before:] == ['stop']
+
+
+def test_where_the_limits_would_take_long_it_brakes_as_much_harder():
+    controller, wiring = begin(max_acceleration=(5.0,))  # from full speed to rest in a second
+    try:
+        begun = time.monotonic()
+        controller.stop(timeout=5)
+        assert time.monotonic() - begun < BRAKING + 0.2
+    finally:
+        controller.stop(timeout=5)
+    last = wiring.sent.index('stop')
+    assert len(wiring.sent[last:]) == round(BRAKING / PERIOD)
+    assert check_motion(wiring, last - 3, acceleration=10.0)[-1] == 0.0
+    assert wiring.values[-1][1] == 0.0
+
+
+def test_at_a_low_rate_the_first_word_does_not_wait_for_a_tick():
+    controller, wiring = begin(control_rate=2.0, max_step=(3.0,))
+    begun = time.monotonic()
+    controller.stop(timeout=1)
+    assert wiring.times[wiring.sent.index('stop')] - begun < 0.1 + 0.1
+    assert time.monotonic() - begun < BRAKING + 0.2
+    assert wiring.values[-1][1] == 0.0
+
+
+def test_a_dead_thread_of_the_ticks_keeps_the_robot_from_no_braking(running):
+    controller, wiring = running
+    controller.ticker.stop(5)
+    controller.stop(timeout=5)
+    assert wiring.sent[-11:] == ['command'] + ['stop'] * 10
+    check_motion(wiring)
+
+
+def test_before_the_first_command_nothing_is_said_at_the_end():
+    wiring = Wiring()
+    wiring.store.snapshot = lambda now: (None, {'front': 'stale'})
+    controller = Controller(
+        SETTINGS, Limits.from_settings(SETTINGS, TASK), clock=Clock(), simulated=False,
+        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
+    )  # fmt: skip
+    controller.start()
+    wait_until(lambda: controller.ticks > 5, 10, 'ticks')
+    controller.stop(timeout=5)
+    assert not wiring.sent
 
 
 @pytest.mark.parametrize('broken', [False, True])
@@ -111,8 +197,8 @@ def test_a_publisher_that_hangs_holds_up_no_end_and_has_not_the_last_word(runnin
     assert time.monotonic() - started < 1.0
     wiring.free.set()
     wait_until(lambda: not controller.ticker._thread.is_alive(), 10, 'the end of the thread')
-    assert wiring.sent[-1] == 'stop'
-    assert wiring.sent.count('stop') >= 1
+    assert wiring.sent[-2:] == ['command', 'stop']
+    assert wiring.values[-1] == [wiring.values[-2][0], 0.0]
 
 
 def test_a_command_that_hung_is_followed_by_a_stop_at_once(running):
@@ -123,8 +209,9 @@ def test_a_command_that_hung_is_followed_by_a_stop_at_once(running):
     before = len(wiring.sent)
     wiring.hang.clear()
     wiring.free.set()
-    wait_until(lambda: wiring.sent[before + 3 :].count('command') > 5, 10, 'commands again')
+    wait_until(lambda: wiring.sent[before:].count('command') > 5, 10, 'commands again')
     assert wiring.sent[before : before + 2] == ['command', 'stop']
+    check_motion(wiring)
     wait_until(lambda: not controller.guard.trouble, 10, 'a guard at rest')
     assert 'stood still' in controller.loop.status.last
 
@@ -167,3 +254,22 @@ def test_no_activation_begins_while_a_command_of_the_last_one_is_on_its_way():
     node = SimpleNamespace(_wire=wire, _wiring=object(), _policy=object())
     with wire, pytest.raises(ActError, match='of the last activation is still being published'):
         ActNode._activate(node)
+
+
+def test_a_command_that_has_not_gone_out_is_none_that_the_next_goes_on_from(running):
+    controller, wiring = running
+    send, failures = wiring.send, []
+
+    def fail_now_and_then(*what):
+        if len(wiring.sent) % 7 == 0 and len(failures) < 3:
+            failures.append(len(wiring.sent))
+            raise RuntimeError('the publisher is gone')
+        return send(*what)
+
+    before = len(wiring.sent)
+    wiring.send = fail_now_and_then
+    wait_until(lambda: failures, 10, 'a failure')
+    wait_until(lambda: len(wiring.sent) > before + 40, 10, 'messages')
+    controller.stop(timeout=5)
+    assert 'stop' in wiring.sent[before:-10]
+    check_motion(wiring)

@@ -46,7 +46,7 @@ def check_trace(commands, jumps=False):
         assert (np.array(command.position) >= low).all()
         assert (np.array(command.position) <= high).all()
         assert (np.abs(command.velocity) <= np.array(SETTINGS.max_velocity) + 1e-9).all()
-    for before, after in itertools.pairwise(commands[:-1]):
+    for before, after in itertools.pairwise(commands):
         # One that was lost on its way was a step too.
         ticks = max(1, round((stamp_ns(after) - stamp_ns(before)) / 1e9 / TICK) + 1)
         step = np.abs(np.array(after.position) - np.array(before.position))
@@ -426,7 +426,10 @@ def test_sigint_ends_with_the_stop_policys_message(robot, ckpt, tmp_path):
         assert node.stop(signal.SIGINT) < 2
         assert node.process.returncode == 0
         wait_until(lambda: is_stop(robot.commands[-1]), 5, 'the last message')
-        assert (stamp_ns(robot.commands[-1]) - sent) / 1e9 < 0.1 + TICK + MARGIN
+        planned = max(tick.stamp for tick in robot.ticks if len(tick.action))
+        first = min(stamp_ns(c) for c in robot.commands if stamp_ns(c) > planned)
+        assert (first - sent) / 1e9 < 0.1 + TICK + MARGIN
+        assert (stamp_ns(robot.commands[-1]) - first) / 1e9 < BRAKING + MARGIN
 
 
 def test_a_command_timeout_that_the_model_cannot_keep_is_refused(graph, ckpt, tmp_path):
