@@ -100,6 +100,10 @@ class Plan:
             between.begin(step, ahead)
         return between.at(tick)
 
+    def fades(self, step: int) -> bool:
+        """Whether the action of a step goes over from one chunk to another by a fade."""
+        return self._aggregator.fades(step)
+
     def chunk_steps(self, step: int) -> np.ndarray:
         """The steps of the chunks that the action of a step is made from, (n,) int64."""
         return self._aggregator.steps(step)

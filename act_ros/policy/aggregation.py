@@ -145,6 +145,11 @@ class TemporalAggregator:
         if arrival != NEVER:
             self._newest_late = max(self._newest_late, step)
 
+    def fades(self, step: int) -> bool:
+        """Whether a step is a matter of fades: of chunks that cover it, one came late."""
+        fade = self.fade
+        return fade > 0 and step - self._newest_late < self.chunk_size + fade
+
     def steps(self, step: int) -> np.ndarray:
         """The steps of the chunks that have a part in `step`, oldest first, (n,) int64."""
         sources, shares = self._parts(step)
@@ -203,11 +208,11 @@ class TemporalAggregator:
         :returns: their steps, oldest first, (n,) int64; and None for the public rule, or shares
             (n,) of the mean and of the entries that follow the newest, of these what there is.
         """
-        k, (fade, _), held = self.chunk_size, self._fading, self._columns[:, : self._size]
+        k, held = self.chunk_size, self._columns[:, : self._size]
         if held.size and step < held[0, -1]:
             held = held[:, : held[0].searchsorted(step, 'right')]
         first = int(held[0].searchsorted(step - k, 'right'))
-        if not fade or step - self._newest_late >= k + fade or first == held.shape[1]:
+        if not self.fades(step) or first == held.shape[1]:
             return held[0, first:], None
         while first > 0 and self._goes_on(first - 1, step):
             first -= 1
@@ -223,7 +228,7 @@ class TemporalAggregator:
         """
         k, (fade, _) = self.chunk_size, self._fading
         sources, _, going = held
-        faded = fade and steps[0, 0] - self._newest_late < k + fade
+        faded = self.fades(int(steps[0, 0]))
         present = sources > steps - k
         if faded:
             gone = np.maximum(going, sources + (k - fade)) + fade

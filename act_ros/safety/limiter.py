@@ -38,8 +38,9 @@ class CommandLimiter:
 
     So an action passes in this order: finite? -> ramp -> position range -> acceleration, step
     and braking distance -> velocity. What is within all of them passes as it is, to the last
-    digit. A position that any of these changed gets the velocity of its step. A continuous joint
-    goes to an action by the shorter way, as far as its range reaches.
+    digit. A position that any of these changed, or that a fade from one plan to another moves,
+    gets the velocity of its step. A continuous joint goes to an action by the shorter way, as
+    far as its range reaches.
 
     All methods but `set_limits` are for one thread.
 
@@ -166,11 +167,15 @@ class CommandLimiter:
         """
         return self._bounds.nearest(measured, self.known_last)
 
-    def limit(self, values: np.ndarray, elapsed: float) -> np.ndarray:
+    def limit(
+        self, values: np.ndarray, elapsed: float, *, own_velocities: bool = True
+    ) -> np.ndarray:
         """Limit one action and remember it as the last command.
 
         :param values: (action_dim,).
         :param elapsed: since the ramp began [s].
+        :param own_velocities: the action's velocities are those of its positions, and are sent
+            where these are; otherwise all beside a position are those of the steps.
         :returns: (action_dim,) float64.
         :raises LimitError: a value is not finite.
         """
@@ -178,7 +183,9 @@ class CommandLimiter:
         with self._lock:
             bounds, before = self._bounds, self.motion
             weight = ramp_weight(bounds.limits.ramp_time, elapsed)
-            passage = pass_through(bounds, before, *action, self._start, weight)
+            passage = pass_through(
+                bounds, before, *action, self._start, weight, own_velocities
+            )
             self._before, self._motion = before, passage.motion
             self._refuges.clear()
         self._hits.count(bounds, before, passage)
@@ -189,20 +196,25 @@ class CommandLimiter:
         with self._lock:
             self._motion = self._before
 
-    def preview(self, values: np.ndarray, elapsed: float, rest: int = 0) -> np.ndarray:
+    def preview(
+        self, values: np.ndarray, elapsed: float, rest: int = 0, *, own_velocities: bool = True
+    ) -> np.ndarray:
         """Limit the actions of coming ticks, each from the one before; nothing is remembered.
 
         :param values: (n, action_dim), one tick apart.
         :param elapsed: of the first, since the ramp began [s].
         :param rest: where it is not 0, commands follow in which all comes to rest, so many at
             most; where the limits would take more, it brakes harder.
+        :param own_velocities: as to `limit`.
         :returns: (n or more, action_dim) float64.
         :raises LimitError: a value is not finite.
         """
         bounds, motions = self._bounds, [self.motion]
         for i, action in enumerate(self._layout.split(values)):
             weight = ramp_weight(bounds.limits.ramp_time, elapsed + i / self._rate)
-            passage = pass_through(bounds, motions[-1], *action, self._start, weight)
+            passage = pass_through(
+                bounds, motions[-1], *action, self._start, weight, own_velocities
+            )
             motions.append(passage.motion)
         for left in range(rest, 0, -1):
             if motions[-1].stands:

@@ -45,8 +45,8 @@ class Passage(NamedTuple):
     :ivar ramped: positions behind the ramp.
     :ivar targets: the same inside the range.
     :ivar speeds: velocities before their limits.
-    :ivar of_steps: places of those that are of a step, beside a position that is sent otherwise
-        than it was wanted.
+    :ivar of_steps: places of those that are of a step: beside a position that is sent otherwise
+        than it was wanted, or that a fade moves.
     :ivar motion: what is sent.
     """
 
@@ -72,6 +72,7 @@ def pass_through(
     said: list[float],
     start: list[float],
     weight: float,
+    own_velocities: bool = True,
 ) -> Passage:
     """Limit one action.
 
@@ -79,6 +80,7 @@ def pass_through(
     :param said: its velocities, those beside a position first.
     :param start: of the ramp.
     :param weight: how much of the action the ramp lets through, 0 to 1.
+    :param own_velocities: those beside a position are `said` where that is sent as wanted.
     """
     if bounds.turning:
         wanted = _by_the_shorter_way(bounds, wanted, motion)
@@ -99,7 +101,7 @@ def pass_through(
     speeds = said[: len(beside)] + [weight * speed for speed in said[len(beside) :]]
     for i, place in enumerate(beside):
         position, step, *_ = moved[place]
-        if abs(position - wanted[place]) > joints[place].slack:
+        if not own_velocities or abs(position - wanted[place]) > joints[place].slack:
             speeds[i] = step * bounds.rate
             of_steps.add(i)
     velocities = list(map(velocity_towards, bounds.speeds, motion.velocities, speeds))

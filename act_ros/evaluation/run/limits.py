@@ -67,7 +67,8 @@ class LimitsObserver:
             if not self._start(action, measured):
                 return False
             self._episode, self._first_step = episode, command.step
-        self._limiter.limit(action, (command.step - self._first_step) / self._rate)
+        elapsed = (command.step - self._first_step) / self._rate
+        self._limiter.limit(action, elapsed, own_velocities=not command.faded)
         return True
 
     def _start(self, action: np.ndarray, measured: np.ndarray | None) -> bool:
