@@ -12,7 +12,7 @@ What ends the commands, and what begins them again, is in `act_ros.control.state
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import numpy as np
@@ -45,7 +45,8 @@ class ControlLoop:
     :param task: the action's entries and the rate of steps.
     :param chunk_size: actions in a chunk.
     :param limits: on every command: those of the parameters, or others.
-    :param horizon: commands carry the coming ticks' values too.
+    :param horizon: places of the action whose coming ticks are sent too. Where there are any,
+        commands carry those of all. Who knows them goes on in ticks that are missed.
     :param follows: the robot follows the commands; False in a dry run.
     :param unseen: between two ticks in which inputs may have been there and were not looked
         at: time-outs are longer by it [s].
@@ -60,7 +61,7 @@ class ControlLoop:
         chunk_size: int,
         limits: Limits,
         *,
-        horizon: bool = False,
+        horizon: Collection[int] = (),
         follows: bool = True,
         unseen: float = 0.0,
     ) -> None:
@@ -81,7 +82,7 @@ class ControlLoop:
         self._clock = StepClock(self._rate)
         self._watchdog = Watchdog(self._timeout)
         self._hold = settings.stop_policy == 'hold'
-        self._horizon = horizon
+        self._horizon = frozenset(horizon)
         self._positions = [
             i for i, entry in enumerate(task.action) if entry.quantity == 'position'
         ]
@@ -92,6 +93,7 @@ class ControlLoop:
         self._veto: Veto | None = None
         self._now = self._watch = 0
         self._sent = 0  # when the last message was [ns, the clock of steps]
+        self._told = self._told_before = 0  # up to when the limiter knows the robot's way [ns]
         # What other threads want: done by the tick, at its beginning.
         self._inbox: deque[Callable[[], None]] = deque()
         self._begin_episode()
@@ -188,6 +190,7 @@ class ControlLoop:
         :param measured: positions of the action's joints, in the order of
             `limiter.position_entries`, robot units; None if they are not known.
         """
+        self._catch_up(self._now)
         self._check_tracking(measured)
         self._had_commanded = self.status.commanded
         command = self._planned_command(measured)
@@ -204,6 +207,7 @@ class ControlLoop:
     def take_back(self) -> None:
         """The command of this tick has not gone out: what follows goes on from the one before."""
         self.limiter.take_back()
+        self._told = self._told_before
         self.status.commanded = self._had_commanded
 
     def fail(self, reason: str, now: int | None = None) -> Command | None:
@@ -229,21 +233,28 @@ class ControlLoop:
         ended = self.state in (State.STOPPED, State.LATCHED)
         return self._noted(self.stop_message()) if ended else None
 
-    def stop_message(self, left: int | None = None) -> Command | None:
+    def stop_message(self, left: int | None = None, now: int | None = None) -> Command | None:
         """The stop policy's message; None before the first command, or where it is silent.
 
         :param left: how many may be sent until everything is at rest, this one included.
+        :param now: on the clock of steps [ns]; None = the time of the tick.
         """
         if not self._holds:
             return None
+        now = self._now if now is None else now
+        self._catch_up(now)
+        self._told = now
         before, values = self.limiter.known_last, self.limiter.hold(left)
         nothing = np.empty((0, len(values)))
         ahead = self._ahead(before, values, nothing, left=left) if self._horizon else ()
         return Command(self.step, None, np.empty(0, dtype=np.int64), values, False, *ahead)
 
-    @property
-    def messages_to_rest(self) -> int:
-        """How many stop messages end with the robot at rest; 0 where there are none to send."""
+    def messages_to_rest(self, now: int) -> int:
+        """How many stop messages end with the robot at rest; 0 where there are none to send.
+
+        :param now: on the clock of steps [ns].
+        """
+        self._catch_up(now)
         return max(1, self.limiter.commands_to_rest) if self._holds else 0
 
     @property
@@ -283,6 +294,7 @@ class ControlLoop:
             values = self.limiter.limit(wanted, self._elapsed, own_velocities=not faded)
             coming = self._coming() if self._horizon else None
             ahead = () if coming is None else self._ahead(before, values, coming, faded=faded)
+            self._told_before, self._told = self._told, self._now
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
@@ -300,6 +312,13 @@ class ControlLoop:
             self._tracking.begin_anew()
         self._first_tick = self._tick
         return True
+
+    def _catch_up(self, now: int) -> None:
+        """Who has a horizon has gone on along it in ticks that were missed."""
+        missed = round((now - self._told) * self._rate / 1e9) - 1
+        if self._horizon and missed > 0:
+            self.limiter.go_on(missed, self._horizon)
+            self._told = now - round(1e9 / self._rate)
 
     def _noted(self, command: Command | None) -> Command | None:
         """The same: what is sent at one tick after the other is one motion."""
@@ -387,6 +406,7 @@ class ControlLoop:
     def _jump(self, text: str) -> None:
         self.status.fault(text, self._now)
         self.status.wait_anew(self._now)
+        self._told = min(self._told, self._now)
         self._tracking.begin_anew()
         self._begin_episode()
 

@@ -62,7 +62,7 @@ def check_silence(wiring: Wiring) -> None:
 
     :raises ParameterError: naming the output or its entries.
     """
-    if wiring.needs_horizon:
+    if wiring.horizon:
         raise ParameterError(
             'stop_policy is silent, but a JointTrajectoryHorizon would play on after the '
             'last command; set stop_policy: hold, or use JointTrajectory'
@@ -79,7 +79,7 @@ def check_horizon(wiring: Wiring, settings: Settings) -> None:
 
     :raises ParameterError: naming both.
     """
-    if wiring.needs_horizon and settings.ticks_per_step > 1:
+    if wiring.horizon and settings.ticks_per_step > 1:
         raise ParameterError(
             f'command_rate is {settings.command_rate:g} Hz, but a JointTrajectoryHorizon is '
             f'interpolated by its controller; set command_rate: 0.0, or use another type of output'

@@ -80,7 +80,7 @@ class Controller:
             self._task,
             policy.policy.chunk_size,
             limits,
-            horizon=wiring.needs_horizon,
+            horizon=wiring.horizon,
             follows=not settings.dry_run,
         )
         self.ticker = (
@@ -211,6 +211,11 @@ class Controller:
         """While the clock stands still, commands end in steady time."""
         self._on_wire(lambda: self._send_stop(self.loop.idle(time.monotonic_ns())))
 
+    @property
+    def _time(self) -> int:
+        """On the clock of steps [ns]."""
+        return self._clock.now().nanoseconds if self._simulated else time.monotonic_ns()
+
     def _take_snapshot(self) -> Snapshot | None:
         snapshot, faults = self._wiring.store.snapshot(self._clock.now().nanoseconds)
         self.faults.update(faults)
@@ -315,7 +320,7 @@ class Controller:
                     send()
                 finally:
                     if self._interrupted and not self._stopped:
-                        self._send_stop(self.loop.stop_message())
+                        self._send_stop(self.loop.stop_message(now=self._time))
         finally:
             # Looked at without the wire: who gives up waiting for it says so and tries again.
             if self._given_up:
@@ -335,7 +340,7 @@ class Controller:
                 return
             self._said_last = True
             if self._in_time():
-                self._send_stop(self.loop.stop_message(1))
+                self._send_stop(self.loop.stop_message(1, self._time))
             else:
                 log.error(
                     'a publisher came back more than %g s after the end: what it held up has '
@@ -348,11 +353,11 @@ class Controller:
             return
         self._said_last = True
         wait = min(self._sent + self._period - time.monotonic(), FIRST_WORD)
-        count = min(self.loop.messages_to_rest, max(1, int(BRAKING * self.rate)))
+        count = min(self.loop.messages_to_rest(self._time), max(1, int(BRAKING * self.rate)))
         for left in range(count, 0, -1):
             time.sleep(max(0.0, wait))
             try:
-                self._send_stop(self.loop.stop_message(left))
+                self._send_stop(self.loop.stop_message(left, self._time))
             except Exception as error:  # the next may come through; everything else is to end
                 self._stop_faults.failed('the stop message', error)
             wait = self._sent + self._period - time.monotonic()
@@ -362,7 +367,7 @@ class Controller:
         if self._wire.acquire(timeout=self._period):
             try:
                 if not self._stopped:
-                    self._send_stop(self.loop.stop_message())
+                    self._send_stop(self.loop.stop_message(now=self._time))
             finally:
                 self._wire.release()
 

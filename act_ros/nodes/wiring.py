@@ -134,9 +134,9 @@ class Wiring:
         return receive if TELLS_INFO else lambda message: receive(message, {})
 
     @property
-    def needs_horizon(self) -> bool:
-        """Whether any output sends the coming ticks too."""
-        return any(spec.output_type.horizon for spec in self.outputs)
+    def horizon(self) -> set[int]:
+        """Places of the action whose coming ticks are sent too."""
+        return {i for spec in self.outputs if spec.output_type.horizon for i in spec.columns}
 
     @property
     def velocities_alone(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Turns what the policy says into what may be sent."""
 
 import threading
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -55,7 +56,8 @@ class CommandLimiter:
         self._layout = Layout(task)
         self.position_entries = self._layout.position_entries
         self._motion: Motion | None = None
-        self._before: Motion | None = None  # the last action
+        self._coming: list[Motion] = []  # after it, as it was previewed
+        self._before: tuple[Motion | None, list[Motion]] = None, []  # the last action
         self._start: list[float] = []  # of the ramp
         # Of joints that do not follow, by place: where they were commanded before that was
         # found, and where `hold` leads them.
@@ -186,7 +188,7 @@ class CommandLimiter:
             passage = pass_through(
                 bounds, before, *action, self._start, weight, own_velocities
             )
-            self._before, self._motion = before, passage.motion
+            self._before, self._motion = (before, self._coming), passage.motion
             self._refuges.clear()
         self._hits.count(bounds, before, passage)
         return self._layout.join([passage.motion])[0]
@@ -194,12 +196,13 @@ class CommandLimiter:
     def take_back(self) -> None:
         """The last action was limited and has not gone out: go on from the command before."""
         with self._lock:
-            self._motion = self._before
+            self._motion, self._coming = self._before
 
     def preview(
         self, values: np.ndarray, elapsed: float, rest: int = 0, *, own_velocities: bool = True
     ) -> np.ndarray:
-        """Limit the actions of coming ticks, each from the one before; nothing is remembered.
+        """Limit the actions of coming ticks, each from the one before; but for `go_on`, nothing is
+        remembered.
 
         :param values: (n, action_dim), one tick apart.
         :param elapsed: of the first, since the ramp began [s].
@@ -220,7 +223,32 @@ class CommandLimiter:
             if motions[-1].stands:
                 break
             motions.append(come_to_rest(bounds, motions[-1], {}, left))
+        self._coming = motions[1:]
         return self._layout.join(motions[1:]).reshape(-1, len(self._layout.action))
+
+    def go_on(self, ticks: int, places: Collection[int]) -> None:
+        """Nothing was sent for so many ticks: who knew the last preview has followed that.
+
+        :param places: of the action's entries that did.
+        """
+        with self._lock:
+            if ticks <= 0 or not self._coming:
+                return
+            motion, layout = self.motion, self._layout
+            ahead = self._coming[min(ticks, len(self._coming)) - 1]
+            self._coming = self._coming[ticks:]
+            joints, velocities = list(motion.joints), list(motion.velocities)
+            for i, place in enumerate(layout.positions):
+                if place in places:
+                    # Limits may have come since: the range counts first.
+                    low, high, *_ = self._bounds.joints[i]
+                    inside = low <= ahead.joints[i][0] <= high
+                    nearest = min(max(ahead.joints[i][0], low), high)
+                    joints[i] = ahead.joints[i] if inside else standing(nearest)
+            for i, place in enumerate(layout.velocities):
+                if place in places:
+                    velocities[i] = ahead.velocities[i]
+            self._motion = replace(motion, joints=joints, velocities=velocities)
 
     def hold(self, commands: int | None = None) -> np.ndarray:
         """The next command of joints that brake, and then the last position at rest.

@@ -32,8 +32,8 @@ def limits(**changes):
 def make_loop(*, limit=None, horizon=False, follows=True, **changes):
     """A loop under the public rule: `fade` is what a test is about, or 0."""
     settings = Settings(**{'fade': 0.0, **changes})
-    bounds = limits(**(limit or {}))
-    return ControlLoop(settings, TASK, K, bounds, horizon=horizon, follows=follows)
+    bounds, places = limits(**(limit or {})), range(DIM) if horizon else ()
+    return ControlLoop(settings, TASK, K, bounds, horizon=places, follows=follows)
 
 
 def snapshot(now, age=0):
@@ -626,15 +626,15 @@ def test_a_command_that_is_taken_back_was_none():
 
 def test_how_many_stop_messages_end_at_rest():
     loop = make_loop(limit={'max_acceleration': 2500.0})
-    assert loop.messages_to_rest == 0
+    assert loop.messages_to_rest(0) == 0
     for tick in range(4):
         loop.begin_tick(tick * TICK)
         loop.accept(Arrival(loop.request(snapshot(tick * TICK)), np.full((K, DIM), 100.0)))
         loop.command(HERE)
-    assert loop.messages_to_rest == 4
+    assert loop.messages_to_rest(3 * TICK) == 4
     values = [loop.stop_message(left).values.tolist() for left in (4, 3, 2, 1)]
     assert values == [[13.0, 150.0], [15.0, 100.0], [16.0, 50.0], [16.0, 0.0]]
-    assert loop.messages_to_rest == 1  # it rests, which is to be said
+    assert loop.messages_to_rest(3 * TICK) == 1  # it rests, which is to be said
 
 
 def test_ticks_that_did_not_come_end_the_commands_when_the_last_one_was():

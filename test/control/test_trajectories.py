@@ -1,5 +1,7 @@
 """Trajectories as a joint_trajectory_controller plays them, from message to message."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -70,7 +72,7 @@ def chunk_of(step, dim):
     return 0.7 * np.sin(angle) + 0.05 * (-1) ** (step // 4)
 
 
-def make_loop(entries=ENTRIES, **changes):
+def make_loop(entries=ENTRIES, horizon=None, **changes):
     task = Task('t', ('camera',), entries, entries, RATE, (4, 6))
     values = {
         'position_min': [-0.6, -2.0], 'position_max': [0.65, 2.0], 'max_step': [0.05] * 2,
@@ -80,11 +82,12 @@ def make_loop(entries=ENTRIES, **changes):
     }  # fmt: skip
     settings = Settings(**values)
     limits = Limits.from_settings(settings, task)
-    return ControlLoop(settings, task, K, limits, horizon=True), task
+    places = range(len(entries)) if horizon is None else horizon
+    return ControlLoop(settings, task, K, limits, horizon=places), task
 
 
 def play(ticks, *, entries=ENTRIES, latency=4, seen=lambda tick: True, dies=None, late=lambda: 0,
-         **changes):  # fmt: skip
+         missed=(), **changes):  # fmt: skip
     """A robot's controller at 500 Hz behind the loop; states (updates, 2, joints)."""
     loop, task = make_loop(entries, **changes)
     spec = parse_output('x JointTrajectoryHorizon', task)
@@ -93,7 +96,8 @@ def play(ticks, *, entries=ENTRIES, latency=4, seen=lambda tick: True, dies=None
     robot = TrajectoryController(here)
     for update in range(ticks * 10):
         now = update * UPDATE
-        if now % TICK == 0 and (dies is None or now < dies * TICK):
+        comes = now // TICK not in missed and (dies is None or now < dies * TICK)
+        if now % TICK == 0 and comes:
             loop.begin_tick(now)
             if asked is not None and loop.step >= asked.step + latency:
                 loop.accept(Arrival(asked, chunk_of(asked.step, len(entries))))
@@ -164,3 +168,59 @@ def test_a_message_that_comes_a_little_late_makes_no_corner():
     # What is gained on the way to a point, at most 4 ms of a motion, is lost again in 16 ms.
     assert largest < ANOTHER + 6 * FASTEST * 0.004 / 0.016**2
     assert apart < 0.1
+
+
+@pytest.mark.parametrize('count', [1, 2, 10, 40])
+def test_ticks_that_are_missed_lead_no_joint_back_along_its_way(count):
+    for first in range(60, 75, 3):
+        states, loop = play(first + count + 50, missed=range(first, first + count),
+                            command_timeout=0.5)  # fmt: skip
+        assert accelerations(states)[0] < ANOTHER
+        assert np.abs(states[:, 1]).max() <= 1.2 * FASTEST
+        assert loop.limiter.hits['acceleration']
+
+
+def moving(**changes):
+    """A loop at full speed, and a command that has a long way to go."""
+    loop, _ = make_loop(ramp_time=0.0, max_acceleration=[75.0] * 2, **changes)
+    for tick in range(4):
+        loop.begin_tick(tick * TICK)
+        if tick == 0:
+            loop.accept(Arrival(loop.request(snapshot(0)), np.full((K, 2), 0.6)))
+        command = loop.command(np.zeros(2))
+    return loop, command
+
+
+def test_a_stop_message_brakes_from_where_the_horizon_has_led():
+    loop, told = moving()
+    assert loop.messages_to_rest(7 * TICK) == 1
+    stop = loop.stop_message(1, now=7 * TICK)
+    np.testing.assert_array_equal(stop.values, told.horizon[2])
+    # And the one after it goes on from there, as always.
+    assert (loop.stop_message(now=8 * TICK).values == stop.values).all()
+
+
+def test_a_command_that_did_not_go_out_has_no_horizon_that_led_anywhere():
+    loop, told = moving()
+    loop.begin_tick(7 * TICK)
+    loop.command(np.zeros(2))
+    loop.take_back()
+    stop = loop.stop_message(1, now=8 * TICK)
+    np.testing.assert_array_equal(stop.values, told.horizon[3])
+
+
+def test_where_there_is_no_horizon_a_joint_waits_for_its_command():
+    loop, told = moving(horizon=[0])
+    loop.begin_tick(7 * TICK)
+    sent = loop.command(np.zeros(2)).values
+    assert sent[0] == pytest.approx(told.horizon[3, 0])
+    assert sent[1] == pytest.approx(told.values[1] + FASTEST / RATE)
+
+
+def test_a_range_that_is_narrowed_meanwhile_counts_first():
+    loop, told = moving()
+    end = told.horizon[0, 0]
+    narrow = replace(loop.limiter.limits, position_max=np.array([end, 2.0]))
+    loop.limiter.set_limits(narrow)
+    stop = loop.stop_message(now=8 * TICK)
+    assert stop.values[0] == end and (stop.horizon[:, 0] == end).all()

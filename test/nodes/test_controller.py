@@ -56,7 +56,7 @@ class Store:
 class Wiring:
     """Takes what is sent; a command hangs while a test wants it to."""
 
-    needs_horizon, deadman, tick, chunk = False, None, None, None
+    horizon, deadman, tick, chunk = (), None, None, None
 
     def __init__(self):
         self.store = Store()
