@@ -165,7 +165,7 @@ def brake(joint: JointBounds, motion: JointMotion, commands: int | None = None) 
     :param commands: that are left for it, this one included; where the limit would take more of
         them, braking is as much harder.
     """
-    position, last_step, *_ = motion
+    position, last_step = motion[:2]
     if last_step == 0.0:
         return standing(position)
     size, change = abs(last_step), joint.change
@@ -173,7 +173,7 @@ def brake(joint: JointBounds, motion: JointMotion, commands: int | None = None) 
         change = max(change, size / commands)
     step = math.copysign(max(size - change, 0.0), last_step)
     step = _in_time(joint, position, last_step, step)
-    position, step, *_ = _moved(joint, position, position + step, position, 0.0, 0.0)
+    position, step = _moved(joint, position, position + step, position, 0.0, 0.0)[:2]
     # A target that goes on from here is one that moves as the joint does.
     return position, step, position, step, 0.0
 

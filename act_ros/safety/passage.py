@@ -31,7 +31,7 @@ class Motion:
     @property
     def positions(self) -> list[float]:
         """Of the last command."""
-        return [position for position, *_ in self.joints]
+        return [joint[0] for joint in self.joints]
 
     @property
     def stands(self) -> bool:
@@ -91,8 +91,8 @@ def pass_through(
         ramped = [rest * a + weight * b for a, b in zip(start, wanted, strict=True)]
     joints = bounds.joints
     targets = [
-        low if place < low else high if place > high else place
-        for place, (low, high, *_) in zip(ramped, joints, strict=True)
+        joint.low if place < joint.low else joint.high if place > joint.high else place
+        for place, joint in zip(ramped, joints, strict=True)
     ]
     go = begin if motion.fresh else follow
     moved = list(map(go, joints, motion.joints, targets))
@@ -100,9 +100,9 @@ def pass_through(
     beside, of_steps = bounds.beside, set()
     speeds = said[: len(beside)] + [weight * speed for speed in said[len(beside) :]]
     for i, place in enumerate(beside):
-        position, step, *_ = moved[place]
-        if not own_velocities or abs(position - wanted[place]) > joints[place].slack:
-            speeds[i] = step * bounds.rate
+        changed = abs(moved[place][0] - wanted[place]) > joints[place].slack
+        if changed or not own_velocities:
+            speeds[i] = moved[place][1] * bounds.rate
             of_steps.add(i)
     velocities = list(map(velocity_towards, bounds.speeds, motion.velocities, speeds))
     return Passage(ramped, targets, speeds, of_steps, Motion(moved, velocities))
@@ -120,7 +120,7 @@ def come_to_rest(
     """
     moved, led = [], refuges if commands is None else {}
     for i, (joint, state) in enumerate(zip(bounds.joints, motion.joints, strict=True)):
-        position, step, *_ = state
+        position, step = state[:2]
         if motion.fresh or i in led:
             target = min(max(led.get(i, position), joint.low), joint.high)
             go = begin if motion.fresh else follow
