@@ -273,3 +273,20 @@ def test_a_command_that_has_not_gone_out_is_none_that_the_next_goes_on_from(runn
     controller.stop(timeout=5)
     assert 'stop' in wiring.sent[before:-10]
     check_motion(wiring)
+
+
+def test_a_signal_waits_for_a_deactivation_that_is_under_way(running):
+    controller, wiring = running
+    node = SimpleNamespace(
+        _ending=threading.Event(), _at_rest=threading.Event(), _switching=threading.Lock(),
+        _controller=controller, _server=None,
+    )  # fmt: skip
+    node._at_rest.set()
+    node._stop_controller = lambda: ActNode._stop_controller(node)
+    deactivation = threading.Thread(target=node._stop_controller)
+    deactivation.start()
+    wait_until(lambda: 'stop' in wiring.sent, 10, 'braking')
+    assert wiring.values[-1][1] > 0.0
+    ActNode.halt(node)
+    assert wiring.values[-1][1] == 0.0
+    deactivation.join()
