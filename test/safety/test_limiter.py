@@ -852,14 +852,14 @@ class WhateverComes(RuleBasedStateMachine):
         for i, allowed in enumerate(self.limits.max_acceleration[OF_POSITION] / RATE**2):
             before = self.step[i]
             allowed = max(allowed, abs(before) * hardest if hardest else 0.0)
-            goes_on = 0.0 if allowed == np.inf else way_to_rest(before, allowed)
             slack = allowed * 1e-9 + 2 * rounding[i]
-            # Limits that were set anew are kept at once.
+            if allowed == np.inf or abs(step[i] - before) <= allowed + slack:
+                continue
+            # Limits that were set anew are kept at once, by nothing but braking.
             cut = abs(before) > longest[i] * (1 + 1e-9) + slack
-            if cut or self.outside(self.last + goes_on)[i] > slack:
-                assert -slack <= step[i] * np.sign(before) <= abs(before) + slack
-            elif allowed < np.inf:
-                assert abs(step[i] - before) <= allowed + slack
+            rest = self.last + way_to_rest(before, allowed)
+            assert cut or self.outside(rest)[i] > slack
+            assert -slack <= step[i] * np.sign(before) <= abs(before) + slack
         for i, allowed in enumerate(self.limits.max_acceleration[OF_VELOCITY] / RATE):
             before = self.velocity[i]
             allowed = max(allowed, abs(before) * hardest if hardest else 0.0)
