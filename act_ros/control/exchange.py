@@ -44,7 +44,6 @@ class Command:
     :ivar action: (action_dim,) before any limit, policy units; None for the stop message.
     :ivar chunk_steps: (n,) steps of the chunks it was blended from.
     :ivar values: (action_dim,) float64 within the limits, robot units.
-    :ivar faded: chunks are blended by fades, of which the action's own velocities know nothing.
     :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits, until the
         robot is at rest.
     :ivar slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
@@ -55,6 +54,5 @@ class Command:
     action: np.ndarray | None
     chunk_steps: np.ndarray
     values: np.ndarray
-    faded: bool = False
     horizon: np.ndarray | None = None
     slopes: np.ndarray | None = None

@@ -246,8 +246,8 @@ class ControlLoop:
         self._told = now
         before, values = self.limiter.known_last, self.limiter.hold(left)
         nothing = np.empty((0, len(values)))
-        ahead = self._ahead(before, values, nothing, left=left) if self._horizon else ()
-        return Command(self.step, None, np.empty(0, dtype=np.int64), values, False, *ahead)
+        ahead = self._ahead(before, values, nothing, left) if self._horizon else ()
+        return Command(self.step, None, np.empty(0, dtype=np.int64), values, *ahead)
 
     def messages_to_rest(self, now: int) -> int:
         """How many stop messages end with the robot at rest; 0 where there are none to send.
@@ -290,16 +290,14 @@ class ControlLoop:
             if self.state is State.WAITING and not self._begin_to_move(measured, wanted):
                 return None
             before = self.limiter.known_last
-            faded = self.plan.fades(self.step)
-            values = self.limiter.limit(wanted, self._elapsed, own_velocities=not faded)
+            values = self.limiter.limit(wanted, self._elapsed)
             coming = self._coming() if self._horizon else None
-            ahead = () if coming is None else self._ahead(before, values, coming, faded=faded)
+            ahead = () if coming is None else self._ahead(before, values, coming)
             self._told_before, self._told = self._told, self._now
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
-        chunk_steps = self.plan.chunk_steps(self.step)
-        return Command(self.step, action, chunk_steps, values, faded, *ahead)
+        return Command(self.step, action, self.plan.chunk_steps(self.step), values, *ahead)
 
     def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
@@ -359,21 +357,18 @@ class ControlLoop:
         before: np.ndarray,
         values: np.ndarray,
         coming: np.ndarray,
-        *,
-        faded: bool = False,
         left: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Horizon and slopes of a command.
 
         :param before: (positions,) those of the command before it.
         :param coming: (n, action_dim) what is to follow, before it comes to rest.
-        :param faded: as `Command` has it.
         :param left: as to `stop_message`.
         """
         elapsed = self._elapsed + 1 / self._rate
         rest = math.ceil(BRAKING * self._rate) if left is None else left - 1
         try:
-            horizon = self.limiter.preview(coming, elapsed, rest, own_velocities=not faded)
+            horizon = self.limiter.preview(coming, elapsed, rest)
         except LimitError:
             self.limiter.take_back()  # what cannot go on does not go out
             raise

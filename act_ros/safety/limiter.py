@@ -39,9 +39,8 @@ class CommandLimiter:
 
     So an action passes in this order: finite? -> ramp -> position range -> acceleration, step
     and braking distance -> velocity. What is within all of them passes as it is, to the last
-    digit. A position that any of these changed, or that a fade from one plan to another moves,
-    gets the velocity of its step. A continuous joint goes to an action by the shorter way, as
-    far as its range reaches.
+    digit. A position that any of these changed gets the velocity of its step. A continuous joint
+    goes to an action by the shorter way, as far as its range reaches.
 
     All methods but `set_limits` are for one thread.
 
@@ -169,15 +168,11 @@ class CommandLimiter:
         """
         return self._bounds.nearest(measured, self.known_last)
 
-    def limit(
-        self, values: np.ndarray, elapsed: float, *, own_velocities: bool = True
-    ) -> np.ndarray:
+    def limit(self, values: np.ndarray, elapsed: float) -> np.ndarray:
         """Limit one action and remember it as the last command.
 
         :param values: (action_dim,).
         :param elapsed: since the ramp began [s].
-        :param own_velocities: the action's velocities are those of its positions, and are sent
-            where these are; otherwise all beside a position are those of the steps.
         :returns: (action_dim,) float64.
         :raises LimitError: a value is not finite.
         """
@@ -185,9 +180,7 @@ class CommandLimiter:
         with self._lock:
             bounds, before = self._bounds, self.motion
             weight = ramp_weight(bounds.limits.ramp_time, elapsed)
-            passage = pass_through(
-                bounds, before, *action, self._start, weight, own_velocities
-            )
+            passage = pass_through(bounds, before, *action, self._start, weight)
             self._before, self._motion = (before, self._coming), passage.motion
             self._refuges.clear()
         self._hits.count(bounds, before, passage)
@@ -198,9 +191,7 @@ class CommandLimiter:
         with self._lock:
             self._motion, self._coming = self._before
 
-    def preview(
-        self, values: np.ndarray, elapsed: float, rest: int = 0, *, own_velocities: bool = True
-    ) -> np.ndarray:
+    def preview(self, values: np.ndarray, elapsed: float, rest: int = 0) -> np.ndarray:
         """Limit the actions of coming ticks, each from the one before; but for `go_on`, nothing is
         remembered.
 
@@ -208,16 +199,13 @@ class CommandLimiter:
         :param elapsed: of the first, since the ramp began [s].
         :param rest: where it is not 0, commands follow in which all comes to rest, so many at
             most; where the limits would take more, it brakes harder.
-        :param own_velocities: as to `limit`.
         :returns: (n or more, action_dim) float64.
         :raises LimitError: a value is not finite.
         """
         bounds, motions = self._bounds, [self.motion]
         for i, action in enumerate(self._layout.split(values)):
             weight = ramp_weight(bounds.limits.ramp_time, elapsed + i / self._rate)
-            passage = pass_through(
-                bounds, motions[-1], *action, self._start, weight, own_velocities
-            )
+            passage = pass_through(bounds, motions[-1], *action, self._start, weight)
             motions.append(passage.motion)
         for left in range(rest, 0, -1):
             if motions[-1].stands:

@@ -45,8 +45,8 @@ class Passage(NamedTuple):
     :ivar ramped: positions behind the ramp.
     :ivar targets: the same inside the range.
     :ivar speeds: velocities before their limits.
-    :ivar of_steps: places of those that are of a step: beside a position that is sent otherwise
-        than it was wanted, or that a fade moves.
+    :ivar of_steps: places of those that are of a step, beside a position that is sent otherwise
+        than it was wanted.
     :ivar motion: what is sent.
     """
 
@@ -72,7 +72,6 @@ def pass_through(
     said: list[float],
     start: list[float],
     weight: float,
-    own_velocities: bool = True,
 ) -> Passage:
     """Limit one action.
 
@@ -80,7 +79,6 @@ def pass_through(
     :param said: its velocities, those beside a position first.
     :param start: of the ramp.
     :param weight: how much of the action the ramp lets through, 0 to 1.
-    :param own_velocities: those beside a position are `said` where that is sent as wanted.
     """
     if bounds.turning:
         wanted = _by_the_shorter_way(bounds, wanted, motion)
@@ -101,7 +99,7 @@ def pass_through(
     speeds = said[: len(beside)] + [weight * speed for speed in said[len(beside) :]]
     for i, place in enumerate(beside):
         changed = abs(moved[place][0] - wanted[place]) > joints[place].slack
-        if changed or not own_velocities:
+        if changed:
             speeds[i] = moved[place][1] * bounds.rate
             of_steps.add(i)
     velocities = list(map(velocity_towards, bounds.speeds, motion.velocities, speeds))

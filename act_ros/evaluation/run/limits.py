@@ -67,8 +67,7 @@ class LimitsObserver:
             if not self._start(action, measured):
                 return False
             self._episode, self._first_step = episode, command.step
-        elapsed = (command.step - self._first_step) / self._rate
-        self._limiter.limit(action, elapsed, own_velocities=not command.faded)
+        self._limiter.limit(action, (command.step - self._first_step) / self._rate)
         return True
 
     def _start(self, action: np.ndarray, measured: np.ndarray | None) -> bool:
