@@ -196,7 +196,10 @@ class ControlLoop:
         command = self._planned_command(measured)
         if command is None:
             self._count_missing_plan()
-            return self._noted(self.stop_message())
+            message = self.stop_message()
+            if message is None and self.status.commanded:
+                self.limiter.wait()
+            return self._noted(message)
         if self.status.command():
             log.info('commands again: episode %d', self.episode)
         self._last_plan = self._watch

@@ -238,6 +238,19 @@ class CommandLimiter:
                     velocities[i] = ahead.velocities[i]
             self._motion = replace(motion, joints=joints, velocities=velocities)
 
+    def wait(self) -> None:
+        """Nothing is sent at a tick: joints stay at their commands, and slow down as in `hold`."""
+        with self._lock:
+            motion = self.motion
+            if motion.fresh:
+                return
+            braked = come_to_rest(self._bounds, motion, {})
+            joints = [
+                (place, step, place, step, 0.0)
+                for place, (_, step, *_) in zip(motion.positions, braked.joints, strict=True)
+            ]
+            self._motion = replace(braked, joints=joints)
+
     def hold(self, commands: int | None = None) -> np.ndarray:
         """The next command of joints that brake, and then the last position at rest.
 

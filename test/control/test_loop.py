@@ -624,6 +624,23 @@ def test_a_command_that_is_taken_back_was_none():
     assert sent[2:] == [4.0, 6.0]  # from the rest that the stop message said
 
 
+@pytest.mark.parametrize(('gap', 'step'), [(1, 10.0), (4, 7.0), (20, 1.0)])
+def test_after_silence_an_arm_begins_no_faster_than_if_it_had_braked(gap, step):
+    loop = make_loop(stop_policy='silent', command_timeout=5.0,
+                     limit={'max_acceleration': 2500.0, 'max_velocity': 500.0})  # fmt: skip
+    sent = []
+    for tick in range(K + gap + 3):
+        loop.begin_tick(tick * TICK)
+        request = loop.request(snapshot(tick * TICK))
+        if tick in (0, K + gap):
+            loop.accept(Arrival(request, np.full((K, DIM), 1000.0)))
+        command = loop.command(HERE)
+        sent += [] if command is None else [command.values[0]]
+    assert len(sent) == K + 3
+    # 10 a tick, 1 more or less: it slows down in each tick without a command, and speeds up.
+    assert np.diff(sent)[K - 2 : K] == pytest.approx([10.0, step])
+
+
 def test_how_many_stop_messages_end_at_rest():
     loop = make_loop(limit={'max_acceleration': 2500.0})
     assert loop.messages_to_rest(0) == 0
