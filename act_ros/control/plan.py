@@ -37,8 +37,6 @@ class Plan:
             if settings.ticks_per_step > 1
             else None
         )
-        self._turns = action_turns(task, settings.continuous)
-        self._beside = _velocities_beside(task)
         self.late = 0
         self.begin()
 
@@ -49,7 +47,6 @@ class Plan:
             self._interpolation.forget()
         self.asked = False
         self._next_query = 0
-        self._said: tuple[int, np.ndarray] | None = None  # the newest action, and of which step
 
     def change(self, settings: Settings) -> None:
         """Take over at once what of the settings is live. May be called from any thread."""
@@ -94,17 +91,12 @@ class Plan:
         """
         between = self._interpolation
         if between is None:
-            action = self._aggregator.action(step)
-            before, self._said = self._said, (step, action.copy())
-            self._tell_velocities(action[np.newaxis], step, before)
-            return action
+            return self._aggregator.action(step)
         if between.step != step:
             ahead = self._aggregator.actions(step, 3)
             if not len(ahead):
                 between.forget()
                 raise UncoveredStepError(f'no chunk covers step {step}')
-            before, self._said = self._said, (step, ahead[0].copy())
-            self._tell_velocities(ahead, step, before)
             between.begin(step, ahead)
         return between.at(tick)
 
@@ -114,49 +106,4 @@ class Plan:
 
     def coming(self, step: int, count: int) -> np.ndarray:
         """The actions of the steps after one, as far as chunks cover them, (n, action_dim)."""
-        actions = self._aggregator.actions(step + 1, count)
-        self._tell_velocities(actions, step + 1, self._said)
-        return actions
-
-    def _tell_velocities(
-        self, actions: np.ndarray, step: int, before: tuple[int, np.ndarray] | None
-    ) -> None:
-        """Give velocities beside positions what a fade makes of these.
-
-        It moves the joint, and what chunks say of its velocity knows nothing of that.
-
-        :param actions: (n, action_dim) of this step and those after it; is changed.
-        :param before: an earlier action as chunks say it, and its step.
-        """
-        positions, velocities, factors, offsets = self._beside
-        if not (len(velocities) and len(actions) and self._aggregator.fades(step)):
-            return
-        if before is None or before[0] != step - 1:
-            try:
-                before = step - 1, self._aggregator.action(step - 1)
-            except UncoveredStepError:  # there was no motion before
-                return
-        path = np.concatenate((before[1][np.newaxis], actions))[:, positions]
-        moved = np.diff(path, axis=0)
-        turns = self._turns[positions]
-        moved -= np.where(np.isfinite(turns), turns, 0.0) * np.rint(moved / turns)
-        actions[:, velocities] = moved * factors + offsets
-
-
-def _velocities_beside(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Velocities beside a position: places of both, and the way from a step to the velocity.
-
-    :returns: places of positions and velocities; factors and offsets, so that factor * step +
-        offset is the velocity; all in the policy's units.
-    """
-    places = {(e.source, e.name, e.quantity): i for i, e in enumerate(task.action)}
-    pairs = [
-        (place, i)
-        for i, e in enumerate(task.action)
-        if e.quantity == 'velocity'
-        and (place := places.get((e.source, e.name, 'position'))) is not None
-    ]
-    positions, velocities = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
-    scale, offset = task.action_units
-    factors = task.rate * scale[velocities] / scale[positions]
-    return positions, velocities, factors, offset[velocities]
+        return self._aggregator.actions(step + 1, count)

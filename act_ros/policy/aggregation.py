@@ -1,6 +1,7 @@
 """From chunks to the action of one step."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,6 +39,9 @@ class TemporalAggregator:
         mean of 3.1 and -3.1, which are nearly the same angle, would be 0.
     :param newest: (action_dim,) bool: entries that follow the newest chunk alone. With all of
         them this is the public loop without aggregation.
+    :param speeds: of entries that are the velocity of another: place of the position, place of
+        the velocity, and what a change of the one in a step is in units of the other. A fade
+        moves the position, of which what chunks say of the velocity knows nothing: it is added.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class TemporalAggregator:
         fade: float = 0.0,
         turns: np.ndarray | None = None,
         newest: np.ndarray | None = None,
+        speeds: Sequence[tuple[int, int, float]] = (),
     ) -> None:
         self.chunk_size, self.action_dim = chunk_size, action_dim
         turns = np.full(action_dim, np.inf) if turns is None else turns
@@ -56,6 +61,10 @@ class TemporalAggregator:
         newest = np.zeros(action_dim, dtype=bool) if newest is None else newest
         self._following = np.flatnonzero(newest)
         self._all_follow = bool(newest.all())
+        self._positions = np.array([position for position, _, _ in speeds], dtype=np.intp)
+        self._velocities = np.array([velocity for _, velocity, _ in speeds], dtype=np.intp)
+        self._factors = np.array([factor for _, _, factor in speeds])
+        self._position_follows = newest[self._positions]
         # rows[t % k, s % k] is what the chunk of step s says of step t: everything about one
         # step lies together, so that reading (the tick) is one gather.
         self._rows = np.zeros((chunk_size, chunk_size, action_dim), dtype=np.float64)
@@ -152,7 +161,8 @@ class TemporalAggregator:
 
     def steps(self, step: int) -> np.ndarray:
         """The steps of the chunks that have a part in `step`, oldest first, (n,) int64."""
-        sources, shares = self._parts(step)
+        held, shares = self._parts(step)
+        sources = held[0]
         if shares is not None:
             return sources[sum(shares) > 0]
         return sources[-1:] if self._all_follow else sources
@@ -163,15 +173,20 @@ class TemporalAggregator:
         :returns: (action_dim,) float64.
         :raises UncoveredStepError: no chunk covers the step.
         """
-        sources, shares = self._parts(step)
-        n, following = len(sources), self._following
+        held, shares = self._parts(step)
+        n, following = held.shape[1], self._following
         if n == 0:
             raise UncoveredStepError(f'no chunk covers step {step}')
-        candidates = self._candidates(sources, step)
+        candidates = self._candidates(held[0], step)
         if shares is not None:
             action = shares[0] @ candidates
             if len(shares) > 1:
                 action[following] = shares[1] @ candidates[:, following]
+            if len(self._velocities):
+                positions = candidates[:, self._positions]
+                changes = zip(shares, self._shares(held, step - 1), strict=True)
+                moved = [(share - before) @ positions for share, before in changes]
+                action[self._velocities] += self._speed(moved)
         elif self._all_follow:
             action = candidates[-1].copy()
         else:
@@ -200,23 +215,39 @@ class TemporalAggregator:
         means = [(share[:, np.newaxis, oldest:] @ candidates)[:, 0] for share in shares]
         if len(means) > 1:
             means[0][:, self._following] = means[1][:, self._following]
+        if len(self._velocities) and self.fades(first):
+            positions = candidates[..., self._positions]
+            before = self._shares(held, steps[:, np.newaxis] - 1, present)
+            changes = [share - was for share, was in zip(shares, before, strict=True)]
+            moved = [(each[:, np.newaxis, oldest:] @ positions)[:, 0] for each in changes]
+            means[0][:, self._velocities] += self._speed(moved)
         return means[0]
+
+    def _speed(self, moved: list[np.ndarray]) -> np.ndarray:
+        """What velocities beside positions have to say of a fade, (..., velocities).
+
+        :param moved: by each of the shares, (..., velocities): how far the fade has led each
+            position since the step before.
+        """
+        speed: np.ndarray = np.where(self._position_follows, moved[-1], moved[0]) * self._factors
+        return speed
 
     def _parts(self, step: int) -> tuple[np.ndarray, list[np.ndarray] | None]:
         """The chunks with a part in a step, and what part where chunks are faded.
 
-        :returns: their steps, oldest first, (n,) int64; and None for the public rule, or shares
-            (n,) of the mean and of the entries that follow the newest, of these what there is.
+        :returns: their columns, oldest first, (3, n) int64; and None for the public rule, or
+            shares (n,) of the mean and of the entries that follow the newest, of these what there
+            is.
         """
         k, held = self.chunk_size, self._columns[:, : self._size]
         if held.size and step < held[0, -1]:
             held = held[:, : held[0].searchsorted(step, 'right')]
         first = int(held[0].searchsorted(step - k, 'right'))
         if not self.fades(step) or first == held.shape[1]:
-            return held[0, first:], None
+            return held[:, first:], None
         while first > 0 and self._goes_on(first - 1, step):
             first -= 1
-        return held[0, first:], self._shares(held[:, first:], step)
+        return held[:, first:], self._shares(held[:, first:], step)
 
     def _parts_of_all(
         self, held: np.ndarray, steps: np.ndarray

@@ -35,7 +35,20 @@ def make_aggregator(
         fade * task.rate,
         turns=action_turns(task, continuous),
         newest=newest if temporal_aggregation else np.ones_like(newest),
+        speeds=_speeds(task),
     )
+
+
+def _speeds(task: Task) -> list[tuple[int, int, float]]:
+    """Velocities beside the position of their joint, as `TemporalAggregator` has them."""
+    places = {(e.source, e.name, e.quantity): i for i, e in enumerate(task.action)}
+    found = []
+    for (source, name, quantity), velocity in places.items():
+        position = places.get((source, name, 'position'))
+        if quantity == 'velocity' and position is not None:
+            scale = task.action[velocity].scale / task.action[position].scale
+            found.append((position, velocity, task.rate * scale))
+    return found
 
 
 def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:

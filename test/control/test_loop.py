@@ -200,18 +200,6 @@ def test_late_chunks_are_faded_as_the_settings_say_and_live():
     assert said(7, 2.0) == pytest.approx(1.0)  # at once: the mean of 0, 1 and 2
 
 
-@pytest.mark.parametrize('fade', [0.0, 0.06])
-def test_velocities_are_those_of_the_motion_where_chunks_are_faded(fade):
-    loop = make_loop(fade=fade, decay=0.0, stop_policy='silent')
-    sent = [c.values for _, c in run(loop, range(60), latency=4) if c is not None]
-    positions, velocities = np.array(sent).T
-    moved = np.diff(positions) * TASK.rate
-    if fade:
-        np.testing.assert_allclose(velocities[1:], moved, atol=1e-9)
-    else:  # the policy's own, which has each chunk's velocity equal to its position
-        np.testing.assert_array_equal(velocities, positions)
-
-
 @pytest.mark.parametrize('every', [1, 4, 10])
 def test_aggregation_off_synchronously_is_the_public_loop(every):
     loop = make_loop(temporal_aggregation=False, query_every=every)

@@ -298,3 +298,27 @@ def test_entries_that_follow_the_newest_stand_beside_others():
     aggregator.add(np.ones((10, 2)), 1)
     assert aggregator.action(2)[1] == 1.0
     assert 0.4 < aggregator.action(2)[0] < 0.5
+
+
+@pytest.mark.parametrize('newest', [(0, 0, 0), (1, 0, 0), (1, 1, 1)])
+def test_a_velocity_beside_a_position_is_told_what_a_fade_moves(newest):
+    rate, slope, k = 50.0, 0.01, 40
+    aggregator = TemporalAggregator(
+        k, 3, fade=10, newest=np.array(newest, bool), speeds=[(0, 2, 2 * rate)]
+    )
+    rng, sent = np.random.default_rng(6), []
+    for step in range(8, 200):
+        if step % 8 == 0:
+            plan = np.empty((k, 3))
+            plan[:, 0] = slope * np.arange(step - 8, step - 8 + k) + rng.normal()
+            plan[:, 1:] = 2 * rate * slope
+            aggregator.add(plan, step - 8, step)
+        sent.append(aggregator.action(step))
+        coming = aggregator.actions(step, 5)
+        np.testing.assert_allclose(coming[0], sent[-1], atol=1e-9)
+        moved = np.diff(coming[:, 0]) * 2 * rate
+        np.testing.assert_allclose(coming[1:, 2], moved, atol=1.0)  # of up to 15
+    sent = np.array(sent)
+    np.testing.assert_allclose(sent[1:, 2], np.diff(sent[:, 0]) * 2 * rate, atol=1.0)
+    assert np.ptp(sent[:, 2]) > 10  # a fade is fast
+    np.testing.assert_allclose(sent[:, 1], 2 * rate * slope)  # which is nobody's velocity
