@@ -27,7 +27,9 @@ LIMITS = {
 }
 # From full speed to rest.
 BRAKING = max(np.divide(SETTINGS.max_velocity, SETTINGS.max_acceleration))
-SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, **LIMITS}
+# Without fades: what is sent at rest is then no command of the policy, whose own velocities are
+# never 0 all of them.
+SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, 'fade': 0.0, **LIMITS}
 
 
 @pytest.fixture
