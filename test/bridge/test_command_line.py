@@ -72,7 +72,7 @@ def test_a_mistake_in_the_parameter_file_is_one_line(tmp_path, text, message):
     [
         (['--config', 'none.yaml'], "no parameter file 'none.yaml'"),
         (['--task', 'juggling'], "unknown task 'juggling'; shipped: astrobench_dual_arm"),
-        (['--decay', '-1'], "parameter 'decay' is -1.0; expected 0 to 10"),
+        (['--decay', '-11'], "parameter 'decay' is -11.0; expected -10 to 10"),
         (['--query-every', '-1'], "parameter 'query_every' is -1; expected 0 to 100000 steps"),
     ],
 )

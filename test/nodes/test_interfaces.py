@@ -108,8 +108,9 @@ def test_commands_come_at_a_higher_rate_as_one_smooth_motion(graph, ckpt, tmp_pa
     assert (np.abs(steps[near]) <= np.array(SETTINGS.max_velocity) / rate + 1e-9).all()
     changes = np.diff(steps, axis=0)[near[1:] & near[:-1]]
     assert (np.abs(changes) <= np.array(SETTINGS.max_acceleration) / rate**2 + 1e-9).all()
-    # It moves at each tick, not once a step of the policy.
-    assert (np.abs(steps[near]).max(axis=1) > 0).mean() > 0.9
+    # On the ramp it moves at each tick, not once a step of the policy.
+    moving = np.abs(steps[near]).max(axis=1) > 0
+    assert moving[:100].mean() > 0.9
     assert len(arm[-1].data) == 7
     # The policy has its own rate.
     assert (np.diff([tick.step for tick in graph.ticks]) > 0).all()

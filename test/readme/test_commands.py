@@ -227,18 +227,25 @@ def test_the_policy_from_python(clone, snippets):
 
 def test_the_parameter_files(tmp_path):
     found = [block for block in text.blocks(README) if block.language == 'yaml']
-    outputs, entries, side = (yaml.safe_load(block.text) for block in found)
+    *recipes, entries, side = (yaml.safe_load(block.text) for block in found)
 
-    path = tmp_path / 'parameters.yaml'
-    path.write_text(yaml.safe_dump({'/**': {'ros__parameters': outputs}}))
-    settings = read_parameter_file(task_file(DEFAULT_TASK), path)
-    specs = [parse_output(line, Task.from_settings(settings)) for line in settings.outputs]
-    assert [len(spec.columns) for spec in specs] == [7, 1]
+    for ours, theirs in zip(recipes[::2], recipes[1::2], strict=True):
+        path = tmp_path / 'parameters.yaml'
+        path.write_text(yaml.safe_dump(ours))
+        settings = read_parameter_file(task_file(DEFAULT_TASK), path)
+        specs = [parse_output(line, Task.from_settings(settings)) for line in settings.outputs]
+        assert [len(spec.columns) for spec in specs] == [7, 1]
+        # What is sent is what the controllers have.
+        for spec in specs:
+            controller = spec.topic.partition('/')[0]
+            assert controller in theirs['controller_manager']['ros__parameters']
+            names = theirs[controller]['ros__parameters']['joints']
+            assert names == [entry.name for entry in spec.entries]
 
     assert [Entry.parse(entry).scale for entry in entries] == [1.0, 0.04]
     folder = tmp_path / 'ckpt'
     write_random(folder, small_config(heads=8))
     weights = torch.load(folder / 'policy_best.ckpt')
     torch.save({side['weights']: weights}, folder / 'policy_best.ckpt')
-    (folder / 'config.yaml').write_text(found[2].text)
+    (folder / 'config.yaml').write_text(found[-1].text)
     assert load_policy(folder, device='cpu').task.cameras == tuple(side['camera_names'])
