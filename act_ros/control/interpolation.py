@@ -2,6 +2,8 @@
 
 import numpy as np
 
+KNOWN = 3  # steps of a plan that a segment is made from, its own included
+
 
 class Interpolation:
     """A path through a plan that grows and changes, of continuous velocity.
@@ -9,7 +11,8 @@ class Interpolation:
     Each step is a cubic Hermite segment: from where the last one ended, at its velocity, to what
     the plan says of the next step, at the velocity that the plan has there. So a plan that has
     changed meanwhile is met one step later without a corner, and nothing lags: at each step the
-    path is where the newest plan had it. What is past the end of the plan comes to rest.
+    path is where the newest plan had it. What is past the end of the plan comes to rest; where
+    no more than the present step is ever known, the path comes to each one step later.
 
     :param ticks: of a step, each with a value.
     :param turns: (n,) by how much a value may differ and be the same, infinite where nothing
@@ -35,8 +38,8 @@ class Interpolation:
     def begin(self, step: int, ahead: np.ndarray) -> None:
         """Begin the segment of a step; one that follows no other begins where the plan is.
 
-        :param ahead: (1 to 3, n) what the plan says of this step and the next two, as far as it
-            goes.
+        :param ahead: (1 to KNOWN, n) what the plan says of this step and the next two, as far as
+            it goes.
         """
         follows = self.step is not None and step == self.step + 1
         ahead = self._by_the_shorter_way(ahead, self._ends[2] if follows else ahead[0])
@@ -50,7 +53,7 @@ class Interpolation:
         elif len(ahead) > 1:
             end, at_end = ahead[1], ahead[1] - ahead[0]
         else:
-            end, at_end = start + 0.5 * velocity, np.zeros_like(start)
+            end, at_end = ahead[0] + 0.5 * velocity, np.zeros_like(start)
         self.step, self._ends = step, np.array([start, velocity, end, at_end])
 
     def at(self, tick: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from act_ros.control.interpolation import Interpolation
+from act_ros.control.interpolation import KNOWN, Interpolation
 from act_ros.errors import UncoveredStepError
 from act_ros.parameters import Settings
 from act_ros.policy import make_aggregator, query_interval
@@ -74,8 +74,10 @@ class Plan:
         """
         latency = step - observed
         # With aggregation off: so early that the next chunk, taking as long as this one did, is
-        # there and faded in before this one runs out.
+        # there and faded in before this one runs out, and the path between steps knows where
+        # it goes.
         early = latency + self._aggregator.fade if latency else 0
+        early += KNOWN - 1 if self._interpolation is not None else 0
         self._next_query = observed + max(1, min(self._every, self._chunk_size - early))
         if latency >= self._chunk_size:
             self.late += 1
@@ -93,7 +95,7 @@ class Plan:
         if between is None:
             return self._aggregator.action(step)
         if between.step != step:
-            ahead = self._aggregator.actions(step, 3)
+            ahead = self._aggregator.actions(step, KNOWN)
             if not len(ahead):
                 between.forget()
                 raise UncoveredStepError(f'no chunk covers step {step}')

@@ -141,6 +141,8 @@ class TemporalAggregator:
             another = columns[0, place] != step
             if another:
                 columns[:, place + 1 : size + 1] = columns[:, place:size].copy()
+            else:  # it says the same, or nearly: what has faded in stays
+                arrival = min(arrival, int(columns[1, place]))
         size += another
         columns[:, place] = step, arrival, FOREVER
         self._size = size
@@ -352,7 +354,10 @@ class TemporalAggregator:
         k, place, end = self.chunk_size, source % self.chunk_size, source + self.chunk_size - 1
         trend = min(TREND, k - 1)
         last, before = self._rows[end % k, place], self._rows[(end - trend) % k, place]
-        on: np.ndarray = last + (step - end) * (last - before) / max(1, trend)
+        way = last - before
+        if len(self._turning):
+            way[self._turning] -= self._turns * np.rint(way[self._turning] / self._turns)
+        on: np.ndarray = last + (step - end) * way / max(1, trend)
         return on
 
     def _turn_to_newest(self, candidates: np.ndarray) -> None:

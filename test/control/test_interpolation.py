@@ -124,6 +124,29 @@ def test_a_step_that_was_missed_begins_anew_where_the_plan_is():
         plan.action(3, 0)
 
 
+@pytest.mark.parametrize(('k', 'late'), [(1, 0), (2, 1), (3, 2)])
+def test_a_plan_that_never_knows_the_next_step_is_followed_one_later(k, late):
+    plan, said = Plan(Settings(command_rate=500.0, fade=0.0), TASK, k), []
+    for step in range(late, 20):
+        plan.add(line(step - late)[:k], step - late, step)
+        said.append(play(plan, [step]))
+    said = np.concatenate(said)[:, 0]
+    expected = 0.3 * np.arange(late, 19)
+    np.testing.assert_allclose(said[TICKS::TICKS], expected, atol=1e-12)
+    assert (np.diff(said) >= -1e-12).all() and np.diff(said).max() < 1.6 * 0.3 / TICKS
+
+
+def test_with_aggregation_off_the_next_chunk_is_there_before_the_path_needs_it():
+    plan, asked, said = make_plan(temporal_aggregation=False), [], []
+    for step in range(40):
+        if plan.wants(step):
+            asked.append(step)
+            plan.add(line(step), step, step)
+        said.append(play(plan, [step])[:, 0])
+    assert asked == [0, K - 2, 2 * (K - 2), 3 * (K - 2)]
+    np.testing.assert_allclose(np.diff(np.concatenate(said)), 0.3 / TICKS, atol=1e-12)
+
+
 def test_an_angle_goes_by_the_shorter_way():
     task = Task('t', ('camera',), ANGLE, ANGLE, 50.0, (4, 6))
     plan = make_plan(task, continuous=['arm/j/position'])

@@ -292,6 +292,31 @@ def test_a_plan_that_ends_as_the_next_one_comes_goes_on_as_it_went():
     assert (np.diff(actions) > 0.09).all() and largest(actions, 2) < 0.1
 
 
+@pytest.mark.parametrize('wraps', np.arange(-1.9, -1.3, 0.1).round(1))
+def test_so_does_an_angle_whose_last_steps_wrap(wraps):
+    k, turn = 20, 2 * np.pi
+    angles = TemporalAggregator(k, 1, fade=8, turns=np.array([turn]))
+    plain = TemporalAggregator(k, 1, fade=8)
+    path = np.pi + wraps + 0.1 * np.arange(40.0)
+    for first, arrival in ((0, 5), (10, k)):
+        each = path[first : first + k, None]
+        plain.add(each, first, arrival)
+        angles.add((each + np.pi) % turn - np.pi, first, arrival)
+    apart = [angles.action(t)[0] - plain.action(t)[0] for t in range(5, 30)]
+    np.testing.assert_allclose(apart, turn * np.rint(np.array(apart) / turn), atol=1e-9)
+
+
+def test_a_chunk_that_comes_once_more_is_not_faded_in_again():
+    aggregator, actions = TemporalAggregator(40, 1, fade=10), []
+    aggregator.add(np.zeros((40, 1)), 0, 10)
+    for step in range(20, 40):
+        if step in (21, 28, 36):
+            aggregator.add(np.ones((40, 1)), 15, step)
+        actions.append(aggregator.action(step)[0])
+    assert largest(np.array(actions), 1) < 0.1
+    assert actions[-1] > 0.99
+
+
 def test_entries_that_follow_the_newest_stand_beside_others():
     aggregator = TemporalAggregator(10, 2, newest=np.array([False, True]))
     aggregator.add(np.zeros((10, 2)), 0)
