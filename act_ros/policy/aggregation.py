@@ -156,7 +156,7 @@ class TemporalAggregator:
         if arrival != NEVER:
             self._newest_late = max(self._newest_late, step)
 
-    def fades(self, step: int) -> bool:
+    def _fades(self, step: int) -> bool:
         """Whether a step is a matter of fades: of chunks that cover it, one came late."""
         fade = self.fade
         return fade > 0 and step - self._newest_late < self.chunk_size + fade
@@ -217,7 +217,7 @@ class TemporalAggregator:
         means = [(share[:, np.newaxis, oldest:] @ candidates)[:, 0] for share in shares]
         if len(means) > 1:
             means[0][:, self._following] = means[1][:, self._following]
-        if len(self._velocities) and self.fades(first):
+        if len(self._velocities) and self._fades(first):
             positions = candidates[..., self._positions]
             before = self._shares(held, steps[:, np.newaxis] - 1, present)
             changes = [share - was for share, was in zip(shares, before, strict=True)]
@@ -245,7 +245,7 @@ class TemporalAggregator:
         if held.size and step < held[0, -1]:
             held = held[:, : held[0].searchsorted(step, 'right')]
         first = int(held[0].searchsorted(step - k, 'right'))
-        if not self.fades(step) or first == held.shape[1]:
+        if not self._fades(step) or first == held.shape[1]:
             return held[:, first:], None
         while first > 0 and self._goes_on(first - 1, step):
             first -= 1
@@ -261,7 +261,7 @@ class TemporalAggregator:
         """
         k, (fade, _) = self.chunk_size, self._fading
         sources, _, going = held
-        faded = self.fades(int(steps[0, 0]))
+        faded = self._fades(int(steps[0, 0]))
         present = sources > steps - k
         if faded:
             gone = np.maximum(going, sources + (k - fade)) + fade

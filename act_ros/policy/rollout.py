@@ -8,7 +8,7 @@ from act_ros.errors import ParameterError
 from act_ros.parameters import Settings
 from act_ros.policy.aggregation import TemporalAggregator
 from act_ros.policy.interface import Predictor, check_observation
-from act_ros.safety import action_entries, action_turns
+from act_ros.safety import action_entries, action_turns, joints_of
 from act_ros.task import Task
 
 
@@ -41,14 +41,11 @@ def make_aggregator(
 
 def _speeds(task: Task) -> list[tuple[int, int, float]]:
     """Velocities beside the position of their joint, as `TemporalAggregator` has them."""
-    places = {(e.source, e.name, e.quantity): i for i, e in enumerate(task.action)}
-    found = []
-    for (source, name, quantity), velocity in places.items():
-        position = places.get((source, name, 'position'))
-        if quantity == 'velocity' and position is not None:
-            scale = task.action[velocity].scale / task.action[position].scale
-            found.append((position, velocity, task.rate * scale))
-    return found
+    place = {entry: i for i, entry in enumerate(task.action)}
+    return [
+        (place[position], place[velocity], task.rate * velocity.scale / position.scale)
+        for position, velocity in (entries for entries in joints_of(task) if len(entries) == 2)
+    ]
 
 
 def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:

@@ -1,6 +1,6 @@
 """Limits on a command: nothing non-finite passes, nothing leaves its range or its step."""
 
 from act_ros.safety.limiter import CommandLimiter
-from act_ros.safety.limits import TURN, Limits, action_entries, action_turns
+from act_ros.safety.limits import TURN, Limits, action_entries, action_turns, joints_of
 
-__all__ = ['TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns']
+__all__ = ['TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns', 'joints_of']
