@@ -191,7 +191,7 @@ def run(arguments: argparse.Namespace) -> bool:
     from act_ros.evaluation.report.results import write_results
     from act_ros.evaluation.run.evaluate import carry_out
     from act_ros.evaluation.run.plan import Options, make_plan
-    from act_ros.evaluation.run.recorded_faults import lines, unreadable
+    from act_ros.recording.command_faults import lines, unreadable
 
     offsets = sorted({-2, -1, 0, 1, 2, offset or 0})
     plan = make_plan(
@@ -231,7 +231,7 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from act_ros.evaluation.run.recorded_faults import lines
+    from act_ros.recording.command_faults import lines
 
     console = Console()
     say = partial(console.print, markup=False, soft_wrap=True)

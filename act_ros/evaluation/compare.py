@@ -11,10 +11,10 @@ from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError
 from act_ros.evaluation.run.passes import Decoder
-from act_ros.evaluation.run.ticks import before
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy.interface import Predictor
+from act_ros.recording.ticks import before
 from act_ros.task import Task
 
 

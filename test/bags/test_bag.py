@@ -5,7 +5,7 @@ import pytest
 
 from act_ros.bags.bag import Bag
 from act_ros.errors import ActError
-from act_ros.evaluation.run.episodes import split
+from act_ros.recording.episodes import split
 from test.bags import bags
 from test.bags.bags import KINDS, START, Message, write
 

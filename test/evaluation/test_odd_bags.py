@@ -12,10 +12,10 @@ from act_ros.bags.bag import Bag
 from act_ros.errors import ActError, BagError
 from act_ros.evaluation.report.metrics import metrics
 from act_ros.evaluation.report.results import write_results
-from act_ros.evaluation.run.episodes import split
 from act_ros.evaluation.run.evaluate import carry_out
 from act_ros.evaluation.run.plan import Options, make_plan
 from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.recording.episodes import split
 from test.bags import bags
 from test.bags.bags import JOINTS, KINDS, Message, write
 from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written

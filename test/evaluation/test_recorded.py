@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from act_ros.evaluation.run.recorded import LIFETIME, RecordedCommands
-from act_ros.evaluation.run.recorded_faults import joined, lines, unreadable
 from act_ros.interfaces import parse_output
+from act_ros.recording.command_faults import joined, lines, unreadable
+from act_ros.recording.commands import LIFETIME, RecordedCommands
 from act_ros.task import Entry, Task
 from test.commands.messages import LIBRARY, MS, START, array, joint_state, trajectory
 

@@ -15,11 +15,11 @@ from act_ros.errors import ActError
 from act_ros.evaluation.report import figures
 from act_ros.evaluation.report.scores import worst
 from act_ros.evaluation.run.outcome import Evaluation
-from act_ros.evaluation.run.recorded_faults import lines
 from act_ros.evaluation.run.result import EpisodeResult
-from act_ros.evaluation.run.ticks import before
 from act_ros.files import whole
 from act_ros.observation import ObservationStore
+from act_ros.recording.command_faults import lines
+from act_ros.recording.ticks import before
 
 # Pictures of so many episodes; those with the largest error where there are more.
 EPISODES = 6

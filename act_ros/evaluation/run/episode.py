@@ -11,22 +11,22 @@ from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.control import MotionMeter
 from act_ros.errors import ActError
-from act_ros.evaluation.run.episodes import NS
 from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.passes import Passes
 from act_ros.evaluation.run.plan import Job, Options
-from act_ros.evaluation.run.recorded import (
+from act_ros.evaluation.run.rehearsal import Rehearsal, measured
+from act_ros.evaluation.run.result import EpisodeResult
+from act_ros.evaluation.run.sweep import Sweep
+from act_ros.observation import ObservationStore, Snapshot
+from act_ros.parameters import Settings
+from act_ros.policy.interface import BatchPredictor
+from act_ros.recording.commands import (
     PLANNED_AHEAD,
     RECORDING_DELAY,
     RecordedCommands,
 )
-from act_ros.evaluation.run.rehearsal import Rehearsal, measured
-from act_ros.evaluation.run.result import EpisodeResult
-from act_ros.evaluation.run.sweep import Sweep
-from act_ros.evaluation.run.ticks import Tick, before, ticks
-from act_ros.observation import ObservationStore, Snapshot
-from act_ros.parameters import Settings
-from act_ros.policy.interface import BatchPredictor
+from act_ros.recording.episodes import NS
+from act_ros.recording.ticks import Tick, before, ticks
 from act_ros.task import Task
 
 

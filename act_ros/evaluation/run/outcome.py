@@ -8,9 +8,9 @@ import numpy as np
 
 from act_ros.evaluation.run.horizon import HorizonSums
 from act_ros.evaluation.run.plan import Plan
-from act_ros.evaluation.run.recorded_faults import joined
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.policy.interface import Statistics
+from act_ros.recording.command_faults import joined
 from act_ros.task import Task
 
 

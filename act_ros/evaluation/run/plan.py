@@ -1,29 +1,20 @@
 """What is evaluated: bags cut into episodes, and checkpoints."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from act_ros.bags.bag import Bag
 from act_ros.bags.folder import files_of
 from act_ros.bags.topics import Topics
-from act_ros.errors import BagError, ObservationError
-from act_ros.evaluation.run.episodes import Window, split
 from act_ros.evaluation.run.policies import LOAD
-from act_ros.evaluation.run.recorded import RecordedCommands
-from act_ros.evaluation.run.recorded_faults import lines, unreadable
-from act_ros.observation import check_image, decode_image
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
+from act_ros.recording.checks import check_frames, warn_of_commands
+from act_ros.recording.episodes import Window, split
 from act_ros.task import Task
-
-log = logging.getLogger(__name__)
-
-FIRST = 10  # messages of a topic; where none of them can be taken, none can
 
 
 @dataclass(frozen=True)
@@ -151,43 +142,7 @@ def make_plan(
     for path in (Path(path).resolve() for path in bags):
         with Bag(path) as bag:
             topics = Topics(settings, task, bag, rest.get('namespace', ''))
-            _check_frames(bag, topics, task)
-            _warn_of_commands(bag, topics, settings, task)
+            check_frames(bag, topics, task)
+            warn_of_commands(bag, topics, settings, task)
             windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
     return Plan(windows, checkpoints, **rest)
-
-
-def _warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
-    """Say at once, not after an hour, that nothing will be scored."""
-    commands = RecordedCommands.from_settings(settings, topics.outputs, task)
-    for topic in topics.outputs:
-        for _, receipt, message in islice(bag.messages([topic]), FIRST):
-            commands.put(topic, message, receipt)
-    if unreadable(commands.about()):
-        for line in lines(commands.about()):
-            log.warning('%s: nothing is scored if all are as the first: %s', bag.path, line)
-
-
-def _check_frames(bag: Bag, topics: Topics, task: Task) -> None:
-    """Refuse a bag of whose frames the policy can take none: no action would come of it."""
-    waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
-    refused = dict.fromkeys(waiting, 0)
-    faults: dict[str, BagError] = {}
-    for topic, _, message in bag.messages(list(waiting)):
-        if topic not in waiting:
-            continue
-        try:
-            refused[topic] += 1
-            check_image(message, task.image_size)
-            refused[topic] = 0  # of the right kind; some may be damaged
-            decode_image(message)
-        except ObservationError as error:
-            faults[topic] = BagError(f'{bag.path}: {topic}: {error}')
-            if refused[topic] == FIRST:
-                raise faults[topic] from None
-        else:
-            waiting.discard(topic)
-            if not waiting:
-                return
-    for topic in sorted(waiting & faults.keys()):
-        raise faults[topic]

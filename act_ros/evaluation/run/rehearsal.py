@@ -15,9 +15,9 @@ from act_ros.control import (
     oldest_behind,
 )
 from act_ros.evaluation.run.limits import LimitsObserver, unlimited
-from act_ros.evaluation.run.ticks import Tick
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
+from act_ros.recording.ticks import Tick
 from act_ros.task import Task
 
 Infer = Callable[[Snapshot], np.ndarray | None]  # the chunk; None where inference fails

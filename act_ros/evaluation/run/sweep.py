@@ -9,8 +9,8 @@ import numpy as np
 
 from act_ros.evaluation.run.horizon import ErrorSums
 from act_ros.evaluation.run.rehearsal import Infer, Rehearsal, measured
-from act_ros.evaluation.run.ticks import Tick
 from act_ros.parameters import Settings
+from act_ros.recording.ticks import Tick
 from act_ros.task import Task
 
 LONGEST = 10.0  # fade that the parameter can be [s]

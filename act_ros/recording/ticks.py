@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from act_ros.bags.bag import Recorded
-from act_ros.evaluation.run.episodes import NS, Window
-from act_ros.evaluation.run.recorded import RecordedCommands
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
+from act_ros.recording.commands import RecordedCommands
+from act_ros.recording.episodes import NS, Window
 
 # Where nothing is recorded for longer, no further ticks are made until something is [ns]: a
 # clock that was set during the recording can make it years.

@@ -1,0 +1,1 @@
+"""A bag as runs of a robot: its episodes, and what was observed and commanded at each tick."""

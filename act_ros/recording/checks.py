@@ -1,0 +1,53 @@
+"""Whether a bag fits the parameters, said before an hour's work."""
+
+import logging
+from itertools import islice
+
+from act_ros.bags.bag import Bag
+from act_ros.bags.topics import Topics
+from act_ros.errors import BagError, ObservationError
+from act_ros.observation import check_image, decode_image
+from act_ros.parameters import Settings
+from act_ros.recording.command_faults import lines, unreadable
+from act_ros.recording.commands import RecordedCommands
+from act_ros.task import Task
+
+log = logging.getLogger(__name__)
+
+FIRST = 10  # messages of a topic; where none of them can be taken, none can
+
+
+def warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
+    """Say at once, not after an hour, that nothing will be scored."""
+    commands = RecordedCommands.from_settings(settings, topics.outputs, task)
+    for topic in topics.outputs:
+        for _, receipt, message in islice(bag.messages([topic]), FIRST):
+            commands.put(topic, message, receipt)
+    if unreadable(commands.about()):
+        for line in lines(commands.about()):
+            log.warning('%s: nothing is scored if all are as the first: %s', bag.path, line)
+
+
+def check_frames(bag: Bag, topics: Topics, task: Task) -> None:
+    """Refuse a bag of whose frames the policy can take none: no action would come of it."""
+    waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
+    refused = dict.fromkeys(waiting, 0)
+    faults: dict[str, BagError] = {}
+    for topic, _, message in bag.messages(list(waiting)):
+        if topic not in waiting:
+            continue
+        try:
+            refused[topic] += 1
+            check_image(message, task.image_size)
+            refused[topic] = 0  # of the right kind; some may be damaged
+            decode_image(message)
+        except ObservationError as error:
+            faults[topic] = BagError(f'{bag.path}: {topic}: {error}')
+            if refused[topic] == FIRST:
+                raise faults[topic] from None
+        else:
+            waiting.discard(topic)
+            if not waiting:
+                return
+    for topic in sorted(waiting & faults.keys()):
+        raise faults[topic]
