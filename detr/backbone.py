@@ -13,7 +13,7 @@ RESNETS = {
     'resnet34': ('basic', (3, 4, 6, 3)),
     'resnet50': ('bottleneck', (3, 4, 6, 3)),
 }
-STAGE_WIDTHS = (64, 128, 256, 512)
+STAGES = (1, 2, 4, 8)  # their channels, in widths of the network
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -103,6 +103,7 @@ class ResNet(nn.Module):
     """A ResNet without its classifier: images to the features of `layer4`.
 
     :param name: a key of `RESNETS`.
+    :param width: channels of the first convolution and stage; each later stage doubles them.
     :param dilation: the last stage keeps its resolution and dilates instead of striding, so
         its features are twice as fine (ResNet-50 only).
     :raises ValueError: for a dilated ResNet-18 or 34.
@@ -113,25 +114,26 @@ class ResNet(nn.Module):
     layer3: nn.Sequential
     layer4: nn.Sequential
 
-    def __init__(self, name: str, dilation: bool = False) -> None:
+    def __init__(self, name: str, width: int = 64, dilation: bool = False) -> None:
         super().__init__()
         kind, depths = RESNETS[name]
         block = BasicBlock if kind == 'basic' else Bottleneck
-        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = FrozenBatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = FrozenBatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
-        channels = 64
-        for i, (width, depth) in enumerate(zip(STAGE_WIDTHS, depths, strict=True)):
+        channels = width
+        for i, (times, depth) in enumerate(zip(STAGES, depths, strict=True)):
             dilate = dilation and i == 3
             stride = 1 if i == 0 or dilate else 2
             blocks = []
             for j in range(depth):
                 # The first block of a dilated stage still has dilation 1, as in torchvision.
+                inner = times * width
                 blocks.append(
-                    block(channels, width, stride if j == 0 else 1, 2 if dilate and j else 1)
+                    block(channels, inner, stride if j == 0 else 1, 2 if dilate and j else 1)
                 )
-                channels = width * block.expansion
+                channels = inner * block.expansion
             self.add_module(f'layer{i + 1}', nn.Sequential(*blocks))
         self.channels = channels
 
@@ -144,9 +146,9 @@ class ResNet(nn.Module):
 class Backbone(nn.Module):
     """A ResNet under the name `body`, the key layout of the public checkpoints."""
 
-    def __init__(self, name: str, dilation: bool) -> None:
+    def __init__(self, name: str, width: int, dilation: bool) -> None:
         super().__init__()
-        self.body = ResNet(name, dilation)
+        self.body = ResNet(name, width, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)

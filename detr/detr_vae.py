@@ -32,6 +32,7 @@ class ACTConfig:
     heads: int
     backbone: str  # resnet18, resnet34 or resnet50
     num_backbones: int  # 1: shared by all cameras; else one per camera
+    width: int = 64  # channels of the backbone's first convolution
     dilation: bool = False
     pre_norm: bool = False
 
@@ -54,7 +55,7 @@ class DETRVAE(nn.Module):
         hidden = config.hidden_dim
         # The Sequential gives the keys their public form `backbones.i.0.body`.
         self.backbones = nn.ModuleList(
-            nn.Sequential(Backbone(config.backbone, config.dilation))
+            nn.Sequential(Backbone(config.backbone, config.width, config.dilation))
             for _ in range(config.num_backbones)
         )
         self.input_proj = nn.Conv2d(self.resnet(0).channels, hidden, 1)

@@ -164,7 +164,7 @@ def _sizes(path: Path, state: StateDict, side: SideConfig) -> ACTConfig:
             f'set nheads in {side.path}'
         )
     body = 'backbones.0.0.body.'
-    shape(f'{body}conv1.weight', 4)
+    width = shape(f'{body}conv1.weight', 4)[0]
     kind = 'bottleneck' if f'{body}layer1.0.conv3.weight' in weights else 'basic'
     depths = tuple(count(rf'{re.escape(body)}layer{i}\.(\d+)\.') for i in (1, 2, 3, 4))
     backbone = next((name for name, it in RESNETS.items() if it == (kind, depths)), None)
@@ -187,6 +187,7 @@ def _sizes(path: Path, state: StateDict, side: SideConfig) -> ACTConfig:
         heads=side.nheads,
         backbone=backbone,
         num_backbones=count(r'backbones\.(\d+)\.'),
+        width=width,
         dilation=side.dilation,
         pre_norm='transformer.encoder.norm.weight' in weights,
     )

@@ -47,8 +47,10 @@ def refusal(folder, device='cpu', **arguments) -> str:
         small_config(backbone='resnet50', pre_norm=True),
         small_config(backbone='resnet50', dilation=True, num_backbones=3),
         small_config(encoder_layers=3, heads=8, chunk_size=1),
+        small_config(width=8),
+        small_config(backbone='resnet50', width=16, num_backbones=3),
     ],
-    ids=lambda c: f'{c.backbone}-{"dilated" if c.dilation else "plain"}-{c.num_backbones}',
+    ids=lambda c: f'{c.backbone}-{c.width}-{"dilated" * c.dilation}-{c.num_backbones}',
 )
 def test_sizes_come_from_the_weights_and_the_policy_equals_the_plain_network(tmp_path, config):
     plain = write_random(tmp_path, config, dilation=config.dilation)
