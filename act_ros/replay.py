@@ -154,8 +154,8 @@ def report(arguments: argparse.Namespace, settings: Settings) -> None:
     """
     from act_ros.errors import ActError
     from act_ros.evaluation.compare import compare, read_ticks
-    from act_ros.evaluation.run.policies import load
     from act_ros.policy import set_torch_threads
+    from act_ros.policy.kept import load
 
     set_torch_threads(settings.torch_threads)
     ticks = read_ticks(arguments.out / 'recording', TICK_TOPIC)

@@ -49,7 +49,7 @@ from rich.table import Table
 from act_ros import cli
 from act_ros.child import end_with_parent
 from act_ros.config import DEFAULT_TASK, task_file
-from act_ros.control import Arrival, ControlLoop, InferenceDelay
+from act_ros.control import LockStep
 from act_ros.observation import Snapshot
 from act_ros.parameter_file import read_parameter_file
 from act_ros.parameters import Settings
@@ -187,8 +187,8 @@ class Episode:
     ) -> None:
         self._task = task = Task.from_settings(settings)
         limits = Limits.from_settings(settings, task)
-        self.loop = ControlLoop(settings, task, chunk_size, limits)
-        self._delay = InferenceDelay(latency * 1_000_000)
+        self._lockstep = LockStep(settings, task, chunk_size, limits, latency / 1e3)
+        self.loop = self._lockstep.loop
         self._times = np.arange(round(seconds * task.rate)) / task.rate
         rng = np.random.default_rng(seed)
         self._route = Route(rng, seconds)
@@ -214,22 +214,18 @@ class Episode:
 
     def _tick(self, now: float) -> np.ndarray:
         """Go through a tick as the node does; where the arm is."""
-        loop, robot, ns = self.loop, self._robot, round(now * 1e9)
+        robot, ns = self._robot, round(now * 1e9)
         robot.advance(now)
         seen = robot.positions
-        loop.begin_tick(ns)
-        for done in self._delay.arrivals(ns):
-            chunk = self._expert.predict(done.snapshot.qpos, done.snapshot.taken / 1e9)
-            loop.accept(Arrival(done, chunk))
-        command = loop.command(seen)
+        command = self._lockstep.tick(ns, Snapshot(seen, {}, {'arm': ns}, ns), seen, self._infer)
         if command is not None:
             robot.command(now, *np.split(command.values, 2))
             self.depths.append(len(command.chunk_steps))
             self._sent.append(command.values)
-        request = loop.request(Snapshot(seen, {}, {'arm': ns}, ns))
-        if request is not None:
-            self._delay.submit(request, ns)
         return seen
+
+    def _infer(self, seen: Snapshot) -> np.ndarray:
+        return self._expert.predict(seen.qpos, seen.taken / 1e9)
 
 
 def path_figures(episodes: int, seconds: float, rate: float) -> tuple[float, float]:

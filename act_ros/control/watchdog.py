@@ -1,5 +1,7 @@
 """The age of what commands rest on."""
 
+from dataclasses import replace
+
 from act_ros.parameters import Settings
 
 
@@ -11,6 +13,15 @@ def oldest_behind(settings: Settings, latency: float, passes: int = 2) -> float:
     :param latency: of a pass [s].
     """
     return passes * latency + 1 / settings.control_rate + settings.max_age
+
+
+def patient(settings: Settings, latency: float) -> Settings:
+    """The parameters with which the node would run: it refuses a time-out that is too short.
+
+    :param latency: of a pass [s]; 0 for one that is there at once.
+    """
+    needed = oldest_behind(settings, latency) if latency else 0.0
+    return replace(settings, command_timeout=max(settings.command_timeout, needed))
 
 
 class Watchdog:

@@ -185,7 +185,7 @@ def test_what_a_user_put_beside_an_evaluation_of_no_use_stays(call, tmp_path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('act_ros.evaluation.run.runner.run_here', killed)
+        patch.setattr('act_ros.evaluation.run.evaluate.run_here', killed)
         code, _, out = call('--duration', '0.3', bag=bag)
     assert code == 130
     for path in (out / 'notes.txt', out / 'episodes' / 'video.mp4', out / 'ticks.part'):

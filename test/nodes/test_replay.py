@@ -19,8 +19,8 @@ from act_ros.evaluation.compare import compare, read_ticks
 from act_ros.evaluation.report.metrics import metrics
 from act_ros.evaluation.run.evaluate import carry_out
 from act_ros.evaluation.run.plan import Options, Plan, make_plan
-from act_ros.evaluation.run.policies import load
 from act_ros.parameter_file import read_parameter_file
+from act_ros.policy.kept import load
 from act_ros.recording.episodes import Window
 from act_ros.replay import main
 from test.bags import bags

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from act_ros.control import patient
 from act_ros.evaluation.report.motion import motion, sweep
 from act_ros.evaluation.report.scores import scores, timings
 from act_ros.evaluation.run.outcome import Evaluation
-from act_ros.evaluation.run.rehearsal import patient
 
 FAR = 5.0  # standard deviations from the mean of training
 

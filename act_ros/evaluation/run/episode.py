@@ -20,6 +20,7 @@ from act_ros.evaluation.run.sweep import Sweep
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy.interface import BatchPredictor
+from act_ros.policy.kept import loaded
 from act_ros.recording.commands import (
     PLANNED_AHEAD,
     RECORDING_DELAY,
@@ -30,15 +31,13 @@ from act_ros.recording.ticks import Tick, before, ticks
 from act_ros.task import Task
 
 
-def run_episode(
-    job: Job, policy: BatchPredictor, progress: Callable[[int], bool] = lambda count: True
-) -> EpisodeResult:
+def do_job(job: Job, progress: Callable[[int], bool] = lambda count: True) -> EpisodeResult:
     """One episode of a bag by one checkpoint.
 
-    :param policy: the job's, loaded.
     :param progress: told how many ticks are done; returns whether to go on.
     :raises ActError: the bag does not fit.
     """
+    policy = loaded(job.settings, job.load)
     task = policy.task
     with Bag(job.bag) as bag:
         topics = Topics(job.settings, task, bag, job.namespace)

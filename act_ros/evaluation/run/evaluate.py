@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from act_ros.errors import BagError, ParameterError
-from act_ros.evaluation.run import runner
-from act_ros.evaluation.run.episode import EpisodeRun
+from act_ros.evaluation.run import cluster
+from act_ros.evaluation.run.episode import EpisodeRun, do_job
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.plan import Plan
-from act_ros.evaluation.run.policies import forget, loaded
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.files import whole
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
+from act_ros.policy.kept import forget, loaded
+from act_ros.workers import run_here, run_in_processes
 
 RUN, EPISODES = 'run.json', 'episodes'
 
@@ -43,7 +44,7 @@ def carry_out(
     known = _known(out) if resume else None
     evaluation = _begin(plan, known or {})
     if ray is not None:
-        runner.reach(ray)
+        cluster.reach(ray)
     made = _claim(out, evaluation.plan, known)
     jobs = evaluation.plan.jobs()
     for number in jobs:
@@ -60,12 +61,12 @@ def carry_out(
 
     if ray is not None:
         forget()
-        runner.run_on_ray(left, ray, done, progress)
+        cluster.run_on_ray(left, ray, done, progress)
     elif workers > 1 and len(left) > 1:
         forget()
-        runner.run_in_processes(left, min(workers, len(left)), done, progress)
+        run_in_processes(do_job, left, min(workers, len(left)), done, progress)
     else:
-        runner.run_here(left, done, progress)
+        run_here(do_job, left, done, progress)
     if not evaluation.labels() and not evaluation.partial:
         whys = '; '.join(dict.fromkeys(r.about['empty'] for r in evaluation.in_order()))
         _give_up(out, jobs, made)

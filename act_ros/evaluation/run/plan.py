@@ -9,9 +9,9 @@ from typing import Any
 from act_ros.bags.bag import Bag
 from act_ros.bags.folder import files_of
 from act_ros.bags.topics import Topics
-from act_ros.evaluation.run.policies import LOAD
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
+from act_ros.policy.process import LOAD
 from act_ros.recording.checks import check_frames, warn_of_commands
 from act_ros.recording.episodes import Window, split
 from act_ros.task import Task

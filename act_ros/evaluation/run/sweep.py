@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from act_ros.control import Infer
 from act_ros.evaluation.run.horizon import ErrorSums
-from act_ros.evaluation.run.rehearsal import Infer, Rehearsal, measured
+from act_ros.evaluation.run.rehearsal import Rehearsal, measured
 from act_ros.parameters import Settings
 from act_ros.recording.ticks import Tick
 from act_ros.task import Task

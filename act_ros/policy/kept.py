@@ -1,4 +1,4 @@
-"""The policies that an evaluation runs; the one that was used last is kept."""
+"""Policies for jobs that come one after the other: the one that was used last is kept."""
 
 import importlib
 from dataclasses import replace
@@ -6,9 +6,8 @@ from dataclasses import replace
 from act_ros.parameters import PARAMETERS, Settings
 from act_ros.policy import set_torch_threads
 from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor, check_task, load_options
+from act_ros.policy.process import LOAD
 from act_ros.task import Task
-
-LOAD = 'act_ros.policy:load_policy'
 
 _policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
 
