@@ -97,13 +97,34 @@ def parse_parameter_file(path: Path) -> dict[str, dict[str, Value]]:
     :returns: name of a node, with wildcards, to flat parameter names and values.
     :raises ParameterError: naming the file, the line and the remedy.
     """
-    try:
+    with _readable(path):
         return _parse(path.read_text(encoding='utf-8'))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file what is wrong with it."""
+    try:
+        yield
     except FileNotFoundError:
         raise ParameterError(f'no parameter file {str(path)!r}') from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError, ParameterError) as error:
         reason = ' '.join(str(error).split())
         raise ParameterError(f'cannot read parameter file {str(path)!r}: {reason}') from None
+
+
+def read_flat(path: Path) -> dict[str, Value]:
+    """A file of `name: value` alone, its values resolved as those of parameters are.
+
+    :raises ParameterError: naming the file, the line and the remedy.
+    """
+    with _readable(path):
+        root = yaml.compose(path.read_text(encoding='utf-8'), Loader=_Loader)
+        if not isinstance(root, yaml.MappingNode):
+            raise ParameterError('it has no lines of the form NAME: VALUE')
+        values: dict[str, Value] = {}
+        _collect(root, '', values)
+        return values
 
 
 def named_in(argv: Sequence[str]) -> list[Path]:
@@ -135,13 +156,17 @@ def _parse(text: str) -> dict[str, dict[str, Value]]:
         raise ParameterError(f"it has no '/**: {PARAMETERS_KEY}:'")
     sections: dict[str, dict[str, Value]] = {}
     for name, parameters in _sections(root, ''):
-        section = sections.setdefault(name, {})
-        for parameter, at, value in _parameters(parameters, ''):
-            # rcl takes the last, or where their types differ the one that it looks for first.
-            if parameter in section:
-                raise _error(at, f'{shorten(parameter)} is set twice below {shorten(name)}')
-            section[parameter] = value
+        _collect(parameters, f' below {shorten(name)}', sections.setdefault(name, {}))
     return sections
+
+
+def _collect(node: yaml.MappingNode, where: str, values: dict[str, Value]) -> None:
+    """Add what a mapping says to the values."""
+    for name, at, value in _parameters(node, ''):
+        # rcl takes the last, or where their types differ the one that it looks for first.
+        if name in values:
+            raise _error(at, f'{shorten(name)} is set twice{where}')
+        values[name] = value
 
 
 def _sections(node: yaml.MappingNode, name: str) -> Iterator[tuple[str, yaml.MappingNode]]:

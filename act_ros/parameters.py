@@ -82,7 +82,8 @@ class Parameter:
 _NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
 
-def _row(default: object, text: str, **rest: Any) -> Any:
+def row(default: object, text: str, **rest: Any) -> Any:
+    """A field of a table: its type and name are those of its place there."""
     return field(default=default, metadata={'text': text, **rest})
 
 
@@ -93,166 +94,166 @@ class Settings:
     :raises ParameterError: a value does not fit.
     """
 
-    task_name: str = _row('', 'name of the task, for logs and reports')
-    task_cameras: Strings = _row((), "cameras in the policy's order")
-    task_image_size: Integers = _row(
+    task_name: str = row('', 'name of the task, for logs and reports')
+    task_cameras: Strings = row((), "cameras in the policy's order")
+    task_image_size: Integers = row(
         (480, 640), 'height and width of every camera', unit='px', range=(1, 8192),
     )
-    task_state: Strings = _row(
+    task_state: Strings = row(
         (), 'entries of qpos, source/joint/position|velocity [scale=S] [offset=O]',
     )
-    task_action: Strings = _row((), 'entries of the action, of the same form')
-    control_rate: float = _row(
+    task_action: Strings = row((), 'entries of the action, of the same form')
+    control_rate: float = row(
         50.0, "the policy's steps a second, each a command", unit='Hz', range=(1.0, 500.0),
     )
-    command_rate: float = _row(
+    command_rate: float = row(
         0.0,
         'commands a second: a whole multiple of control_rate, between whose steps the plan is '
         'interpolated; 0 = control_rate',
         unit='Hz',
         range=(0.0, FASTEST),
     )
-    ckpt_dir: str = _row('./ckpt', 'folder of the checkpoint and dataset_stats.pkl')
-    ckpt_name: str = _row('policy_best.ckpt', 'file name of the checkpoint')
-    device: str = _row('auto', 'auto, cpu, cuda or cuda:N')
-    engine: str = _row(
+    ckpt_dir: str = row('./ckpt', 'folder of the checkpoint and dataset_stats.pkl')
+    ckpt_name: str = row('policy_best.ckpt', 'file name of the checkpoint')
+    device: str = row('auto', 'auto, cpu, cuda or cuda:N')
+    engine: str = row(
         'torch',
         'what runs the network: torch, openvino, or auto, the faster by measurement',
         choices=('auto', 'torch', 'openvino'),
     )
-    precision: str = _row(
+    precision: str = row(
         'float32',
         'that the network computes in; float16 needs CUDA',
         choices=('float32', 'bfloat16', 'float16'),
     )
-    max_deviation: float = _row(
+    max_deviation: float = row(
         0.02,
         'largest difference from float32 of a normalised action; more is refused',
         range=(0.0, 1000.0),
     )
-    colour_order: str = _row(
+    colour_order: str = row(
         'rgb', 'channel order that the policy was trained with', choices=('rgb', 'bgr'),
     )
-    torch_threads: int = _row(
+    torch_threads: int = row(
         0, "CPU threads of the network; 0 = torch's own choice, one a core", range=(0, 1024),
     )
-    temporal_aggregation: bool = _row(
+    temporal_aggregation: bool = row(
         True, 'blend every chunk that covers a step; false plays one chunk after the other',
     )
-    query_every: int = _row(
+    query_every: int = row(
         0,
         'steps between chunks with aggregation off; 0 = the chunk size',
         unit='steps',
         range=(0, 100000),
     )
-    decay: float = _row(
+    decay: float = row(
         0.01,
         'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 it favours the newest',
         range=(-10.0, 10.0),
         live=True,
     )
-    fade: float = _row(
+    fade: float = row(
         0.4,
         'a chunk that comes late is faded in for as long; at most half a chunk counts',
         unit='s',
         range=(0.0, 10.0),
         live=True,
     )
-    follow_newest: Strings = _row(
+    follow_newest: Strings = row(
         (),
         'entries of the action that follow the newest chunk instead of the mean of all, such as '
         'a gripper that a mean would close too weakly',
     )
-    inference: str = _row(
+    inference: str = row(
         'asynchronous',
         'asynchronous: beside the tick; synchronous: inside it',
         choices=('asynchronous', 'synchronous'),
     )
     # Observations.
-    stamp_source: str = _row(
+    stamp_source: str = row(
         'header', "an input's age by its header or its receipt", choices=('header', 'receipt'),
     )
-    max_age: float = _row(
+    max_age: float = row(
         0.1, 'oldest input an observation may have', unit='s', range=(0.001, 60.0),
     )
-    max_skew: float = _row(
+    max_skew: float = row(
         0.05, 'largest difference between camera stamps', unit='s', range=(0.0, 60.0),
     )
-    frozen_timeout: float = _row(
+    frozen_timeout: float = row(
         0.0,
         'a camera that sends the same bytes for longer is frozen; 0 = not looked at',
         unit='s',
         range=(0.0, 3600.0),
     )
-    camera_topics: Strings = _row((), 'one image topic a camera; default: CAMERA/image_raw')
-    camera_types: Strings = _row(
+    camera_topics: Strings = row((), 'one image topic a camera; default: CAMERA/image_raw')
+    camera_types: Strings = row(
         (),
         'Image or CompressedImage for each camera; default: Image',
         choices=('Image', 'CompressedImage'),
     )
-    state_topics: Strings = _row((), 'one topic a source of qpos; default: SOURCE/joint_states')
-    state_types: Strings = _row(
+    state_topics: Strings = row((), 'one topic a source of qpos; default: SOURCE/joint_states')
+    state_types: Strings = row(
         (),
         'JointState or Odometry for each source of qpos; default: JointState',
         choices=('JointState', 'Odometry'),
     )
-    twist_frame: str = _row(
+    twist_frame: str = row(
         '',
         'frame in which the policy wants the velocity of an Odometry source: its '
         'frame_id or its child_frame_id',
     )
     # What stops the commands, and what starts them again.
-    command_timeout: float = _row(
+    command_timeout: float = row(
         0.5,
         'commands end when the newest observation behind them is older',
         unit='s',
         range=(0.01, 60.0),
     )
-    stop_policy: str = _row(
+    stop_policy: str = row(
         'hold',
         'hold: brake, then repeat the last position at rest; silent: publish nothing',
         choices=('hold', 'silent'),
     )
-    recovery_window: float = _row(
+    recovery_window: float = row(
         5.0, 'a stop that lasts longer is ended by ~/reset only', unit='s', range=(0.0, 3600.0),
     )
-    enable_topic: str = _row(
+    enable_topic: str = row(
         '', 'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s',
     )
-    autostart: bool = _row(False, 'configure and activate by itself, again each second', live=True)
+    autostart: bool = row(False, 'configure and activate by itself, again each second', live=True)
     # Limits, in the robot's units; one value a joint, in the order in which the action first
     # names them.
-    position_min: Floats = _row((), 'lowest position of each joint of the action', live=True)
-    position_max: Floats = _row((), 'highest position of each joint of the action', live=True)
-    max_step: Floats = _row((), 'furthest that each joint may be sent in one command', live=True)
-    max_velocity: Floats = _row((), 'largest speed of each joint of the action', live=True)
-    max_acceleration: Floats = _row(
+    position_min: Floats = row((), 'lowest position of each joint of the action', live=True)
+    position_max: Floats = row((), 'highest position of each joint of the action', live=True)
+    max_step: Floats = row((), 'furthest that each joint may be sent in one command', live=True)
+    max_velocity: Floats = row((), 'largest speed of each joint of the action', live=True)
+    max_acceleration: Floats = row(
         (), 'how much the speed of each joint may change in a second', live=True,
     )
-    max_tracking_error: Floats = _row(
+    max_tracking_error: Floats = row(
         (),
         'a joint further from its command than this for 0.2 s stops the commands; .inf for one '
         'that may stop short of it, as a gripper does on an object',
         live=True,
     )
-    unlimited: Strings = _row(
+    unlimited: Strings = row(
         (), 'entries of the action that may have no limits: infinite, or not given',
     )
-    continuous: Strings = _row(
+    continuous: Strings = row(
         (),
         'positions of the action that are measured the same a turn (2 pi) further: joints whose '
         'encoder wraps. One with a range begins only where that holds one turn of what is '
         'measured; one without (-.inf, .inf) turns for ever, and its driver takes commands a '
         'turn further as the same',
     )
-    range_tolerance: float = _row(
+    range_tolerance: float = row(
         0.01,
         'a joint measured further outside its range refuses activation; at most its '
         'max_step counts',
         range=(0.0, 10.0),
         live=True,
     )
-    ramp_time: float = _row(
+    ramp_time: float = row(
         1.0,
         'from the pose there is to what the policy says',
         unit='s',
@@ -260,25 +261,23 @@ class Settings:
         live=True,
     )
     # What goes out.
-    outputs: Strings = _row(
+    outputs: Strings = row(
         ('joint_commands JointState',),
         'TOPIC TYPE [PATTERN ...]: where commands go; TYPE is JointState, JointTrajectory, '
         'JointTrajectoryHorizon or Float64MultiArray, PATTERN selects entries of the action',
     )
-    dry_run: bool = _row(False, 'everything runs, commands go to ~/dry_run/TOPIC only')
-    publish_tick: bool = _row(False, 'publish ~/tick: what each command was made from')
-    publish_chunk: bool = _row(False, 'publish ~/chunk: the newest plan')
-    zmq_endpoint: str = _row('', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'")
-    realtime_priority: int = _row(
+    dry_run: bool = row(False, 'everything runs, commands go to ~/dry_run/TOPIC only')
+    publish_tick: bool = row(False, 'publish ~/tick: what each command was made from')
+    publish_chunk: bool = row(False, 'publish ~/chunk: the newest plan')
+    zmq_endpoint: str = row('', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'")
+    realtime_priority: int = row(
         0,
         'SCHED_FIFO priority of the control tick, where the system permits it; 0 = none',
         range=(0, 98),
     )
 
     def __post_init__(self) -> None:
-        for row in PARAMETERS.values():
-            value = row.check(getattr(self, row.attribute))
-            object.__setattr__(self, row.attribute, value)
+        check_values(self, PARAMETERS)
         if self.command_rate and not math.isclose(self.command_rate, self.tick_rate):
             raise ParameterError(self._say_multiples())
 
@@ -322,7 +321,7 @@ class Settings:
 
     def parameters(self) -> dict[str, Any]:
         """The values by their names in ROS; lists that are not set are absent."""
-        values = {row.name: getattr(self, row.attribute) for row in PARAMETERS.values()}
+        values = {name: getattr(self, it.attribute) for name, it in PARAMETERS.items()}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -339,17 +338,32 @@ def _parameter(place: Field) -> Parameter:
     return Parameter(name, value_type, is_list, place.default, **place.metadata)
 
 
-PARAMETERS = {row.name: row for row in map(_parameter, fields(Settings))}
+def rows(table: Any) -> dict[str, Parameter]:
+    """The rows of a dataclass of `row`s, by name."""
+    return {parameter.name: parameter for parameter in map(_parameter, fields(table))}
 
 
-def check_names(names: Iterable[str]) -> None:
+PARAMETERS = rows(Settings)
+
+
+def check_values(values: object, parameters: Mapping[str, Parameter]) -> None:
+    """Give each field of a frozen table its type.
+
+    :raises ParameterError: a value does not fit.
+    """
+    for parameter in parameters.values():
+        value = parameter.check(getattr(values, parameter.attribute))
+        object.__setattr__(values, parameter.attribute, value)
+
+
+def check_names(names: Iterable[str], known: Iterable[str] = PARAMETERS) -> None:
     """Refuse names that the table does not hold.
 
     :raises ParameterError: naming the first unknown one and the nearest known.
     """
     for name in names:
-        if name in (*PARAMETERS, *FOREIGN) or name.startswith(FOREIGN_PREFIXES):
+        if name in (*known, *FOREIGN) or name.startswith(FOREIGN_PREFIXES):
             continue
-        near = difflib.get_close_matches(name, PARAMETERS, n=1)
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean {near[0]!r}?' if near else ''
         raise ParameterError(f'unknown parameter {name!r}{hint}')

@@ -1,0 +1,1 @@
+"""Bags to a checkpoint in the public format, without ROS."""
