@@ -40,10 +40,13 @@ class ACTConfig:
 def embedding(rows: int, columns: int) -> nn.Embedding:
     """Learnt vectors, normally distributed.
 
-    `nn.Embedding(rows, columns)` alone would import all of torch's compiler, which takes seconds,
-    where a network is built on the meta device.
+    Where a network is built on the meta device they stay undrawn: that would import all of
+    torch's compiler, which takes a second or two.
     """
-    return nn.Embedding.from_pretrained(torch.randn(rows, columns), freeze=False)
+    vectors = torch.empty(rows, columns)
+    if not vectors.is_meta:
+        vectors.normal_()
+    return nn.Embedding.from_pretrained(vectors, freeze=False)
 
 
 class DETRVAE(nn.Module):
