@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from argparse import _ArgumentGroup
+from collections.abc import Callable, Iterable
 
-from act_ros.errors import ActError
+from act_ros.errors import ActError, ParameterError
 
 END_TIMEOUT = 20  # from a signal to the end, whatever hangs [s]
 USER_ERROR = 2  # exit code of a mistake that the message says how to mend
@@ -53,6 +54,29 @@ def require_ros(program: str) -> None:
             file=sys.stderr,
         )
         sys.exit(USER_ERROR)
+
+
+def add_selection(group: _ArgumentGroup) -> None:
+    """Add the options that say which parts of bags are looked at, see `split`."""
+    group.add_argument('--episodes', default='whole', metavar='HOW',
+                       help='whole (default), gaps:SECONDS, topic:NAME or table:FILE')
+    group.add_argument('--start', type=float, metavar='S',
+                       help='seconds of each bag to leave out')
+    group.add_argument('--duration', type=float, metavar='S',
+                       help='seconds of each bag to look at')
+    group.add_argument('--namespace', default='', metavar='NS',
+                       help='that relative topics were recorded under')  # fmt: skip
+
+
+def check_flags(flags: Iterable[tuple[str, float | None, float]]) -> None:
+    """Refuse values that are too small.
+
+    :param flags: name, value or None, and least value of each.
+    :raises ParameterError: naming the first.
+    """
+    for flag, value, least in flags:
+        if value is not None and not least <= value < 1e9:
+            raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
 
 
 def run(program: str, main: Callable[[], None]) -> int:

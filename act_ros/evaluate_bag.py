@@ -33,7 +33,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         description='Score an ACT checkpoint on recorded bags, without a robot and without ROS.',
     )
     add = parser.add_argument
-    add('bags', nargs='+', type=Path, metavar='BAG', help='folder of a bag, or a .mcap or .db3')
+    add('bags', nargs='+', type=Path, metavar='BAG',
+        help='folder of a bag, a .mcap or .db3, or a folder of bags')
     add('--ckpt-dir', action='append', metavar='DIR', dest='ckpt_dirs',
         help='folder of a checkpoint; several times for a comparison')
     add('--params-file', metavar='YAML',
@@ -43,13 +44,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add('--resume', action='store_true', help='go on with what --out holds')
 
     what = parser.add_argument_group('what is looked at')
-    what.add_argument('--episodes', default='whole', metavar='HOW',
-                      help='whole (default), gaps:SECONDS, topic:NAME or table:FILE')
-    what.add_argument('--start', type=float, metavar='S', help='seconds of each bag to leave out')
-    what.add_argument('--duration', type=float, metavar='S', help='seconds of each bag to look at')
+    cli.add_selection(what)
     what.add_argument('--stride', type=int, default=1, metavar='N', help='every N-th tick only')
-    what.add_argument('--namespace', default='', metavar='NS',
-                      help='that relative topics were recorded under')
     what.add_argument('--action-offset', default='auto', metavar='D',
                       help='chunk[i] at t is compared with the recorded action of t + i - D '
                            '(default: auto, the D of -2 ... 2 that fits best)')
@@ -86,13 +82,11 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
     from act_ros.parameter_file import read_parameter_file
 
     latencies = arguments.latencies or []
-    for flag, value, least in (
+    cli.check_flags([
         ('--stride', arguments.stride, 1), ('--batch-size', arguments.batch_size, 1),
         ('--workers', arguments.workers, 1),
         ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
-    ):  # fmt: skip
-        if value is not None and not least <= value < 1e9:
-            raise ParameterError(f'{flag} is {value:g}, expected {least:g} or more')
+    ])  # fmt: skip
     for ms in latencies:
         if not 0 <= ms <= LONGEST:
             raise ParameterError(f'--latency is {ms:g}, expected 0 to {LONGEST} ms')

@@ -1,6 +1,6 @@
 """Files and folders that are whole or not there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,3 +16,9 @@ def whole(path: Path) -> Iterator[Path]:
         part = Path(folder, path.name)
         yield part
         part.replace(path)
+
+
+def states(paths: Iterable[Path]) -> dict[str, list[int]]:
+    """Size and time of change [ns] of each file: with others it holds something else."""
+    found = {str(path): path.stat() for path in paths}
+    return {path: [about.st_size, about.st_mtime_ns] for path, about in found.items()}

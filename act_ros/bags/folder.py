@@ -1,6 +1,7 @@
 """The files that a bag consists of."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -31,6 +32,19 @@ def files_of(path: Path) -> list[Path]:
     data = [file for file in found if is_of_a_bag(file)]
     beside = [path / 'metadata.yaml', *(Path(f'{file}-wal') for file in data)]
     return sorted(file for file in data + beside if file.is_file())
+
+
+def bags_of(given: Iterable[Path]) -> list[Path]:
+    """Bags, each once: those that are given, and those in folders of bags, by name."""
+    return list(dict.fromkeys(bag.resolve() for path in given for bag in _inside(Path(path))))
+
+
+def _inside(path: Path) -> list[Path]:
+    if not path.is_dir() or any(map(is_of_a_bag, path.iterdir())):
+        return [path]
+    inside = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    found = [folder for folder in inside if any(map(is_of_a_bag, folder.iterdir()))]
+    return found or [path]  # whose reader says what it lacks
 
 
 def is_of_a_bag(path: Path) -> bool:

@@ -1,14 +1,13 @@
 """One episode of a bag through the robot's control loop, and what came of it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from act_ros.bags.bag import Bag
-from act_ros.bags.topics import Topics
 from act_ros.control import MotionMeter
 from act_ros.errors import ActError
 from act_ros.evaluation.run.horizon import HorizonSums
@@ -17,18 +16,13 @@ from act_ros.evaluation.run.plan import Job, Options
 from act_ros.evaluation.run.rehearsal import Rehearsal, measured
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.evaluation.run.sweep import Sweep
-from act_ros.observation import ObservationStore, Snapshot
+from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy.interface import BatchPredictor
 from act_ros.policy.kept import loaded
-from act_ros.recording.commands import (
-    PLANNED_AHEAD,
-    RECORDING_DELAY,
-    RecordedCommands,
-)
-from act_ros.recording.episodes import NS
-from act_ros.recording.ticks import Tick, before, ticks
-from act_ros.task import Task
+from act_ros.recording.commands import RecordedCommands
+from act_ros.recording.playback import Playback, RecordedActions
+from act_ros.recording.ticks import Tick
 
 
 def do_job(job: Job, progress: Callable[[int], bool] = lambda count: True) -> EpisodeResult:
@@ -38,9 +32,8 @@ def do_job(job: Job, progress: Callable[[int], bool] = lambda count: True) -> Ep
     :raises ActError: the bag does not fit.
     """
     policy = loaded(job.settings, job.load)
-    task = policy.task
     with Bag(job.bag) as bag:
-        topics = Topics(job.settings, task, bag, job.namespace)
+        played = Playback(bag, job.window, job.settings, policy.task, job.namespace)
         about = {
             'bag': str(job.bag),
             'episode': job.window.name,
@@ -48,51 +41,16 @@ def do_job(job: Job, progress: Callable[[int], bool] = lambda count: True) -> Ep
             'start': job.window.start,
             'stop': job.window.stop,
             'bag_start': bag.start,
-            'not_recorded': topics.missing,
+            'not_recorded': played.topics.missing,
         }
-        commands = RecordedCommands.from_settings(job.settings, topics.outputs, task)
-        store = ObservationStore.from_settings(job.settings, task)
-        found = _ticks(job, task, bag, topics, store, commands)
         run = EpisodeRun(policy, job.settings, job.options)
-        result = run.run(found, commands, about, progress)
+        result = run.run(played.ticks(job.options.stride), played.commands, about, progress)
         if not result.about['looked'] and not result.about['interrupted']:
-            result.about['empty'] = why_empty(job, task, bag, topics)
+            result.about['empty'] = played.why_empty()
         # These grow while the bag is read.
-        result.about['commands'] = commands.about()
-        result.about['damage'] = [*bag.damage, *store.remarks()]
+        result.about['commands'] = played.commands.about()
+        result.about['damage'] = played.remarks()
     return result
-
-
-def _ticks(
-    job: Job,
-    task: Task,
-    bag: Bag,
-    topics: Topics,
-    store: ObservationStore,
-    commands: RecordedCommands,
-) -> Iterator[Tick]:
-    window = job.window
-    begin = window.start - before(job.settings) if window.exact else window.start
-    # A trajectory may have begun long before.
-    earlier = [t for t, spec in topics.outputs.items() if spec.output_type.trajectory]
-    for topic, receipt, message in bag.messages(earlier, begin - PLANNED_AHEAD, begin):
-        commands.put(topic, message, receipt)
-    messages = bag.messages([*topics.inputs, *topics.outputs], begin, window.stop)
-    return ticks(
-        messages, topics.inputs, store, commands, window,
-        round(NS / task.rate), job.options.stride,
-    )  # fmt: skip
-
-
-def why_empty(job: Job, task: Task, bag: Bag, topics: Topics) -> str:
-    """Why an episode had no complete observation."""
-    store = ObservationStore.from_settings(job.settings, task)
-    faults: dict[str, str] = {name: f'{name} has not arrived' for name in store.received}
-    for topic, receipt, message in bag.messages(topics.inputs, job.window.start, job.window.stop):
-        for name in topics.inputs[topic]:
-            store.put(name, message, receipt)
-        faults = store.snapshot(receipt)[1] or faults
-    return '; '.join(faults.values())
 
 
 class EpisodeRun:
@@ -123,9 +81,7 @@ class EpisodeRun:
         self._sums = HorizonSums(options.offsets, chunk_size, task.action_dim)
         self._motion = MotionMeter(task, task.rate, settings.continuous)  # of the recording
         self._positions = [i for i, e in enumerate(task.action) if e.quantity == 'position']
-        self._slack = int(RECORDING_DELAY / 1e9 * task.rate)
         self._times: list[int] = []
-        self._recorded: list[np.ndarray] = []
         self._pending: deque[tuple[int, np.ndarray]] = deque()
         self._rows: dict[str, list] = {
             name: [] for name in ('index', 'time', 'complete', 'qpos', 'stamps', 'predicted',
@@ -148,19 +104,20 @@ class EpisodeRun:
         :param progress: told how many ticks of the grid are done; returns whether to go on.
             An episode that ends early says so in its result.
         """
-        ticks = iter(ticks)
+        ticks, recorded = iter(ticks), RecordedActions(commands, self._task.rate)
         interrupted = False
         while group := list(islice(ticks, self._options.batch if self._ahead else 1)):
             if self._ahead and (complete := [t.snapshot for t in group if t.snapshot is not None]):
                 self._passes.run(complete)
             for tick in group:
+                recorded.look(tick.time)
                 self._look(tick)
-                self._compare(commands, self._slack)
+                self._compare(recorded)
             if not progress(len(self._times)):
                 interrupted = True
                 break
-        self._compare(commands, 0, last=True)
-        return self._result({**about, 'interrupted': interrupted})
+        self._compare(recorded, last=True)
+        return self._result({**about, 'interrupted': interrupted}, recorded.rows)
 
     # --- one tick --------------------------------------------------------------------------
 
@@ -221,31 +178,32 @@ class EpisodeRun:
 
     # --- the recording ---------------------------------------------------------------------
 
-    def _compare(self, commands: RecordedCommands, slack: int, last: bool = False) -> None:
+    def _compare(self, recorded: RecordedActions, last: bool = False) -> None:
         """Look up what was recorded, and compare the chunks whose whole future is known.
 
         :param last: no more will be: compare all chunks.
         """
-        while len(self._recorded) + slack < len(self._times):
-            recorded = commands.at(self._times[len(self._recorded)])
-            self._recorded.append(recorded)
+        for action in recorded.known(last):
             # Any change in a tick compares with a seam.
-            self._motion.look(recorded[self._positions], np.array([len(self._recorded)]))
-        self._sweep.compare(self._recorded, last)
-        known = len(self._recorded)
-        while self._pending and (last or self._pending[0][0] + self._sums.after <= known):
-            self._sums.compare(*self._with_recording(*self._pending.popleft()))
+            self._motion.look(action[self._positions], np.array([len(recorded.rows)]))
+        self._sweep.compare(recorded.rows, last)
+        while self._pending and (
+            last or self._pending[0][0] + self._sums.after <= len(recorded.rows)
+        ):
+            index, chunk = self._pending.popleft()
+            self._sums.compare(chunk, self._around(index, recorded.rows))
 
-    def _with_recording(self, index: int, chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _around(self, index: int, recorded: Sequence[np.ndarray]) -> np.ndarray:
+        """What a tick's chunk is compared with; NaN where nothing was recorded."""
         first, last = index - self._sums.before, index + self._sums.after
-        rows = np.full((last - first, chunk.shape[1]), np.nan)
-        known = self._recorded[max(first, 0) : last]
+        rows = np.full((last - first, self._task.action_dim), np.nan)
+        known = recorded[max(first, 0) : last]
         if known:
             start = max(first, 0) - first
             rows[start : start + len(known)] = known
-        return chunk, rows
+        return rows
 
-    def _result(self, about: dict[str, Any]) -> EpisodeResult:
+    def _result(self, about: dict[str, Any], recorded: Sequence[np.ndarray]) -> EpisodeResult:
         empty = {
             'qpos': (0, self._task.state_dim),
             'predicted': (0, self._task.action_dim),
@@ -274,6 +232,7 @@ class EpisodeRun:
             },
             'sweep': self._sweep.about(),
         }
-        recorded = np.array(self._recorded).reshape(-1, self._task.action_dim)
-        durations = np.array(self._passes.durations)
-        return EpisodeResult(about, ticks, recorded, self._sums, durations, self._sweep.sums)
+        return EpisodeResult(
+            about, ticks, np.array(recorded).reshape(-1, self._task.action_dim), self._sums,
+            np.array(self._passes.durations), self._sweep.sums,
+        )  # fmt: skip

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from act_ros.bags.bag import Bag
-from act_ros.bags.folder import files_of
+from act_ros.bags.folder import bags_of, files_of
 from act_ros.bags.topics import Topics
+from act_ros.files import states
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.policy.process import LOAD
@@ -95,10 +96,7 @@ class Plan:
                         for job in self.jobs().values()
                     ],
                     'settings': {k: v.parameters() for k, v in self.checkpoints.items()},
-                    'files': {
-                        str(path): [path.stat().st_size, path.stat().st_mtime_ns]
-                        for path in self._files()
-                    },
+                    'files': states(self._files()),
                     'latencies': list(self.options.latencies),
                     'offsets': list(self.options.offsets),
                     'stride': self.options.stride,
@@ -127,6 +125,7 @@ def make_plan(
 ) -> Plan:
     """Look at the bags and plan the episodes.
 
+    :param bags: or folders of them.
     :param episodes: how a bag is split, see `split`.
     :param rest: as `Plan` has it.
     :raises ActError: a bag does not fit the parameters; nothing has been written.
@@ -139,7 +138,7 @@ def make_plan(
     settings = next(iter(checkpoints.values()))
     task = Task.from_settings(settings)
     windows = {}
-    for path in (Path(path).resolve() for path in bags):
+    for path in bags_of(bags):
         with Bag(path) as bag:
             topics = Topics(settings, task, bag, rest.get('namespace', ''))
             check_frames(bag, topics, task)
