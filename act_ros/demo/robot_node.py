@@ -29,8 +29,8 @@ from act_ros.nodes.outputs import parse_outputs
 from act_ros.nodes.rivals import look_around, refuse_publishers
 from act_ros.parameters import Settings
 from act_ros.sim.renderer import Renderer
-from act_ros.sim.robot import SimulatedRobot
 from act_ros.sim.scene import Camera, default_cameras
+from act_ros.sim.world import World
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class SimRobot(Node):
         settings = read_parameters(self)
         task = Task.from_settings(settings)
         try:
-            self._robot = SimulatedRobot(task.joints)
+            self._world = World(task.joints)
+            self._robot = self._world.robot
             self._lock = threading.Lock()
             cameras = default_cameras(task.cameras)
         except ValueError as error:
@@ -167,12 +168,12 @@ class SimRobot(Node):
         return SetParametersResult(successful=True)
 
     def _publish_frame(self, view: '_View') -> None:
-        view.publish(self._robot, self.get_clock().now().to_msg())
+        view.publish(self._world, self.get_clock().now().to_msg())
 
     def _publish_states(self, arm: Publisher | None, base: Publisher | None) -> None:
         robot = self._robot
         with self._lock:
-            robot.advance(time.monotonic())
+            self._world.advance(time.monotonic())
         stamp = self.get_clock().now().to_msg()
         states = (
             (arm, robot.joint_names, robot.positions, robot.velocities),
@@ -221,8 +222,8 @@ class _View:
         self._pixels = np.frombuffer(self._message.data, np.uint8).reshape(height, width, 3)
         self._message.header.frame_id = f'{camera.name}_optical_frame'
 
-    def publish(self, robot: SimulatedRobot, stamp: Time) -> None:
-        self._renderer.render(robot, out=self._pixels)
+    def publish(self, world: World, stamp: Time) -> None:
+        self._renderer.render(world, out=self._pixels)
         self._message.header.stamp = stamp
         self._publisher.publish(self._message)
 

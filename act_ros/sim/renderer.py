@@ -16,7 +16,7 @@ Image = NDArray[np.uint8]
 
 
 class Posed(Protocol):
-    """What the renderer reads from a robot, e.g. a ``SimulatedRobot``."""
+    """What the renderer reads from the world, e.g. a ``World``."""
 
     @property
     def positions(self) -> FloatArray:
@@ -29,6 +29,10 @@ class Posed(Protocol):
     @property
     def base_orientation(self) -> FloatArray:
         """Roll, pitch and yaw of the base, shape (3,) [rad]."""
+
+    @property
+    def objects(self) -> FloatArray:
+        """Poses of the task object's plate and unit in the world, shape (2, 3, 4)."""
 
 
 def _unit(vector: tuple[float, float, float]) -> FloatArray:
@@ -157,16 +161,17 @@ class Renderer:
         self._image_sides = (np.column_stack((sides, -slopes)) / np.hypot(1.0, slopes)[:, None]).T
         self._camera_beyond = _beyond_sides(camera.position[None])
 
-    def render(self, robot: Posed, out: Image | None = None) -> Image:
+    def render(self, world: Posed, out: Image | None = None) -> Image:
         """Draw the robot and the world around it.
 
-        :param robot: joint positions and base pose to draw.
+        :param world: joint positions, base pose and task object to draw.
         :param out: image to draw into, contiguous, shape (height, width, 3); a new one if None.
         :return: RGB image, contiguous, shape (height, width, 3), uint8.
         :raises ValueError: ``out`` has another shape or type, or is not contiguous.
         """
         image = self._canvas(out)
-        poses = scene.frame_poses(robot.base_position, robot.base_orientation, robot.positions)
+        poses = scene.frame_poses(
+            world.base_position, world.base_orientation, world.positions, world.objects)
         turn = (poses[scene.BASE, :, :3] @ self.camera.rotation).T
         eye = poses[scene.BASE, :, :3] @ self.camera.position + poses[scene.BASE, :, 3]
         poses[:, :, 3] -= eye

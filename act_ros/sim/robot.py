@@ -17,8 +17,8 @@ FloatArray = NDArray[np.float64]
 JOINT_COUNT = 8
 """Seven arm joints and the gripper."""
 
-HOME: FloatArray = np.array([-0.10, -0.60, -0.40, 1.25, 0.25, -0.50, 0.30, 0.70])
-"""Start pose of the simulated arm: elbow up, gripper in front of the task object [rad; 0..1]."""
+HOME: FloatArray = np.array([-0.20, -0.80, -0.40, 1.95, -0.40, -1.25, 0.40, 0.70])
+"""Usual pose of the simulated arm: elbow up, gripper open before the task object [rad; 0..1]."""
 
 POSITION_LIMITS: FloatArray = np.array([
     [-1.8, 1.8],
@@ -100,14 +100,24 @@ class SimulatedRobot:
         self.joint_names = names
         self.command_timeout = float(command_timeout)
         self._index = {name: i for i, name in enumerate(names)}
-        self._positions = HOME.copy()
+        self._free = np.ones(JOINT_COUNT, dtype=bool)
+        self.begin()
+
+    def begin(self, pose: FloatArray = HOME, drift: float = 0.0) -> None:
+        """Stand still somewhere, without a command; time starts anew, and what is jammed stays.
+
+        :param pose: joint positions within the limits, shape (8,) [rad; 0..1].
+        :param drift: how far along its drift the base is [s].
+        """
+        self._positions = np.array(pose, dtype=np.float64)
         self._velocities = np.zeros(JOINT_COUNT)
-        self._target_positions = HOME.copy()
+        self._target_positions = self._positions.copy()
         self._target_velocities = np.zeros(JOINT_COUNT)
         self._command_time = -math.inf
-        self._free = np.ones(JOINT_COUNT, dtype=bool)
         self._start: float | None = None
         self._time = 0.0
+        self._drift = float(drift)
+        self._narrowest = float(POSITION_LIMITS[-1, 0])
         self._update_base(0.0)
 
     def command(
@@ -151,6 +161,10 @@ class SimulatedRobot:
             self._substep(begin + i * step, step)
         self._time = now
         self._update_base(now - self._start)
+
+    def stop_gripper_at(self, opening: float) -> None:
+        """Something is between the fingers: they close no further than this, 0..1."""
+        self._narrowest = opening
 
     def block(self, name: str) -> None:
         """Jam a joint where it is, as a mechanical fault would.
@@ -250,14 +264,16 @@ class SimulatedRobot:
             acceleration = _SPEED_RATE * (self._wanted_velocities(age) - self._velocities)
         np.clip(acceleration, -ACCELERATION_LIMITS, ACCELERATION_LIMITS, out=acceleration)
         velocities = self._velocities + acceleration * step
-        # The position limits hold exactly: never be faster than braking before them allows.
-        room = POSITION_LIMITS - self._positions[:, None]
+        # The position limits hold exactly, and so does what the fingers close on: never be faster
+        # than braking before them allows.
+        limits = POSITION_LIMITS.copy()
+        limits[-1, 0] = min(self._narrowest, self._positions[-1])
+        room = limits - self._positions[:, None]
         velocities = np.clip(
             velocities, -_braking_speed(-room[:, 0], step), _braking_speed(room[:, 1], step))
         self._velocities = np.where(self._free, velocities, 0.0)
         self._positions = np.clip(
-            self._positions + self._velocities * step,
-            POSITION_LIMITS[:, 0], POSITION_LIMITS[:, 1])
+            self._positions + self._velocities * step, limits[:, 0], limits[:, 1])
 
     def _wanted_velocities(self, age: float) -> FloatArray:
         """Speeds that lead to the target and end there, within the velocity limits.
@@ -276,7 +292,7 @@ class SimulatedRobot:
 
     def _update_base(self, elapsed: float) -> None:
         """Evaluate the drift and its exact derivative, some seconds after the start."""
-        phases = _DRIFT_RATES * elapsed + _DRIFT_PHASES
+        phases = _DRIFT_RATES * (elapsed + self._drift) + _DRIFT_PHASES
         pose = (_DRIFT_AMPLITUDES * np.sin(phases)).sum(axis=1)
         rates = (_DRIFT_AMPLITUDES * _DRIFT_RATES * np.cos(phases)).sum(axis=1)
         self._base_position, self._base_orientation = pose[:3], pose[3:]

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 Faces = list[tuple[int, ...]]
 
-# Frames: the world, the base, one per arm joint (moving with it), one per finger.
-WORLD, BASE, FIRST_JOINT, LEFT_FINGER, RIGHT_FINGER = 0, 1, 2, 9, 10
-FRAME_COUNT = 11
+# Frames: the world, the base, one per arm joint (moving with it), one per finger, and the task
+# object: a unit with a handle, and the plate on the panel that it sits on.
+WORLD, BASE, FIRST_JOINT, LEFT_FINGER, RIGHT_FINGER, PLATE, UNIT = 0, 1, 2, 9, 10, 11, 12
+GRIPPER = FIRST_JOINT + 6
+FRAME_COUNT = 13
 
 # Layers are painted one after the other, solids within a layer from far to near.  Objects that the
 # body cannot hide come after it, in a layer of their own.
@@ -37,13 +39,30 @@ _JOINTS: tuple[tuple[tuple[float, float, float], str], ...] = (
     ((0.20, 0.0, 0.0), 'y'),
     ((0.13, 0.0, 0.0), 'x'),
 )
-_FINGER_ORIGIN, _FINGER_CLOSED, _FINGER_TRAVEL = 0.10, 0.014, 0.062
+JOINT_AXES: tuple[int, ...] = tuple('xyz'.index(axis) for _, axis in _JOINTS)
+"""Which axis of its own frame each arm joint turns about, 0 = x."""
 
-_PANEL_X = 1.72
+_FINGER_ORIGIN, FINGER_CLOSED, FINGER_TRAVEL = 0.10, 0.014, 0.062
+"""Where the fingers begin along the gripper's x, half their gap when closed, and what the opening
+adds to that [m]."""
+
+GRASP_POINT: FloatArray = np.array([0.21, 0.0, 0.0])
+"""Between the fingertips, in the gripper's frame, shape (3,) [m]."""
+
+_PANEL_X = 1.26
 _PANEL_Y = (-1.25, 1.45)
 _PANEL_Z = (-1.10, 0.88)
 _TILE_COLUMNS, _TILE_ROWS, _GAP = 7, 5, 0.008
 _FOIL_TILES = ((1, 4), (2, 4), (3, 2))
+
+OBJECT_PLACE: FloatArray = np.array([_PANEL_X, 0.08, 0.16])
+"""Where plate and unit are in the world, unless they are elsewhere, shape (3,) [m]."""
+
+HANDLE: FloatArray = np.array([-0.24, 0.0, 0.0])
+"""The middle of the handle in the unit's frame, a bar along its z, shape (3,) [m]."""
+
+HANDLE_RADIUS = 0.018
+"""Of the bar [m]."""
 
 # Ends of a tube that are closed.
 _OPEN, _FIRST, _LAST = (False, False), (True, False), (False, True)
@@ -125,9 +144,9 @@ class Camera:
 
 # Optical centre, the point looked at (both in the base frame [m]), field of view [rad].
 _VIEWS = (
-    ((-0.74, -0.34, 1.00), (0.95, 0.18, 0.17), math.radians(50.0)),
-    ((0.62, 1.95, 0.46), (0.72, 0.0, 0.17), math.radians(50.0)),
-    ((0.60, -0.64, -0.74), (0.81, 0.18, 0.20), math.radians(57.0)),
+    ((-0.74, -0.34, 1.00), (0.90, 0.12, 0.17), math.radians(44.0)),
+    ((0.62, 1.95, 0.46), (0.84, 0.08, 0.17), math.radians(38.0)),
+    ((0.60, -0.64, -0.74), (0.86, 0.10, 0.18), math.radians(48.0)),
 )
 
 
@@ -158,16 +177,27 @@ def rotation_from_rpy(orientation: FloatArray) -> FloatArray:
     return _turn('z', yaw) @ _turn('y', pitch) @ _turn('x', roll)
 
 
-def frame_poses(base_position: FloatArray, base_orientation: FloatArray,
-                joints: FloatArray) -> FloatArray:
-    """Forward kinematics of the whole robot.
+def placed(offset: FloatArray | Sequence[float] = (0.0, 0.0)) -> FloatArray:
+    """Pose of plate or unit on the panel.
+
+    :param offset: from its usual place along the panel's y and z, shape (2,) [m].
+    :return: rotation and translation in the world, shape (3, 4).
+    """
+    return np.column_stack((np.eye(3), np.add(OBJECT_PLACE, (0.0, *offset))))
+
+
+def frame_poses(base_position: FloatArray, base_orientation: FloatArray, joints: FloatArray,
+                objects: FloatArray | None = None) -> FloatArray:
+    """Forward kinematics of the whole robot, and where the task object is.
 
     :param base_position: position of the base in the world, shape (3,) [m].
     :param base_orientation: its roll, pitch and yaw, shape (3,) [rad].
     :param joints: seven joint angles [rad] and the gripper opening 0..1, shape (8,).
-    :return: pose of each frame in the world: rotation and translation, shape (11, 3, 4).
+    :param objects: poses of plate and unit in the world, shape (2, 3, 4); None: as usual.
+    :return: pose of each frame in the world: rotation and translation, shape (13, 3, 4).
     """
     poses = np.zeros((FRAME_COUNT, 4, 4))
+    poses[PLATE:, :3] = placed() if objects is None else objects
     poses[:FIRST_JOINT] = np.eye(4)
     poses[BASE, :3, :3] = rotation_from_rpy(base_orientation)
     poses[BASE, :3, 3] = base_position
@@ -175,8 +205,8 @@ def frame_poses(base_position: FloatArray, base_orientation: FloatArray,
     fixed, cosine, sine = _JOINT_TERMS
     for i, turned in enumerate(fixed + np.cos(angles) * cosine + np.sin(angles) * sine):
         np.matmul(poses[BASE + i], turned, out=poses[FIRST_JOINT + i])
-    wrist = poses[FIRST_JOINT + 6]
-    aside = _FINGER_CLOSED + _FINGER_TRAVEL * float(joints[7])
+    wrist = poses[GRIPPER]
+    aside = FINGER_CLOSED + FINGER_TRAVEL * float(joints[7])
     for frame, y in ((LEFT_FINGER, aside), (RIGHT_FINGER, -aside)):
         poses[frame] = wrist
         poses[frame, :, 3] = wrist @ (_FINGER_ORIGIN, y, 0.0, 1.0)
@@ -188,7 +218,7 @@ def solids() -> list[Solid]:
 
     :return: solids in any order.
     """
-    return _panel() + _panel_fittings() + _body() + _arm() + _gripper()
+    return _panel() + _panel_fittings() + _task_object() + _body() + _arm() + _gripper()
 
 
 def _looking(position: Sequence[float], target: Sequence[float]) -> FloatArray:
@@ -311,7 +341,7 @@ def _panel() -> list[Solid]:
 
 
 def _panel_fittings() -> list[Solid]:
-    """:return: what is mounted on the panel: handrails, boxes and the task object."""
+    """:return: what is mounted on the panel for good: handrails and boxes."""
     x = _PANEL_X
     parts = []
     for height, left, right in ((0.66, 0.95, -0.30), (-0.42, 0.80, -0.55)):
@@ -326,14 +356,20 @@ def _panel_fittings() -> list[Solid]:
         _plate(WORLD, OBJECT_LAYER, GRAPHITE, x - 0.16, (-0.58, -0.40), (-0.06, 0.08), 0.09),
         _tube(WORLD, GRAPHITE, 'x', (x - 0.16, x), (0.10, 0.12), (0.98, 0.12), _FIRST, 10),
         _tube(WORLD, ALUMINIUM, 'x', (x - 0.20, x - 0.16), (0.05, 0.10), (0.98, 0.12), _FIRST, 10),
-        # The task object is a replaceable unit on a base plate, with a grapple bar in front.
-        _box(WORLD, GRAPHITE, (x - 0.04, -0.14, -0.04), (x, 0.30, 0.36)),
-        _box(WORLD, TASK_GREEN, (x - 0.17, -0.09, 0.01), (x - 0.04, 0.25, 0.31)),
-        *(_plate(WORLD, OBJECT_LAYER, WHITE, x - 0.17, (-0.06, 0.22), z, 0.08)
-          for z in ((0.255, 0.28), (0.04, 0.065))),
-        *(_box(WORLD, ALUMINIUM, (x - 0.24, 0.068, z), (x - 0.17, 0.092, z + 0.024))
-          for z in (0.083, 0.213)),
-        _tube(WORLD, TASK_RED, 'z', (0.075, 0.245), (0.018, 0.018), (x - 0.24, 0.08), bias=0.03),
+    ]
+
+
+def _task_object() -> list[Solid]:
+    """:return: a replaceable unit with a grapple bar in front, and the plate it sits on."""
+    return [
+        _box(PLATE, GRAPHITE, (-0.04, -0.22, -0.20), (0.0, 0.22, 0.20)),
+        _box(UNIT, TASK_GREEN, (-0.17, -0.17, -0.15), (-0.04, 0.17, 0.15)),
+        *(_plate(UNIT, OBJECT_LAYER, WHITE, -0.17, (-0.14, 0.14), z, 0.08)
+          for z in ((0.095, 0.12), (-0.12, -0.095))),
+        *(_box(UNIT, ALUMINIUM, (-0.24, -0.012, z), (-0.17, 0.012, z + 0.024))
+          for z in (-0.077, 0.053)),
+        _tube(UNIT, TASK_RED, 'z', (-0.085, 0.085), (HANDLE_RADIUS, HANDLE_RADIUS),
+              (HANDLE[0], HANDLE[1]), bias=0.03),
     ]
 
 
@@ -385,7 +421,7 @@ def _arm() -> list[Solid]:
 
 def _gripper() -> list[Solid]:
     """:return: palm with a wrist camera, and two fingers that slide along y."""
-    palm = FIRST_JOINT + 6
+    palm = GRIPPER
     parts = [
         _tube(palm, ALUMINIUM, 'x', (0.01, 0.045), (0.042, 0.036), (0.0, 0.0), _OPEN),
         _box(palm, GRAPHITE, (0.045, -0.092, -0.030), (0.095, 0.092, 0.030)),

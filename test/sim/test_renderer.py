@@ -5,7 +5,8 @@ import pytest
 
 from act_ros.sim import scene
 from act_ros.sim.renderer import Renderer
-from act_ros.sim.robot import HOME, SimulatedRobot
+from act_ros.sim.robot import HOME
+from act_ros.sim.world import World
 
 CAMERAS = scene.default_cameras(['over_shoulder', 'side', 'below'])
 
@@ -15,6 +16,7 @@ class Pose:
     positions: np.ndarray = field(default_factory=HOME.copy)
     base_position: np.ndarray = field(default_factory=lambda: np.zeros(3))
     base_orientation: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    objects: np.ndarray = field(default_factory=lambda: np.stack([scene.placed()] * 2))
 
 
 def moved(joint, angle):
@@ -37,7 +39,7 @@ def renderers():
 @pytest.mark.parametrize('size', [(48, 64), (120, 160), (480, 640), (31, 77)])
 @pytest.mark.parametrize('name', list(CAMERAS))
 def test_image_has_the_size_asked_for(name, size):
-    image = Renderer(CAMERAS[name], *size).render(SimulatedRobot([f'j{i}' for i in range(8)]))
+    image = Renderer(CAMERAS[name], *size).render(World([f'j{i}' for i in range(8)]))
     assert image.shape == (*size, 3)
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
