@@ -177,6 +177,15 @@ class Task:
         with np.errstate(over='ignore'):  # whoever sends it refuses what is not finite
             return (np.asarray(action, dtype=np.float64) - offset) / scale
 
+    def from_robot(self, action: np.ndarray) -> np.ndarray:
+        """Convert an action from the robot's units to the policy's.
+
+        :param action: (..., action_dim), robot units.
+        :returns: (..., action_dim) float64.
+        """
+        scale, offset = self.action_units
+        return np.asarray(action, dtype=np.float64) * scale + offset
+
 
 def _scale_and_offset(entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([e.scale for e in entries]), np.array([e.offset for e in entries])

@@ -93,6 +93,10 @@ class Bag:
             if self._counts[topic, message_type]:
                 self.topics[topic] = message_type
 
+    def count(self, topic: str) -> int:
+        """How many messages a topic has, of its type."""
+        return self._counts[topic, self.topics[topic]]
+
     def messages(
         self, topics: Iterable[str], start: int | None = None, stop: int | None = None
     ) -> Iterator[Recorded]:

@@ -8,7 +8,7 @@ from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
 from act_ros.observation import check_image, decode_image
 from act_ros.parameters import Settings
-from act_ros.recording.command_faults import lines, unreadable
+from act_ros.recording.command_faults import About, lines, unreadable
 from act_ros.recording.commands import RecordedCommands
 from act_ros.task import Task
 
@@ -17,14 +17,20 @@ log = logging.getLogger(__name__)
 FIRST = 10  # messages of a topic; where none of them can be taken, none can
 
 
-def warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
-    """Say at once, not after an hour, that nothing will be scored."""
+def first_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> About:
+    """What the first commands are like: all may be."""
     commands = RecordedCommands.from_settings(settings, topics.outputs, task)
     for topic in topics.outputs:
         for _, receipt, message in islice(bag.messages([topic]), FIRST):
             commands.put(topic, message, receipt)
-    if unreadable(commands.about()):
-        for line in lines(commands.about()):
+    return commands.about()
+
+
+def warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
+    """Say at once, not after an hour, that nothing will be scored."""
+    about = first_commands(bag, topics, settings, task)
+    if unreadable(about):
+        for line in lines(about):
             log.warning('%s: nothing is scored if all are as the first: %s', bag.path, line)
 
 

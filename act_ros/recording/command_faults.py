@@ -40,7 +40,7 @@ def lines(about: About) -> list[str]:
     found = []
     for topic, known in about.items():
         if not known['messages']:
-            found.append(f'{topic} has no message: what is sent there cannot be scored')
+            found.append(f'{topic} has no message: what is sent there is not known')
         for fault in known['faults'].values():
             others = '' if fault['alike'] else ', or the like'
             found.append(
@@ -48,5 +48,5 @@ def lines(about: About) -> list[str]:
                 f'{fault["first"]}{others}: {fault["consequence"]}'
             )
         if known['unsaid']:
-            found.append(f'no message of {topic} holds {listed(known["unsaid"])}: not scored')
+            found.append(f'no message of {topic} holds {listed(known["unsaid"])}: not known')
     return found

@@ -168,10 +168,10 @@ class _Output:
             start = self._start(message, receipt, int(points.after[-1]))
         except CommandError as error:
             self._unread += 1
-            self._note(error, 'they are not scored')
+            self._note(error, 'they are left out')
             return
         if points.fault is not None:
-            self._note(points.fault, 'these values are not scored')
+            self._note(points.fault, 'these values are left out')
         # The robot follows the trajectory that it was given last.
         rank = receipt if self._spec.output_type.trajectory else start
         if rank < self._newest:

@@ -161,7 +161,7 @@ def test_stamps_of_another_clock_are_told_and_receipts_can_be_asked_for(name, st
     assert np.isnan(recording.at(10)).all()
     (line,) = recording.told()
     assert line.startswith(f'1 of 1 messages of /x {said}')
-    assert line.endswith('(set stamp_source: receipt): they are not scored')
+    assert line.endswith('(set stamp_source: receipt): they are left out')
     by_receipt = Recording(name, by_header=False)
     by_receipt.put(0, message)
     np.testing.assert_array_equal(by_receipt.at(10), [[1, 2]])
@@ -188,14 +188,14 @@ def test_what_cannot_be_read_is_told_with_count_and_first_text():
     assert (about['/x']['messages'], about['/x']['unread']) == (4, 4)
     assert unreadable(about)
     assert recording.told() == [
-        '1 of 4 messages of /x name no joint; expected a, b: they are not scored',
-        '3 of 4 messages of /x name right_1, right_2; expected a, b: they are not scored',
+        '1 of 4 messages of /x name no joint; expected a, b: they are left out',
+        '3 of 4 messages of /x name right_1, right_2; expected a, b: they are left out',
     ]
     recording.put(40, joint_state(JOINTS, [1, NAN]))
     assert not unreadable(recording.commands.about())
     assert recording.told()[2:] == [
-        '1 of 5 messages of /x hold nan for arm/b/position: these values are not scored',
-        'no message of /x holds arm/b/position: not scored',
+        '1 of 5 messages of /x hold nan for arm/b/position: these values are left out',
+        'no message of /x holds arm/b/position: not known',
     ]
     np.testing.assert_array_equal(recording.at(50), [[1, NAN]])
 
@@ -204,12 +204,12 @@ def test_positions_alone_say_nothing_of_the_velocities():
     recording = Recording('JointState', 'arm/a/position', 'arm/a/velocity')
     recording.put(0, joint_state(['a'], [1]))
     np.testing.assert_array_equal(recording.at(0), [[1, NAN]])
-    assert recording.told() == ['no message of /x holds arm/a/velocity: not scored']
+    assert recording.told() == ['no message of /x holds arm/a/velocity: not known']
 
 
 def test_no_message_at_all_is_told_and_is_no_mistake():
     recording = Recording('Float64MultiArray')
-    assert recording.told() == ['/x has no message: what is sent there cannot be scored']
+    assert recording.told() == ['/x has no message: what is sent there is not known']
     assert not unreadable(recording.commands.about())
 
 
@@ -222,9 +222,9 @@ def test_episodes_are_told_together():
     total = joined([first.commands.about(), second.commands.about()])
     assert lines(total) == [
         '2 of 4 messages of /x hold nan for arm/b/position, or the like: '
-        'these values are not scored',
+        'these values are left out',
         '2 of 4 messages of /x hold 3 values; expected 2: arm/a/position, arm/b/position, or the '
-        'like: they are not scored',
+        'like: they are left out',
     ]
 
 

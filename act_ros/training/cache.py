@@ -1,0 +1,174 @@
+"""What is known of episodes, decoded once and kept on disk.
+
+    CACHE/KEY/about.json   what it is of, and what was found
+              ticks.npz    small arrays, see `Entry`
+              frames.rgb   frames one after the other, (n, H, W, 3) uint8
+
+KEY is a digest of what an episode was made from. A folder is whole or not there.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from act_ros.errors import BagError
+
+ABOUT, TICKS, FRAMES = 'about.json', 'ticks.npz', 'frames.rgb'
+ARRAYS = ('time', 'qpos', 'action', 'sample', 'frame')
+PART = '.part-'
+OPEN = 128  # files that are open at once
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An episode in the cache; T ticks, N samples, n frames.
+
+    :ivar about: what was found, as JSON has it.
+    :ivar time: (T,) of the ticks [ns].
+    :ivar qpos: (T, state_dim) float32, policy units; NaN where the observation is not complete.
+    :ivar action: (T, action_dim) float32, policy units; NaN where nothing was commanded.
+    :ivar sample: (N,) the ticks that are samples.
+    :ivar frame: (N, cameras) which frame each camera showed then.
+    :ivar frames: file of the frames.
+    """
+
+    about: dict[str, Any]
+    time: np.ndarray
+    qpos: np.ndarray
+    action: np.ndarray
+    sample: np.ndarray
+    frame: np.ndarray
+    frames: Path
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f'{Path(self.about["bag"]).name}, {self.about["episode"]}'
+
+    @property
+    def key(self) -> str:
+        """Differs where what it was made from does."""
+        return self.frames.parent.name
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All but the frames, by name."""
+        return {name: getattr(self, name) for name in ARRAYS}
+
+
+class Cache:
+    """Episodes that are known, by what they were made from.
+
+    Several programs may use one at the same time.
+
+    :param folder: is made where something is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, identity: Mapping[str, Any]) -> Entry | None:
+        """An episode that is known; None where it is not, or its files are damaged."""
+        folder = self.folder / key_of(identity)
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding='utf-8'))
+            if (folder / FRAMES).stat().st_size != about['bytes']:
+                return None
+            with np.load(folder / TICKS, allow_pickle=False) as file:
+                return Entry(about, **{name: file[name] for name in file.files},
+                             frames=folder / FRAMES)  # fmt: skip
+        except Exception:  # whatever damage may raise: then it is made again
+            return None
+
+    @contextmanager
+    def building(self) -> Iterator[Path]:
+        """A folder for what is not whole yet; it goes at the end, or after a kill with the next.
+
+        :raises OSError: it cannot be made.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            with _locked(self.folder):
+                for old in self.folder.glob(f'{PART}*'):
+                    with suppress(BlockingIOError), _locked(old, fcntl.LOCK_NB):
+                        shutil.rmtree(old, ignore_errors=True)
+                part = TemporaryDirectory(prefix=PART, dir=self.folder, ignore_cleanup_errors=True)
+                path = Path(stack.enter_context(part))
+                stack.enter_context(_locked(path))
+            yield path
+
+    def keep(self, identity: Mapping[str, Any], part: Path) -> None:
+        """Take in a finished episode.
+
+        :param part: its folder, with `FRAMES` in it.
+        """
+        target = self.folder / key_of(identity)
+        if target.exists():  # damaged
+            target.rename(part.with_name(f'{part.name}.damaged'))
+        with suppress(FileExistsError):  # another program was faster, with the same
+            part.rename(target)
+
+
+def write_entry(part: Path, entry: Entry) -> None:
+    """Write all but the frames, which are there."""
+    np.savez(part / TICKS, **entry.arrays())  # type: ignore[arg-type]
+    about = {**entry.about, 'bytes': (part / FRAMES).stat().st_size}
+    (part / ABOUT).write_text(json.dumps(about, indent=1), encoding='utf-8')
+
+
+def read_frame(frames: Path, number: int, out: np.ndarray) -> None:
+    """Read a frame.
+
+    :param frames: file of an entry.
+    :param out: (H, W, 3) uint8, is filled.
+    :raises BagError: the file has been cut or removed meanwhile.
+    """
+    try:
+        count = os.preadv(_opened(frames).descriptor, [out.data], number * out.nbytes)
+    except OSError as error:
+        raise BagError(f'{frames} cannot be read: {error.strerror}; train again') from None
+    if count < out.nbytes:
+        raise BagError(f'{frames} has been cut while it was read; train again')
+
+
+class _Opened:
+    """A file, open for reading until it is forgotten: another thread may still read it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+_opened = lru_cache(maxsize=OPEN)(_Opened)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """The folder of what was made from this."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@contextmanager
+def _locked(folder: Path, how: int = 0) -> Iterator[None]:
+    """A folder that one program has; let go of when it ends, however that is.
+
+    :raises BlockingIOError: with LOCK_NB: another has it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | how)
+        yield
+    finally:
+        os.close(handle)

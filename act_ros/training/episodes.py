@@ -1,0 +1,224 @@
+"""An episode of a bag as ticks and samples: what was observed, and what was commanded then."""
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from act_ros.bags.bag import Bag
+from act_ros.bags.folder import files_of
+from act_ros.errors import ObservationError
+from act_ros.files import states
+from act_ros.observation import Snapshot
+from act_ros.parameters import Settings
+from act_ros.recording.episodes import Window
+from act_ros.recording.playback import Playback, RecordedActions
+from act_ros.recording.ticks import Tick
+from act_ros.task import Task
+from act_ros.training.cache import FRAMES, Cache, Entry, key_of, write_entry
+
+FORMAT = 1  # of what is made of an episode
+# The parameters that what is made of it depends on.
+PARAMETERS = (
+    'task.cameras', 'task.image_size', 'task.state', 'task.action', 'control_rate',
+    'command_rate', 'camera_topics', 'camera_types', 'state_topics', 'state_types', 'twist_frame',
+    'outputs', 'stamp_source', 'max_age', 'max_skew', 'frozen_timeout', 'max_step',
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Where samples come from.
+
+    :ivar frames: how many there are at most.
+    :ivar namespace: that relative topics are under.
+    :ivar sample_every: ticks from one sample to the next.
+    :ivar action_offset: a sample's first action is that of so many ticks before it.
+    """
+
+    bag: Path
+    window: Window
+    settings: Settings
+    frames: int
+    namespace: str = ''
+    sample_every: int = 1
+    action_offset: int = 0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f'{self.bag}, {self.window.name}'
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples are made from, as JSON has it."""
+        parameters, window = self.settings.parameters(), self.window
+        return json.loads(
+            json.dumps(
+                {
+                    'format': FORMAT,
+                    'bag': str(self.bag),
+                    'files': states(files_of(self.bag)),
+                    'window': [window.start, window.stop, window.exact],
+                    'namespace': self.namespace,
+                    'sample_every': self.sample_every,
+                    'action_offset': self.action_offset,
+                    'parameters': {n: parameters[n] for n in PARAMETERS if n in parameters},
+                }
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """An episode to be taken into a cache, by whichever process.
+
+    :ivar building: folder for what is not whole yet.
+    """
+
+    episode: Episode
+    cache: Path
+    building: Path
+
+    @property
+    def name(self) -> str:
+        return self.episode.name
+
+
+def do_job(job: Job, tell: Callable[[int], bool] = lambda ticks: True) -> None:
+    """Decode an episode into the cache.
+
+    :param tell: how many ticks are done.
+    :raises ActError: the bag does not fit.
+    :raises OSError: the disk is full.
+    """
+    identity = job.episode.identity()
+    part = job.building / key_of(identity)
+    part.mkdir()
+    try:
+        with (part / FRAMES).open('wb') as file:
+            about, arrays = extract(job.episode, file, tell)
+        write_entry(part, Entry(about, **arrays, frames=part / FRAMES))
+        Cache(job.cache).keep(identity, part)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def extract(
+    episode: Episode, file: BinaryIO, tell: Callable[[int], bool]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Play an episode, and write the frames of its samples.
+
+    :returns: what was found, and the arrays of an `Entry`.
+    """
+    settings, window = episode.settings, episode.window
+    task = Task.from_settings(settings)
+    with Bag(episode.bag) as bag:
+        played = Playback(bag, window, settings, task, episode.namespace)
+        actions = RecordedActions(played.commands, task.rate)
+        ticks = _Ticks(task, episode, file)
+        for tick in played.ticks():
+            ticks.look(tick)
+            actions.look(tick.time)
+            for action in actions.known():
+                ticks.command(action)
+            tell(len(ticks.time))
+        for action in actions.known(last=True):
+            ticks.command(action)
+        arrays = ticks.arrays()
+        about = {
+            'bag': str(episode.bag),
+            'episode': window.name,
+            'start': window.start,
+            'stop': window.stop,
+            'ticks': len(arrays['time']),
+            'complete': int(np.isfinite(arrays['qpos']).all(axis=1).sum()),
+            'commanded': int(np.isfinite(arrays['action']).all(axis=1).sum()),
+            'samples': len(arrays['sample']),
+            'frames': ticks.written,
+            'faults': ticks.faults,
+            'not_recorded': played.topics.missing,
+            'commands': played.commands.about(),
+            'damage': played.remarks(),
+            'why_empty': '' if ticks.any_complete else played.why_empty(),
+        }
+    return about, arrays
+
+
+class _Ticks:
+    """The ticks of an episode; samples wait until their first action is known."""
+
+    def __init__(self, task: Task, episode: Episode, file: BinaryIO) -> None:
+        self._task, self._file = task, file
+        self._every, self._offset = episode.sample_every, episode.action_offset
+        self.time: list[int] = []
+        self._qpos: list[np.ndarray] = []
+        self._action: list[np.ndarray] = []
+        self._pauses: list[int] = []
+        self._waiting: deque[tuple[int, Snapshot]] = deque()
+        self._sample: list[int] = []
+        self._frame: list[list[int]] = []
+        self._newest: dict[str, tuple[Any, int]] = {}  # of each camera: message, its number
+        self.written = 0
+        self.faults: dict[str, dict[str, Any]] = {}
+        self.any_complete = False
+
+    def look(self, tick: Tick) -> None:
+        index = len(self.time)
+        self.time.append(tick.time)
+        if tick.pause:
+            self._pauses.append(index)
+        if tick.snapshot is None:
+            self._note(tick.faults)
+            self._qpos.append(np.full(self._task.state_dim, np.nan, np.float32))
+            return
+        self.any_complete = True
+        self._qpos.append(tick.snapshot.qpos)
+        if index % self._every == 0:
+            self._waiting.append((index, tick.snapshot))
+
+    def command(self, action: np.ndarray) -> None:
+        """Take in the action of the next tick."""
+        self._action.append(self._task.from_robot(action).astype(np.float32))
+        while self._waiting and self._waiting[0][0] - self._offset < len(self._action):
+            index, snapshot = self._waiting.popleft()
+            first = index - self._offset
+            if first >= 0 and np.isfinite(self._action[first]).all():
+                self._write(index, snapshot)
+
+    def _write(self, index: int, snapshot: Snapshot) -> None:
+        try:
+            fresh = {
+                name: snapshot.image(name) for name, message in snapshot.frames.items()
+                if name not in self._newest or self._newest[name][0] is not message
+            }  # fmt: skip
+        except ObservationError as error:
+            self._note({str(error).partition(':')[0]: str(error)})
+            return
+        for name, pixels in fresh.items():
+            self._file.write(np.ascontiguousarray(pixels).data)
+            self._newest[name] = snapshot.frames[name], self.written
+            self.written += 1
+        self._sample.append(index)
+        self._frame.append([self._newest[name][1] for name in self._task.cameras])
+
+    def _note(self, faults: Mapping[str, str]) -> None:
+        for name, text in faults.items():
+            fault = self.faults.setdefault(name, {'ticks': 0, 'first': text})
+            fault['ticks'] += 1
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it; a pause, in which no ticks were made, ends what was commanded before."""
+        action = np.array(self._action, np.float32).reshape(-1, self._task.action_dim)
+        action[np.array(self._pauses, int) - 1] = np.nan
+        return {
+            'time': np.array(self.time, np.int64),
+            'qpos': np.array(self._qpos, np.float32).reshape(-1, self._task.state_dim),
+            'action': action,
+            'sample': np.array(self._sample, np.int64),
+            'frame': np.array(self._frame, np.int64).reshape(-1, len(self._task.cameras)),
+        }
