@@ -1,7 +1,7 @@
 """ACT's network at inference (Zhao et al. 2023, arXiv:2304.13705).
 
-The CVAE encoder is trained beside it and unused here: at inference the latent is zero, so
-only the bias of its projection counts.
+The CVAE encoder is trained beside it (`detr.training`) and unused here: at inference the latent
+is zero, so only the bias of its projection counts.
 """
 
 from dataclasses import dataclass
@@ -82,8 +82,11 @@ class DETRVAE(nn.Module):
         :param images: (B, cameras, 3, H, W) uint8 RGB.
         :returns: (B, chunk_size, action_dim) normalised actions.
         """
+        return self.chunk(qpos, images, self.latent_out_proj.bias.expand(len(qpos), -1))
+
+    def chunk(self, qpos: Tensor, images: Tensor, latent: Tensor) -> Tensor:
+        """`forward` with the token of any latent, (B, hidden)."""
         features = self.image_features(normalise_images(images))
-        latent = self.latent_out_proj.bias.expand(len(qpos), -1)
         state = self.input_proj_robot_state(qpos)
 
         tokens = torch.cat((torch.stack((latent, state), dim=1), to_tokens(features)), dim=1)

@@ -1,7 +1,8 @@
 """The transformer of ACT: DETR's layers, with positions added to queries and keys only.
 
 Sequences are batch first: (B, tokens, hidden). Parameter names are those of the public
-checkpoints (`self_attn.in_proj_weight`, `linear1.weight`, `norm1.weight` ...).
+checkpoints (`self_attn.in_proj_weight`, `linear1.weight`, `norm1.weight` ...). Each `dropout`
+stands where DETR has it, and drops nothing unless training gives it a share.
 """
 
 from collections.abc import Callable
@@ -17,19 +18,27 @@ class Attention(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = nn.Dropout(0.0)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden, hidden))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * hidden))
         self.out_proj = nn.Linear(hidden, hidden)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(B, n, hidden), (B, m, hidden), (B, m, hidden) to (B, n, hidden)."""
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
+        """(B, n, hidden), (B, m, hidden), (B, m, hidden) to (B, n, hidden).
+
+        :param seen: (B, m) bool: keys that are attended to; None: all.
+        """
         weights = self.in_proj_weight.chunk(3)
         biases = self.in_proj_bias.chunk(3)
         q, k, v = (
             F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mask = None if seen is None else seen[:, None, None]
+        dropped = self.dropout.p if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, dropped)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -44,24 +53,25 @@ class _Layer(nn.Module):
         self.linear2 = nn.Linear(feedforward, hidden)
         self.norm1 = nn.LayerNorm(hidden)
         self.norm2 = nn.LayerNorm(hidden)
+        self.dropout = nn.Dropout(0.0)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.linear1(x).relu())
+        return self.linear2(self.dropout(self.linear1(x).relu()))
 
     def residual(self, x: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
         """One residual step, normalised before the branch or after the sum."""
         if self.pre_norm:
-            return x + branch(norm(x))
-        return norm(x + branch(x))
+            return x + self.dropout(branch(norm(x)))
+        return norm(x + self.dropout(branch(x)))
 
 
 class EncoderLayer(_Layer):
     """Self-attention over all tokens, then the feed-forward part."""
 
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+    def forward(self, x: Tensor, position: Tensor, seen: Tensor | None = None) -> Tensor:
         def attend(x: Tensor) -> Tensor:
             placed = x + position
-            return self.self_attn(placed, placed, x)
+            return self.self_attn(placed, placed, x, seen)
 
         x = self.residual(x, self.norm1, attend)
         return self.residual(x, self.norm2, self.feedforward)
@@ -100,9 +110,9 @@ class Encoder(nn.Module):
         )
         self.norm = nn.LayerNorm(hidden) if pre_norm else nn.Identity()
 
-    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+    def forward(self, x: Tensor, position: Tensor, seen: Tensor | None = None) -> Tensor:
         for layer in self.layers:
-            x = layer(x, position)
+            x = layer(x, position, seen)
         return self.norm(x)
 
 
@@ -110,7 +120,7 @@ class Decoder(nn.Module):
     """ACT's decoder, of which the output of the *first* layer is the result.
 
     The public training code stacks every layer's normalised output and takes the first, so
-    later layers are trained on nothing and are not built here.
+    later layers are trained on nothing. Only a training builds them, for their keys.
     """
 
     def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:

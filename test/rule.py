@@ -35,7 +35,7 @@ class Vector:
 def vector(name: str) -> Vector:
     about = json.loads((REFERENCE / f'{name}.json').read_text())
     answers = np.load(REFERENCE / f'{name}.npz')
-    qpos, images = _inputs(about)
+    qpos, images = inputs(about)
     return Vector(name, about, qpos, images, answers['chunks'], answers['aggregated'])
 
 
@@ -101,7 +101,7 @@ def stats(seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def _inputs(about: dict) -> tuple[np.ndarray, np.ndarray]:
+def inputs(about: dict) -> tuple[np.ndarray, np.ndarray]:
     n, height, width = about['n'], about['height'], about['width']
     rng = np.random.default_rng([about['seed'], 7])
     qpos = rng.normal(size=(n, 17)).astype(np.float32)
