@@ -1,7 +1,8 @@
-"""The simulated robot on ROS topics, named as the task file names them."""
+"""The simulated robot and its task on ROS topics, named as the task file names them."""
 
 import array
 import logging
+import math
 import os
 import signal
 import threading
@@ -10,15 +11,18 @@ from itertools import cycle
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rcl_interfaces.msg import SetParametersResult
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
 from act_ros.cli import USER_ERROR
 from act_ros.commands import OUTPUT_TYPES
+from act_ros.demo.account import Account, Moment
 from act_ros.errors import ActError
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
@@ -28,36 +32,43 @@ from act_ros.nodes.logs import log_to_ros
 from act_ros.nodes.outputs import parse_outputs
 from act_ros.nodes.rivals import look_around, refuse_publishers
 from act_ros.parameters import Settings
+from act_ros.sim import SEED
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.scene import Camera, default_cameras
-from act_ros.sim.world import World
+from act_ros.sim.world import Scenario, World
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
 STATE_RATE = 100.0  # joint states a second [Hz]
+ACCOUNT_RATE = 10.0  # accounts of the task a second [Hz]
 WATCH_RATE = 2.0  # looks a second for another robot [Hz]
 BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
+
+SEEDS = IntegerRange(from_value=0, to_value=2**32 - 1, step=1)
 
 FRAMES_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class SimRobot(Node):
-    """Publishes three rendered cameras and base and arm states; follows joint commands.
+    """Publishes three rendered cameras, base and arm states; follows joint commands.
 
-    Where another robot publishes one of them, or begins to, this one says so and ends.
+    `~/new_scene` puts the task object and the arm elsewhere, where nobody commands the arm: a real
+    robot does not jump either. `/diagnostics` says how far the arm has come with its task.
+
+    Where another robot publishes what this one does, or begins to, this one says so and ends.
     """
 
     def __init__(self) -> None:
         super().__init__('sim_robot')
-        declare_parameters(self, also=('blocked',))
+        declare_parameters(self, also=('blocked', 'seed'))
         settings = read_parameters(self)
         task = Task.from_settings(settings)
         try:
             self._world = World(task.joints)
             self._robot = self._world.robot
-            self._lock = threading.Lock()
+            self._lock = threading.Lock()  # of the world
             cameras = default_cameras(task.cameras)
         except ValueError as error:
             raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
@@ -71,6 +82,14 @@ class SimRobot(Node):
         }
         self._topics = [*self._camera_topics.values(), *self._state_topics.values()]
         self._complained = False
+        # When the arm was commanded last, and first in this scene [s, steady].
+        self._commanded = -math.inf
+        self._set_out: float | None = None
+        description = ParameterDescriptor(
+            description='of the first scene; the next have the next', read_only=True,
+            integer_range=[SEEDS],
+        )  # fmt: skip
+        self._begin(self.declare_parameter('seed', SEED, description).value)
         self.create_subscription(
             JointState, command_topic(settings, task), self._on_command, 1
         )
@@ -116,10 +135,13 @@ class SimRobot(Node):
         base = next((source for source in publishers if source != arm), '')
         ends = publishers.get(arm), publishers.get(base)
         me = self.get_fully_qualified_name()
+        accounts = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_service(Trigger, '~/new_scene', self._on_new_scene)
         # One camera at a time: their stamps differ by a third of a frame, the load does not.
         jobs = (
             (1 / STATE_RATE, lambda: self._publish_states(*ends)),
             (1 / (CAMERA_RATE * len(self._cameras)), lambda: self._publish_frame(next(views))),
+            (1 / ACCOUNT_RATE, lambda: accounts.publish(self._account())),
             (1 / WATCH_RATE, lambda: refuse_publishers(self, self._topics, own=me)),
         )
         due = [time.monotonic()] * len(jobs)
@@ -145,9 +167,10 @@ class SimRobot(Node):
             places = [message.name.index(joint) for joint in self._robot.joint_names]
             positions, velocities = np.array(message.position), np.array(message.velocity)
             with self._lock:
-                self._robot.command(
-                    time.monotonic(), positions[places], velocities[places]
-                )
+                now = time.monotonic()
+                self._world.command(now, positions[places], velocities[places])
+                self._commanded = now
+                self._set_out = self._set_out or now
         except (ValueError, IndexError) as error:
             if not self._complained:
                 self._complained = True
@@ -167,23 +190,52 @@ class SimRobot(Node):
                     (self._robot.block if name in wanted else self._robot.release)(name)
         return SetParametersResult(successful=True)
 
+    def _begin(self, seed: int) -> None:
+        """Begin a scene."""
+        self._seed = seed
+        self._world.begin(Scenario.from_seed(seed))
+        self._commanded = -math.inf
+        self._set_out = None
+
+    def _on_new_scene(self, request: Trigger.Request, reply: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            age = time.monotonic() - self._commanded
+            reply.success = age > self._robot.command_timeout
+            if reply.success:
+                self._begin((self._seed + 1) % (SEEDS.to_value + 1))
+                reply.message = f'scene {self._seed}'
+            else:
+                reply.message = (
+                    f'a command came {age:.2f} s ago: nothing moves by itself while somebody '
+                    f'commands the arm; deactivate the ACT node first'
+                )
+        return reply
+
+    def _account(self) -> DiagnosticArray:
+        with self._lock:
+            account = Account.of(self._world, self._seed, self._set_out)
+            stamp = self.get_clock().now().to_msg()
+        return account.message(self.get_fully_qualified_name(), stamp)
+
     def _publish_frame(self, view: '_View') -> None:
-        view.publish(self._world, self.get_clock().now().to_msg())
+        with self._lock:
+            moment, stamp = Moment.of(self._world), self.get_clock().now().to_msg()
+        view.publish(moment, stamp)
 
     def _publish_states(self, arm: Publisher | None, base: Publisher | None) -> None:
         robot = self._robot
         with self._lock:
             self._world.advance(time.monotonic())
-        stamp = self.get_clock().now().to_msg()
-        states = (
-            (arm, robot.joint_names, robot.positions, robot.velocities),
-            (
-                base,
-                BASE_AXES,
-                np.concatenate((robot.base_position, robot.base_orientation)),
-                np.concatenate((robot.base_linear_velocity, robot.base_angular_velocity)),
-            ),
-        )
+            stamp = self.get_clock().now().to_msg()
+            states = (
+                (arm, robot.joint_names, robot.positions, robot.velocities),
+                (
+                    base,
+                    BASE_AXES,
+                    np.concatenate((robot.base_position, robot.base_orientation)),
+                    np.concatenate((robot.base_linear_velocity, robot.base_angular_velocity)),
+                ),
+            )
         for publisher, names, positions, velocities in states:
             if publisher is not None:
                 message = JointState(name=names, position=positions, velocity=velocities)
@@ -222,8 +274,8 @@ class _View:
         self._pixels = np.frombuffer(self._message.data, np.uint8).reshape(height, width, 3)
         self._message.header.frame_id = f'{camera.name}_optical_frame'
 
-    def publish(self, world: World, stamp: Time) -> None:
-        self._renderer.render(world, out=self._pixels)
+    def publish(self, moment: Moment, stamp: Time) -> None:
+        self._renderer.render(moment, out=self._pixels)
         self._message.header.stamp = stamp
         self._publisher.publish(self._message)
 

@@ -8,12 +8,17 @@ import sys
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
 from act_ros.config import load_task, task_file
+from act_ros.demo.account import Account
 from act_ros.observation import decode_image
 from act_ros.parameter_file import read_parameter_file
+from act_ros.sim import SEED
 from act_ros.sim.robot import HOME
+from act_ros.sim.world import Scenario, World
 from test.waiting import wait_until
 
 TASK = load_task()
@@ -148,7 +153,7 @@ def test_a_joint_may_be_blocked_from_the_start(node, robot):
         return bool(states) and np.abs(np.array(states[-1].position) - goal)[1:7].max() < 0.02
 
     wait_until(follows, 40, 'the other joints at their goal')
-    assert states[-1].position[0] == pytest.approx(HOME[0], abs=1e-6)
+    assert states[-1].position[0] == pytest.approx(Scenario.from_seed(SEED).pose[0], abs=1e-6)
 
 
 def test_a_joint_that_there_is_not_is_one_line(robot):
@@ -157,3 +162,60 @@ def test_a_joint_that_there_is_not_is_one_line(robot):
     assert process.returncode == 2
     (line,) = said.splitlines()
     assert "no joint 'elbow'; expected left_joint_1" in line
+
+
+def test_a_new_scene_comes_only_where_nobody_commands_the_arm(node, robot):
+    states, accounts = [], []
+    node.create_subscription(JointState, 'arm/joint_states', states.append, 1)
+    node.create_subscription(
+        DiagnosticArray, '/diagnostics',
+        lambda m: accounts.append(Account.read(m, '/sim_robot')), 10,
+    )  # fmt: skip
+    commands = node.create_publisher(JointState, SETTINGS.outputs[0].split()[0], 1)
+    client = node.create_client(Trigger, '/sim_robot/new_scene')
+    robot('-p', 'task.image_size:=[24, 32]', '-p', 'seed:=7')
+    first, second = Scenario.from_seed(7), Scenario.from_seed(8)
+
+    def spun(condition):
+        rclpy.spin_once(node, timeout_sec=0.02)
+        return condition()
+
+    def ask(meanwhile=lambda: None):
+        future = client.call_async(Trigger.Request())
+        wait_until(lambda: [meanwhile(), spun(future.done)][-1], 10, 'an answer')
+        return future.result()
+
+    def command():
+        commands.publish(JointState(name=JOINTS, position=first.pose + 0.2, velocity=[0.0] * 8))
+
+    def moves():
+        command()
+        return spun(lambda: states and abs(states[-1].position[0] - first.pose[0]) > 0.1)
+
+    wait_until(lambda: spun(lambda: accounts and client.service_is_ready()), 40, 'the robot')
+    assert accounts[-1].seed == 7
+    world = World(JOINTS)
+    world.begin(first)
+    assert accounts[-1].distance == pytest.approx(world.distance, abs=0.02)
+    assert not accounts[-1].grasped and accounts[-1].time_to_grasp is None
+    wait_until(moves, 20, 'the arm on its way')
+    refused = ask(command)
+    assert not refused.success
+    assert 'deactivate the ACT node first' in refused.message
+    assert accounts[-1].seed == 7
+    wait_until(lambda: ask().success, 10, 'a new scene')
+    accounts.clear()
+    states.clear()
+    wait_until(lambda: spun(lambda: accounts and states), 10, 'the new scene')
+    assert accounts[-1].seed == 8
+    assert states[-1].position == pytest.approx(second.pose, abs=1e-6)
+    np.testing.assert_allclose(accounts[-1].unit[1:, 3] - [0.08, 0.16], second.place, atol=1e-5)
+
+
+@pytest.mark.parametrize(('value', 'says'), [('-1', '-1'), ('here', 'seed')])
+def test_a_seed_that_cannot_be_is_one_line(robot, value, says):
+    process = robot('-p', f'seed:={value}')
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    (line,) = said.splitlines()
+    assert says in line
