@@ -46,6 +46,10 @@ class BagError(ActError):
     """A recorded bag cannot be read, or does not hold what is needed."""
 
 
+class TrainingError(ActError):
+    """A training cannot go on, or not be taken up again."""
+
+
 class CommandError(ActError):
     """A message of an output holds no command for it, wholly or in part.
 

@@ -110,26 +110,30 @@ class TrainingACT(DETRVAE):
         self.latent_out_proj.weight.requires_grad_(cvae)
 
     def reconstruct(
-        self, qpos: Tensor, images: Tensor, actions: Tensor, is_pad: Tensor, noise: Tensor
+        self, images: Tensor, qpos: Tensor, actions: Tensor, is_pad: Tensor, noise: Tensor
     ) -> Reconstruction:
         """Predict actions by an observation and a latent that has seen them.
 
-        :param qpos: (B, state_dim) normalised joint states.
         :param images: (B, cameras, 3, H, W) uint8 RGB.
+        :param qpos: (B, state_dim) normalised joint states.
         :param actions: (B, chunk_size, action_dim) normalised.
         :param is_pad: (B, chunk_size) bool: actions that there are none of.
         :param noise: (B, 32) of a normal distribution: the latent is `mu + noise * deviation`.
         """
-        if not self.cvae:
-            zero = torch.zeros_like(noise)
-            return Reconstruction(self(qpos, images), zero, zero)
         mu, logvar = self.posterior(qpos, actions, is_pad)
+        if not self.cvae:
+            return Reconstruction(self(qpos, images), mu, logvar)
         latent = self.latent_out_proj(mu + (logvar / 2).exp() * noise)
         return Reconstruction(self.chunk(qpos, images, latent), mu, logvar)
 
     def posterior(self, qpos: Tensor, actions: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the variance of the latent, (B, 32) each; see `reconstruct`."""
+        """Mean and logarithm of the variance of the latent, (B, 32) each; see `reconstruct`.
+
+        Without a CVAE the latent tells nothing: both are zero.
+        """
         batch = len(qpos)
+        if not self.cvae:
+            return qpos.new_zeros(batch, LATENT_DIM), qpos.new_zeros(batch, LATENT_DIM)
         first = self.cls_embed.weight.expand(batch, -1), self.encoder_joint_proj(qpos)
         tokens = torch.cat((torch.stack(first, dim=1), self.encoder_action_proj(actions)), dim=1)
         seen = torch.cat((is_pad.new_ones(batch, 2), ~is_pad), dim=1)

@@ -124,7 +124,7 @@ def load_policy(
     """
     if colour_order not in ('rgb', 'bgr'):
         raise ParameterError(f'colour_order is {colour_order!r}, expected rgb or bgr')
-    target = _resolve_device(device)
+    target = resolve_device(device)
     checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
     task = resolve_task(checkpoint.side, task)
 
@@ -160,7 +160,11 @@ def set_torch_threads(count: int) -> None:
     torch.set_num_threads(count or _TORCH_THREADS)
 
 
-def _resolve_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
+    """The device that a parameter names.
+
+    :raises ParameterError: there is no such device.
+    """
     if name == 'auto':
         name = 'cuda' if torch.cuda.is_available() else 'cpu'
     try:

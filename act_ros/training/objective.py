@@ -23,14 +23,17 @@ class Objective(nn.Module):
         self.network, self.kl_weight = network, kl_weight
         self.register_buffer('weights', weights, persistent=False)
 
-    def forward(self, batch: Batch, noise: Tensor) -> Tensor:
-        """Losses of a batch: (3,) l1, kl, and `l1 + kl_weight * kl`, which has the gradient.
+    def forward(self, batch: Batch, noise: Tensor | None) -> Tensor:
+        """Losses of a batch: (3,) l1, kl, and `l1 + kl_weight * kl`, to be made smaller.
 
-        :param noise: (B, 32) of a normal distribution.
+        :param noise: (B, 32) of a normal distribution; None: actions as at inference.
         """
-        actions, mu, logvar = self.network.reconstruct(
-            batch.qpos, channels_first(batch.images), batch.actions, batch.is_pad, noise
-        )
+        network, images = self.network, channels_first(batch.images)
+        seen = batch.qpos, batch.actions, batch.is_pad
+        if noise is None:
+            actions, (mu, logvar) = network(batch.qpos, images), network.posterior(*seen)
+        else:
+            actions, mu, logvar = network.reconstruct(images, *seen, noise)
         l1 = distance(actions, batch, self.weights)
         kl = divergence(mu.float(), logvar.float())
         return torch.stack((l1, kl, l1 + self.kl_weight * kl))

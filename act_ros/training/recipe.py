@@ -131,7 +131,7 @@ class Recipe:
             )
 
     @property
-    def freezes_norm(self) -> bool:
+    def norm_is_frozen(self) -> bool:
         """Whether the batch norms are constants from the first step on."""
         return self.norm == 'frozen' or (self.norm == 'auto' and bool(self.backbone_weights))
 

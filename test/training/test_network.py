@@ -61,7 +61,7 @@ def test_the_inference_form_equals_the_training_form(pre_norm, batch_norm, tmp_p
         network.latent_proj.weight.zero_()
         network.latent_proj.bias.zero_()
         expected = network.reconstruct(
-            batch.qpos, channels_first(batch.images), batch.actions, batch.is_pad,
+            channels_first(batch.images), batch.qpos, batch.actions, batch.is_pad,
             torch.zeros(len(batch.qpos), LATENT_DIM),
         ).actions  # fmt: skip
     statistics = policy.statistics
@@ -105,7 +105,7 @@ def test_without_a_cvae_the_latent_is_zero_and_its_encoder_is_not_trained():
     with torch.no_grad():
         noise = torch.randn(len(batch.qpos), LATENT_DIM)
         images = channels_first(batch.images)
-        found = network.reconstruct(batch.qpos, images, batch.actions, batch.is_pad, noise)
+        found = network.reconstruct(images, batch.qpos, batch.actions, batch.is_pad, noise)
         assert torch.equal(found.actions, network(batch.qpos, images))
     assert not found.mu.any() and not found.logvar.any()
     same = {key for key, value in network.state_dict().items() if torch.equal(value, begun[key])}

@@ -83,7 +83,7 @@ def test_the_keys_are_those_of_the_public_code(training):
 def test_losses_and_gradients_equal_the_public_ones(training):
     with torch.no_grad():
         found = training.network.reconstruct(
-            training.batch.qpos, training.batch.images.permute(0, 1, 4, 2, 3),
+            training.batch.images.permute(0, 1, 4, 2, 3), training.batch.qpos,
             training.batch.actions, training.batch.is_pad, training.noise,
         )  # fmt: skip
     for name, value in zip(('a_hat', 'mu', 'logvar'), found, strict=True):

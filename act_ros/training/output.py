@@ -1,0 +1,108 @@
+"""What a training writes: the checkpoint in the public format, and what it is taken up from."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from act_ros.errors import CheckpointError, TrainingError
+from act_ros.files import whole
+from act_ros.plain_pickle import dumps
+from act_ros.policy.checkpoint import STATS_NAME
+from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
+from act_ros.policy.weights import PREFIX
+from act_ros.training.batch import Data
+
+CKPT_NAME = 'policy_best.ckpt'
+STATE_NAME = 'training_state.pt'  # while it has not come to its end
+
+
+def write_statistics(out: Path, data: Data) -> None:
+    """Write `dataset_stats.pkl` with the keys that the public code has there."""
+    statistics = {**asdict(data.statistics), 'example_qpos': data.example_qpos}
+    with whole(out / STATS_NAME) as part:
+        part.write_bytes(dumps(statistics))
+        _reach_disk(part)
+
+
+def write_checkpoint(out: Path, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Write `policy_best.ckpt`.
+
+    :param weights: by the network's keys, on any device.
+    :raises TrainingError: a weight has no value in that type.
+    """
+    saved = {PREFIX + key: value.detach().to('cpu', dtype).contiguous()
+             for key, value in weights.items()}  # fmt: skip
+    for key, value in saved.items():
+        if not torch.isfinite(value).all():
+            raise TrainingError(
+                f'{key!r} is not finite in {dtype}, so {CKPT_NAME} is left as it was; '
+                f'set weights: float32, or a lower lr'
+            )
+    _save(out / CKPT_NAME, saved)
+
+
+def write_state(out: Path, state: dict[str, Any]) -> None:
+    """Write what an interrupted training is taken up from."""
+    _save(out / STATE_NAME, state)
+
+
+def read_state(out: Path) -> dict[str, Any] | None:
+    """What `write_state` wrote, its tensors on the CPU; None where there is nothing.
+
+    :raises TrainingError: it cannot be read.
+    """
+    path = out / STATE_NAME
+    if not path.exists():
+        return None
+    try:
+        with open_pickled(path, 'state of a training') as content, readable(path):
+            loaded = _loaded(content)
+    except CheckpointError as error:
+        raise TrainingError(f'{error}; remove it to begin anew') from None
+    if not isinstance(loaded, dict):
+        raise TrainingError(f'{path} is no state of a training; remove it to begin anew')
+    return loaded
+
+
+def remove_state(out: Path) -> None:
+    """A training that came to its end is not taken up again."""
+    (out / STATE_NAME).unlink(missing_ok=True)
+
+
+def remove_parts(out: Path) -> None:
+    """Remove what a kill left of files that were being written."""
+    for name in (CKPT_NAME, STATE_NAME, STATS_NAME):
+        for part in out.glob(f'.{name}.*'):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _save(path: Path, content: object) -> None:
+    with whole(path) as part:
+        torch.save(content, part)
+        _reach_disk(part)
+
+
+def _reach_disk(part: Path) -> None:
+    """A file takes another's place only once it would outlive a loss of power."""
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _loaded(content: Any) -> Any:
+    """Plain data with its tensors read."""
+    if isinstance(content, StoredTensor):
+        return content.load()
+    if isinstance(content, dict):
+        return {key: _loaded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(_loaded(value) for value in content)
+    return content
