@@ -54,7 +54,7 @@ class Entry:
     @property
     def name(self) -> str:
         """For people."""
-        return f'{Path(self.about["bag"]).name}, {self.about["episode"]}'
+        return f'{self.about["bag"]}, {self.about["episode"]}'
 
     @property
     def key(self) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 
 from act_ros import workers
 from act_ros.bags.bag import Bag
-from act_ros.bags.folder import bags_of
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ParameterError, listed
 from act_ros.parameters import Settings
@@ -31,7 +30,8 @@ REMARKS = 10  # lines of what is left out that are logged
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int], bool]  # number of an episode, its ticks done -> whether to go on
+Length = tuple[int, str]  # actions that follow each other in an episode, and its name
+Progress = Callable[[int, int], bool]  # number, how much of that is done -> whether to go on
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Selection:
 
 
 def find_episodes(
-    bags: Sequence[Path],
+    paths: Sequence[Path],
     settings: Settings,
     recipe: Recipe,
     selection: Selection,
     cache: Cache,
-    looked: Callable[[int, int], None] = lambda done, of: None,
+    progress: Progress = lambda number, done: True,
 ) -> list[Episode]:
     """The episodes of bags that fit the parameters; nothing is written.
 
-    :param bags: or folders of them.
+    :param paths: of the bags.
     :param cache: what is known of it need not be looked at again.
-    :param looked: told how many bags were looked at, of how many.
+    :param progress: told each bag's number, and 1, when it was looked at.
     :raises ActError: naming the bag that does not fit.
     """
     if settings.colour_order != 'rgb':
@@ -66,9 +66,7 @@ def find_episodes(
         )
     task = Task.from_settings(settings)
     found: list[Episode] = []
-    paths = bags_of(bags)
     for number, path in enumerate(paths):
-        looked(number, len(paths))
         with Bag(path) as bag:
             topics = Topics(settings, task, bag, selection.namespace)
             windows = split(
@@ -87,12 +85,14 @@ def find_episodes(
                 _check_commands(bag, topics, settings, task)
                 _check_observations(bag, windows, settings, task, selection.namespace)
         found += episodes
-    looked(len(paths), len(paths))
+        progress(number, 1)
+    # As far as it can be said before anything is decoded.
+    _check_enough([(episode.ticks, episode.name) for episode in found], task.rate, recipe)
     return found
 
 
 def _most_frames(bag: Bag, topics: Topics, task: Task, window: Window, recipe: Recipe) -> int:
-    """How many frames the samples of an episode show at most."""
+    """How many frames the samples of an episode show at most, or a few less."""
     samples = (window.stop - window.start) / NS * task.rate / recipe.sample_every + 1
     share = (window.stop - window.start) / (bag.end + 1 - bag.start)
     cameras = [topic for topic, names in topics.inputs.items() if set(names) & set(task.cameras)]
@@ -195,7 +195,9 @@ def assemble(entries: Sequence[Entry], task: Task, recipe: Recipe) -> tuple[Data
     if not used:
         whys = '; '.join(dict.fromkeys(_why_empty(entry) for entry in entries))
         raise BagError(f'no tick is a sample, with an observation and a command: {whys}')
-    _check_lengths(used, task, recipe)
+    lengths = [(_longest(entry, recipe), entry.name) for entry in used]
+    _check_enough(lengths, task.rate, recipe)
+    _tell_short(lengths, task.rate, recipe)
     parts = split_episodes(used, recipe)
     statistics = statistics_of(parts.train, task)
 
@@ -222,17 +224,9 @@ class Split:
 
 
 def split_episodes(entries: Sequence[Entry], recipe: Recipe) -> Split:
-    """Hold episodes back by the recipe's seed; never ticks of one that is trained on.
-
-    :raises BagError: there is one only.
-    """
+    """Hold episodes back by the recipe's seed; never ticks of one that is trained on."""
     if not recipe.validation_share:
         return Split(list(entries), [])
-    if len(entries) < 2:
-        raise BagError(
-            f'there is one episode only, {entries[0].name}, and none to validate by: give more '
-            f'bags, split this one (--episodes gaps:2), or train without (--validation-share 0)'
-        )
     count = min(max(1, round(recipe.validation_share * len(entries))), len(entries) - 1)
     order = np.random.default_rng(recipe.seed).permutation(len(entries))
     held = set(order[:count].tolist())
@@ -242,28 +236,44 @@ def split_episodes(entries: Sequence[Entry], recipe: Recipe) -> Split:
     )
 
 
-def _check_lengths(entries: Sequence[Entry], task: Task, recipe: Recipe) -> None:
-    """A chunk that no episode is as long as would have entries that nothing is known of."""
-    lengths = []
-    for entry in entries:
-        first = entry.sample - recipe.action_offset
-        lengths.append(int((commanded_until(entry.action)[first] - first).max()))
-    short = [i for i, length in enumerate(lengths) if length < recipe.chunk_size]
-    if not short:
-        return
-    chunk = f'a chunk of {recipe.chunk_size} actions ({recipe.chunk_size / task.rate:.3g} s)'
-    if len(short) == len(entries):
-        longest = int(np.argmax(lengths))
+def _longest(entry: Entry, recipe: Recipe) -> int:
+    """The actions of the sample that has most, of however long a chunk."""
+    first = entry.sample - recipe.action_offset
+    return int((commanded_until(entry.action)[first] - first).max())
+
+
+def _check_enough(lengths: Sequence[Length], rate: float, recipe: Recipe) -> None:
+    """Refuse episodes of which no training comes.
+
+    Those shorter than a chunk are of use: what would follow their end is padding. But a chunk
+    that none is as long as would have entries of which nothing is learnt.
+    """
+    length, name = max(lengths)
+    if length < recipe.chunk_size:
         raise BagError(
-            f'no episode is as long as {chunk}: the longest, {entries[longest].name}, has '
-            f'{lengths[longest]}; lower --chunk-size, or record longer'
+            f'no episode is as long as {_chunk(rate, recipe)}: the longest, {name}, has '
+            f'{length}; lower --chunk-size, or record longer'
         )
-    i = min(short, key=lengths.__getitem__)
-    log.warning(
-        '%d of %d episodes are shorter than %s, the shortest is %s, with %d: what would follow '
-        'their end counts for nothing', len(short), len(entries), chunk, entries[i].name,
-        lengths[i],
-    )  # fmt: skip
+    if recipe.validation_share and len(lengths) < 2:
+        raise BagError(
+            f'there is one episode only, {name}, and none to validate by: give more bags, split '
+            f'this one (--episodes gaps:2), or train without (--validation-share 0)'
+        )
+
+
+def _tell_short(lengths: Sequence[Length], rate: float, recipe: Recipe) -> None:
+    short = sum(length < recipe.chunk_size for length, _ in lengths)
+    if short:
+        length, name = min(lengths)
+        log.warning(
+            '%d of %d episodes are shorter than %s, the shortest, %s, has %d: what would follow '
+            'their end counts for nothing', short, len(lengths), _chunk(rate, recipe), name,
+            length,
+        )  # fmt: skip
+
+
+def _chunk(rate: float, recipe: Recipe) -> str:
+    return f'a chunk of {recipe.chunk_size} actions ({recipe.chunk_size / rate:.3g} s)'
 
 
 def _tell_of(entries: Sequence[Entry]) -> None:

@@ -16,7 +16,7 @@ from act_ros.errors import ObservationError
 from act_ros.files import states
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
-from act_ros.recording.episodes import Window
+from act_ros.recording.episodes import NS, Window
 from act_ros.recording.playback import Playback, RecordedActions
 from act_ros.recording.ticks import Tick
 from act_ros.task import Task
@@ -53,6 +53,11 @@ class Episode:
     def name(self) -> str:
         """For people."""
         return f'{self.bag}, {self.window.name}'
+
+    @property
+    def ticks(self) -> int:
+        """How many there are at most."""
+        return round((self.window.stop - self.window.start) / NS * self.settings.control_rate)
 
     def identity(self) -> dict[str, Any]:
         """What the samples are made from, as JSON has it."""
@@ -126,7 +131,8 @@ def extract(
             actions.look(tick.time)
             for action in actions.known():
                 ticks.command(action)
-            tell(len(ticks.time))
+            if len(ticks.time) % 50 == 0:
+                tell(len(ticks.time))
         for action in actions.known(last=True):
             ticks.command(action)
         arrays = ticks.arrays()
