@@ -134,7 +134,8 @@ def read_frame(frames: Path, number: int, out: np.ndarray) -> None:
     :raises BagError: the file has been cut or removed meanwhile.
     """
     try:
-        count = os.preadv(_opened(frames).descriptor, [out.data], number * out.nbytes)
+        file = _opened(frames)  # held on to, for another thread may have it forgotten
+        count = os.preadv(file.descriptor, [out.data], number * out.nbytes)
     except OSError as error:
         raise BagError(f'{frames} cannot be read: {error.strerror}; train again') from None
     if count < out.nbytes:

@@ -43,6 +43,7 @@ class Progress:
     :ivar samples_per_s: of the last steps, all processes together.
     :ivar waited: share of their time in which the network waited for samples.
     :ivar history: every validation until now; it survives an interruption.
+    :ivar ended: why no step follows, for people; None where one does.
     """
 
     step: int
@@ -53,3 +54,4 @@ class Progress:
     samples_per_s: float
     waited: float
     history: tuple[Validation, ...]
+    ended: str | None = None

@@ -108,7 +108,7 @@ class _Training:
                     ended = self._ended()
                 progress = Progress(
                     self._step, self._steps, self._epoch(), self._lr(), mean, speed, share,
-                    tuple(self.history),
+                    tuple(self.history), ended,
                 )  # fmt: skip
                 goes_on = report(progress)
                 if ended is None and (not goes_on or now - saved >= recipe.save_every):

@@ -5,7 +5,9 @@ import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +18,7 @@ from act_ros.bags.folder import bags_of
 from act_ros.errors import ActError
 from act_ros.evaluation.run.evaluate import carry_out
 from act_ros.evaluation.run.plan import Options, make_plan
+from act_ros.training import cache as cached
 from act_ros.training import dataset
 from act_ros.training.cache import Cache
 from act_ros.training.dataset import Selection, assemble, decode, find_episodes
@@ -393,6 +396,17 @@ def test_one_episode_is_too_few(several, tmp_path):
 def test_frames_in_another_order_of_colours_are_refused(several, tmp_path):
     with pytest.raises(ActError, match="parameter 'colour_order' is bgr, expected rgb"):
         found([several], tmp_path / 'cache', settings=replace(SMALL, colour_order='bgr'))
+
+
+def test_many_threads_read_more_files_than_are_open_at_once(several, tmp_path, monkeypatch):
+    monkeypatch.setattr(cached, '_opened', lru_cache(maxsize=1)(cached._Opened))
+    entries = read([several], tmp_path / 'cache')
+    samples = assemble(entries, SMALL_TASK, ALONE)[0].train
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(samples.batch, [[i] for i in [*range(len(samples))] * 3]))
+    expected = everything(samples).images
+    for i, part in enumerate(parts):
+        assert (part.images[0] == expected[i % len(samples)]).all()
 
 
 def test_a_cache_that_was_cut_meanwhile_is_one_line(several, tmp_path):
