@@ -118,7 +118,7 @@ def normalise_images(images: Tensor) -> Tensor:
     mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
     # Division, not multiplication by 1/255: the two differ in the last bit.
-    return (images / 255.0 - mean) / std
+    return (images / 255.0).sub_(mean).div_(std)
 
 
 def to_tokens(features: Tensor) -> Tensor:

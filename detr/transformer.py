@@ -6,6 +6,7 @@ stands where DETR has it, and drops nothing unless training gives it a share.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class Attention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None = None
     ) -> Tensor:
-        """(B, n, hidden), (B, m, hidden), (B, m, hidden) to (B, n, hidden).
+        """(B, n, hidden) or (1, n, hidden), (B, m, hidden), (B, m, hidden) to (B, n, hidden).
 
         :param seen: (B, m) bool: keys that are attended to; None: all.
         """
@@ -36,6 +37,7 @@ class Attention(nn.Module):
             F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
+        q = q.expand(len(k), -1, -1, -1)  # of a batch of one
         mask = None if seen is None else seen[:, None, None]
         dropped = self.dropout.p if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, mask, dropped)
@@ -129,8 +131,12 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(hidden)
 
     def forward(self, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
+        # Until it looks at the memory, only what dropout leaves out differs within a batch.
+        first = cast(DecoderLayer, self.layers[0])
+        batch = len(memory) if self.training and first.dropout.p else 1
+        query = query.expand(batch, -1, -1)
         target = torch.zeros_like(query)
-        return self.norm(self.layers[0](target, memory, position, query))
+        return self.norm(first(target, memory, position, query))
 
 
 class Transformer(nn.Module):
@@ -146,4 +152,4 @@ class Transformer(nn.Module):
     def forward(self, tokens: Tensor, position: Tensor, query: Tensor) -> Tensor:
         """(B, n, hidden) tokens, (n, hidden) positions, (k, hidden) queries to (B, k, hidden)."""
         memory = self.encoder(tokens, position)
-        return self.decoder(memory, position, query.expand(len(tokens), -1, -1))
+        return self.decoder(memory, position, query)
