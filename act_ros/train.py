@@ -3,8 +3,6 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     from act_ros.parameters import Settings
     from act_ros.training.batch import Data
     from act_ros.training.cache import Entry
-    from act_ros.training.dataset import Split
     from act_ros.training.display import Display
     from act_ros.training.progress import Progress, Validation
     from act_ros.training.recipe import Recipe
@@ -59,7 +56,7 @@ def run(arguments: argparse.Namespace) -> bool:
     from act_ros.training.dataset import assemble
     from act_ros.training.display import say
     from act_ros.training.recipe import read_recipe
-    from act_ros.training.results import Results
+    from act_ros.training.results import Results, described
 
     cli.check_flags([
         ('--decoders', arguments.decoders, 1),
@@ -73,7 +70,7 @@ def run(arguments: argparse.Namespace) -> bool:
     if results.check(resume=arguments.resume):
         say(f'{out} holds a finished training: {results.known["ended"]}')
         return True
-    identity, entries = read_bags(arguments, settings, recipe, results)
+    options, entries = read_bags(arguments, settings, recipe, results)
     data, parts = assemble(entries, task, recipe)
     held = len(data.validation or ())
     say(
@@ -81,11 +78,9 @@ def run(arguments: argparse.Namespace) -> bool:
         f'{len(parts.validation)} to validate by'
     )
     about = {
-        'identity': identity,
-        'recipe': asdict(recipe),
-        'parameters': settings.parameters(),
+        **options,
         'samples': {'train': len(data.train), 'validation': held},
-        'bags': described(entries, parts),
+        **described(entries, parts),
     }
     # One file describes the task itself; two are the default task's, and what counts over it.
     own = Path(arguments.params_file) if arguments.params_file and len(files) == 1 else None
@@ -98,14 +93,14 @@ def read_bags(
 ) -> tuple[dict[str, Any], list['Entry']]:
     """Look at all bags, then decode what is not in the cache yet.
 
-    :returns: what the training is of, and the episodes.
+    :returns: the options that a training has for good, and the episodes.
     """
     from act_ros.bags.folder import bags_of
     from act_ros.errors import BagError
     from act_ros.training.cache import Cache
     from act_ros.training.dataset import Selection, decode, find_episodes
     from act_ros.training.display import Display
-    from act_ros.training.results import identity_of
+    from act_ros.training.results import options_of
 
     out = arguments.out.resolve()
     cache = Cache((arguments.cache or out.with_name(f'{out.name}.cache')).resolve())
@@ -116,10 +111,10 @@ def read_bags(
         paths = bags_of(arguments.bags)
         with Display('bags', len(paths)) as display:
             episodes = find_episodes(paths, settings, recipe, selection, cache, display)
-        identity = identity_of(recipe, episodes)
-        results.compare(identity)
+        options = options_of(recipe, episodes)
+        results.compare(options, episodes)
         with Display('ticks', sum(episode.ticks for episode in episodes)) as display:
-            return identity, decode(episodes, cache, arguments.decoders, display)
+            return options, decode(episodes, cache, arguments.decoders, display)
     except MemoryError:
         raise BagError(
             'the memory is too small to read the bags: give fewer --decoders, or parts of the '
@@ -188,25 +183,6 @@ def validation_line(found: 'Validation') -> str:
         f'step {found.step} (epoch {found.epoch:.1f}): train loss {found.train.loss:.4f}{held}'
         f'{", the best" if found.best else ""}'
     )
-
-
-def described(entries: Sequence['Entry'], parts: 'Split') -> dict[str, list[dict[str, Any]]]:
-    """Bag to its episodes: what is in them, and what they are for."""
-    from act_ros.training.dataset import remarks
-
-    uses = {'validation': parts.validation, 'train': parts.train}
-    used = {entry.key: use for use, of in uses.items() for entry in of}
-    bags: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        about = entry.about
-        bags.setdefault(about['bag'], []).append({
-            'episode': about['episode'],
-            'ticks': about['ticks'],
-            'samples': about['samples'],
-            'use': used.get(entry.key, 'none'),
-            'remarks': remarks(entry),
-        })  # fmt: skip
-    return bags
 
 
 def main(argv: list[str] | None = None) -> int:

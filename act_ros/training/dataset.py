@@ -180,7 +180,7 @@ def _check_room(episodes: Iterable[Episode], cache: Cache) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ParameterError(
-            f'the frames need {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free at '
+            f'the frames need {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at '
             f'{folder}: give another --cache, or a larger --sample-every'
         )
 

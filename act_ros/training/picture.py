@@ -41,7 +41,7 @@ def draw(history: Sequence[Validation], path: Path) -> None:
     axes[3].plot(steps, [each.lr for each in history], color='#5a6b7b')
     axes[3].set_title('learning rate', fontsize=9, loc='left')
     for axis in axes:
-        axis.tick_params(labelsize=7)
+        axis.tick_params(which='both', labelsize=7)
         axis.grid(alpha=0.25, lw=0.5)
     for axis in axes[2:]:
         axis.set_xlabel('step', fontsize=8)

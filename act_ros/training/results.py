@@ -1,6 +1,7 @@
 """What a training leaves beside its weights: what they are for, and how it went."""
 
 import json
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from act_ros.bags.folder import files_of
 from act_ros.config import DEFAULT_TASK
-from act_ros.errors import ParameterError, shorten
-from act_ros.files import states, whole
+from act_ros.errors import ParameterError, listed, shorten
+from act_ros.files import whole
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
+from act_ros.training.cache import Entry, key_of
+from act_ros.training.dataset import Split, remarks
 from act_ros.training.episodes import PARAMETERS, Episode
 from act_ros.training.output import CKPT_NAME, STATE_NAME
 from act_ros.training.picture import draw
@@ -28,17 +30,41 @@ TRAINING, PICTURE, TASK = 'training.json', 'training.png', 'task.yaml'
 DRAW_EVERY = 20.0  # [s]
 
 
-def identity_of(recipe: Recipe, episodes: Sequence[Episode]) -> dict[str, Any]:
-    """What must be the same for a training to be gone on with, as JSON has it."""
+def options_of(recipe: Recipe, episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
+    """The options with which a training must be gone on, by kind, as JSON has them."""
     first = episodes[0]
     parameters = first.settings.parameters()
-    return {
+    options = {
         'recipe': recipe.lasting(),
         'parameters': {name: parameters[name] for name in PARAMETERS if name in parameters},
-        'episodes': {e.name: [e.window.start, e.window.stop] for e in episodes},
-        'files': states(dict.fromkeys(f for e in episodes for f in files_of(e.bag))),
-        'namespace': first.namespace,
+        'options': {'--namespace': first.namespace},
     }
+    return json.loads(json.dumps(options))
+
+
+def described(entries: Sequence[Entry], parts: Split) -> dict[str, Any]:
+    """The episodes: what is in them, and what they are for.
+
+    Bags are named as seen from the folder that all of them are in.
+    """
+    uses = {'validation': parts.validation, 'train': parts.train}
+    used = {entry.key: use for use, of in uses.items() for entry in of}
+    folder = Path(os.path.commonpath([Path(entry.about['bag']).parent for entry in entries]))
+    here = Path.cwd()
+    episodes: dict[str, Any] = {}
+    for entry in entries:
+        name = f'{Path(entry.about["bag"]).relative_to(folder)}, {entry.about["episode"]}'
+        if name in episodes:  # as a table of episodes may have it
+            name = f'{name} ({entry.about["start"]})'
+        episodes[name] = {
+            'use': used.get(entry.key, 'none'),
+            'ticks': entry.about['ticks'],
+            'samples': entry.about['samples'],
+            'remarks': remarks(entry),
+            'key': entry.key,
+        }
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return {'bags': str(shown), 'episodes': episodes}
 
 
 class Results:
@@ -66,9 +92,8 @@ class Results:
                 self.known = json.loads((out / TRAINING).read_text(encoding='utf-8'))
                 done = self.known['ended']
             except (OSError, ValueError, KeyError, TypeError):
-                raise ParameterError(
-                    f'{out / TRAINING} cannot be read; give another --out'
-                ) from None
+                text = f'{out / TRAINING} cannot be read; give another --out'
+                raise ParameterError(text) from None
             if not resume:
                 what = f'a training ({done})' if done else 'an interrupted training'
                 more = '' if done else ', or --resume to go on with it'
@@ -78,26 +103,32 @@ class Results:
             raise ParameterError(f'{out} exists and is no training; give another --out')
         return False
 
-    def compare(self, identity: Mapping[str, Any]) -> None:
+    def compare(
+        self, options: Mapping[str, Mapping[str, Any]], episodes: Sequence[Episode]
+    ) -> None:
         """Refuse to go on with another training.
 
+        :param options: see `options_of`.
         :raises ParameterError: naming what differs.
         """
-        identity = json.loads(json.dumps(identity))
-        if not self.known or self.known['identity'] == identity:
+        if not self.known:
             return
-        for part, now in identity.items():
-            before = self.known['identity'].get(part)
-            if before == now:
-                continue
-            if not isinstance(before, dict) or not isinstance(now, dict):
-                before, now, part = {part: before}, {part: now}, ''
-            name = next(n for n in (*before, *now) if before.get(n) != now.get(n))
-            raise ParameterError(
-                f'{self._out} holds a training with other {part or "options"}: {name} was '
-                f'{_shown(before, name)}, now it is {_shown(now, name)}; give another --out, or '
-                f'the same to resume it'
-            )
+        other = f'{self._out} holds a training with other'
+        same = 'give another --out, or the same to resume it'
+        for kind, now in options.items():
+            before = self.known[kind]
+            for name in now | before:
+                if now.get(name) != before.get(name):
+                    raise ParameterError(
+                        f'{other} {kind}: {name} was {_shown(before, name)}, now it is '
+                        f'{_shown(now, name)}; {same}'
+                    )
+        known = {about['key'] for about in self.known['episodes'].values()}
+        found = {key_of(episode.identity()): episode.name for episode in episodes}
+        if known != {*found}:
+            new = [name for key, name in found.items() if key not in known]
+            what = f'{listed(new)} is new or has changed' if new else 'some are not given'
+            raise ParameterError(f'{other} episodes: {what}; {same}')
 
     def begin(
         self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
@@ -119,7 +150,7 @@ class Results:
         }
         try:
             self._out.mkdir(parents=True, exist_ok=True)
-            self._write(TRAINING, json.dumps(self._about, indent=1))
+            self._write(TRAINING, _lines(self._about))
             if own is not None:
                 self._write(TASK, own.read_text(encoding='utf-8'))
             self._write(CONFIG_NAME, yaml.safe_dump(side, sort_keys=False))
@@ -145,17 +176,36 @@ class Results:
         """
         best = next((asdict(each) for each in reversed(history) if each.best), None)
         validations = [asdict(each) for each in history]
-        self._about |= {'validations': validations, 'best': best, 'ended': ended}
+        seconds = history[-1].seconds if history else 0.0
+        self._about |= {
+            'validations': validations, 'best': best, 'seconds': seconds, 'ended': ended,
+        }  # fmt: skip
         now = time.monotonic()
         # It takes half a second; before the end it need not be the newest.
         if history and (ended or now - self._drawn > DRAW_EVERY):
             draw(history, self._out / PICTURE)
             self._drawn = time.monotonic()
-        self._write(TRAINING, json.dumps(self._about, indent=1))
+        self._write(TRAINING, _lines(self._about))
 
     def _write(self, name: str, text: str) -> None:
         with whole(self._out / name) as part:
             part.write_text(text, encoding='utf-8')
+
+
+def _lines(about: Mapping[str, Any]) -> str:
+    """JSON with a line for each item of what is on top."""
+    texts = []
+    for key, value in about.items():
+        if isinstance(value, dict):
+            rows = [f'{json.dumps(name)}: {json.dumps(each)}' for name, each in value.items()]
+        elif isinstance(value, list):
+            rows = [json.dumps(each) for each in value]
+        else:
+            texts.append(f'{json.dumps(key)}: {json.dumps(value)}')
+            continue
+        left, right = '{}' if isinstance(value, dict) else '[]'
+        texts.append(f'{json.dumps(key)}: {left}\n  ' + ',\n  '.join(rows) + f'\n {right}')
+    return '{\n ' + ',\n '.join(texts) + '\n}\n'
 
 
 def _shown(values: Mapping[str, Any], name: str) -> str:

@@ -321,8 +321,8 @@ def test_a_full_disk_is_one_line_and_leaves_what_is_whole(several, tmp_path, mon
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(list(cache.iterdir())) == 1
     usage = dataclasses.make_dataclass('usage', ['free'])
-    monkeypatch.setattr(dataset.shutil, 'disk_usage', lambda path: usage(400_000))
-    with pytest.raises(ActError, match=r'the frames need 0\.00\d* GB, and 0\.00\d* GB are free'):
+    monkeypatch.setattr(dataset.shutil, 'disk_usage', lambda path: usage(900_000))
+    with pytest.raises(ActError, match='the frames need 1 MB, and 1 MB are free at'):
         read([several], cache)
     assert len(list(cache.iterdir())) == 1
 
