@@ -20,6 +20,10 @@ from test.waiting import wait_until
 
 PATIENCE = 120  # [s] until a test gives up
 SMALL = (48, 64)  # [px]
+TINY = {
+    'chunk_size': 20, 'hidden_dim': 32, 'feedforward_dim': 32, 'encoder_layers': 1,
+    'decoder_layers': 1, 'heads': 4, 'backbone_width': 8, 'batch_size': 4, 'sample_every': 4,
+}  # fmt: skip
 
 
 def free_port() -> int:
@@ -50,6 +54,7 @@ class Clone:
         content = yaml.safe_load(task_file(DEFAULT_TASK).read_text())
         content['/**']['ros__parameters']['task']['image_size'] = list(SMALL)
         (small / 'robot.yaml').write_text(yaml.safe_dump(content))
+        (small / 'recipe.yaml').write_text(yaml.safe_dump({**TINY, 'steps': 4, 'lr': 1e-3}))
         write_demo_bag(small / 'bag', 4.0, SMALL)
         self.port = free_port()
         # What the README leaves open, what makes a run short, and a port that nobody has.
@@ -57,6 +62,10 @@ class Clone:
             r'\bBAG\b': 'small/bag',
             r'\bDIR\b': 'small/ckpt',
             r'\bYAML\b': 'small/robot.yaml --duration 0.4',
+            r'act_ros/config/demo\.yaml(?! -p)': 'small/robot.yaml --duration 1.2',
+            r'--episodes 20\b': '--episodes 2 --params-file small/robot.yaml',
+            r'\bbin/train\b': r'\g<0> --recipe small/recipe.yaml',
+            r'act_ros\.train\b': r'\g<0> --help',
             r'--free-running': r'\g<0> --params-file small/robot.yaml',
             r'act_ros\.sim\.demo_bag': r'\g<0> --seconds 0.4',
             r'act_ros\.evaluate_bag': r'\g<0> --help',

@@ -4,6 +4,7 @@ A command is run from the README's text: a test that names it in other words fai
 a command that no test runs and no list explains.
 """
 
+import json
 import os
 import re
 import signal
@@ -144,6 +145,24 @@ def test_the_evaluation(clone, commands):
     assert 'usage: evaluate_bag' in clone.run(other_name)
     for name in ('report.html', 'metrics.json', 'ticks.csv', 'predictions.mcap'):
         assert (clone.folder / 'out/evaluation' / name).stat().st_size > 0
+
+
+@needs_scripts
+@runs(
+    '.venv/bin/python -m act_ros.sim.record --episodes 20 --out out/runs',
+    '.venv/bin/train out/runs --params-file act_ros/config/demo.yaml --out out/ckpt',
+    '.venv/bin/evaluate_bag out/runs/episode_00000 --params-file act_ros/config/demo.yaml '
+    '--ckpt-dir out/ckpt',
+    'python -m act_ros.train',
+)
+def test_the_training(clone, commands):
+    record, train, evaluate, other_name = commands
+    clone.run(record)
+    assert 'checkpoint: ' in clone.run(train)
+    assert 'report:' in clone.run(evaluate)
+    assert 'usage: train' in clone.run(other_name)
+    about = json.loads((clone.folder / 'out/ckpt/training.json').read_text())
+    assert about['bags'] == 'out/runs'
 
 
 @needs_scripts

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from act_ros.parameters import PARAMETERS
+from act_ros.training.recipe import ROWS, Recipe, read_recipe
 from test.readme import text
 
 README = text.read()
@@ -19,7 +20,8 @@ def test_every_parameter_is_listed_and_no_other():
 
 
 @pytest.mark.parametrize(
-    ('program', 'header'), [('evaluate_bag', 'option'), ('inference_server', 'flag')]
+    ('program', 'header'),
+    [('evaluate_bag', 'option'), ('inference_server', 'flag'), ('train', 'train option')],
 )
 def test_what_is_said_of_a_program_is_what_it_takes(program, header):
     shown = subprocess.run(
@@ -33,6 +35,19 @@ def test_what_is_said_of_a_program_is_what_it_takes(program, header):
     if program == 'inference_server':
         known -= {'--engine', '--precision', '--max-deviation'}  # they stand under Speed
         assert known - listed == set(), 'known to the program, but not listed'
+    if program == 'train':
+        rows = {f'--{name.replace("_", "-")}' for name in ROWS}
+        assert known - rows - listed == set(), 'known to the program, but not listed'
+
+
+def test_every_row_of_a_recipe_is_listed_with_its_default():
+    listed = {}
+    for row in text.rows(README, 'recipe'):
+        name, default = (cell.strip().strip('`') for cell in row.split('|')[1:3])
+        listed[name] = '' if default == 'empty' else default
+    assert listed.keys() == ROWS.keys()
+    flags = {name: value for name, value in listed.items() if value}
+    assert read_recipe([], flags) == Recipe()
 
 
 def test_the_layout_is_that_of_the_files():
