@@ -6,9 +6,10 @@ inference. Its part in the objective is `mu` and `logvar` of `Reconstruction`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -30,8 +31,29 @@ class Reconstruction(NamedTuple):
     logvar: Tensor
 
 
+class _Average(torch.autograd.Function):
+    """The mean over all processes that train together, which each has a part of."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _averaged(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _averaged(gradient)
+
+
+def _averaged(x: Tensor) -> Tensor:
+    x = x / dist.get_world_size()
+    dist.all_reduce(x)
+    return x
+
+
 class BatchNorm2d(FrozenBatchNorm2d):
-    """Batch norm that is trained, under the keys of the frozen one, which it can become."""
+    """Batch norm that is trained, under the keys of the frozen one, which it can become.
+
+    :ivar shared: the batch is that of all processes that train together.
+    """
 
     momentum = 0.1
 
@@ -41,7 +63,7 @@ class BatchNorm2d(FrozenBatchNorm2d):
             value = getattr(self, name)
             delattr(self, name)
             self.register_parameter(name, nn.Parameter(value))
-        self.frozen = False
+        self.frozen = self.shared = False
 
     def freeze(self) -> None:
         """From here on its statistics and affine parameters are constants."""
@@ -49,10 +71,27 @@ class BatchNorm2d(FrozenBatchNorm2d):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        moves = self.training and not self.frozen
+        if moves and self.shared:
+            return self._forward_shared(x)
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training and not self.frozen, self.momentum, self.eps,
+            x, self.running_mean, self.running_var, self.weight, self.bias, moves,
+            self.momentum, self.eps,
         )  # fmt: skip
+
+    def _forward_shared(self, x: Tensor) -> Tensor:
+        """The same for a batch of which each process has a part of the same size."""
+        places = (0, 2, 3)
+        mean = _Average.apply(x.float().mean(places))
+        centred = x.float() - mean[:, None, None]
+        variance = _Average.apply(centred.square().mean(places))
+        with torch.no_grad():
+            count = x.numel() // x.shape[1] * dist.get_world_size()
+            unbiased = variance * (count / max(1, count - 1))
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
 class TrainingACT(DETRVAE):
@@ -141,11 +180,10 @@ class TrainingACT(DETRVAE):
         mu, logvar = self.latent_proj(encoded[:, 0]).chunk(2, dim=-1)
         return mu, logvar
 
-    def freeze_norms(self) -> None:
-        """From here on the norms of the backbones are constants."""
-        for module in self.backbones.modules():
-            if isinstance(module, BatchNorm2d):
-                module.freeze()
+    @property
+    def norms(self) -> list[BatchNorm2d]:
+        """The norms of the backbones that are trained."""
+        return [each for each in self.backbones.modules() if isinstance(each, BatchNorm2d)]
 
     def _cvae_encoder(self) -> tuple[nn.Module, ...]:
         return (

@@ -6,15 +6,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parallel import DistributedDataParallel
 
 from act_ros.task import Task
 from act_ros.training import order
 from act_ros.training.batch import Batch
 from act_ros.training.objective import Objective, entry_weights
 from act_ros.training.recipe import Recipe
+from act_ros.training.team import Team
 from act_ros.training.weights import make_network
+
+ALONE = Team()
+FUSED_ON_CPU = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 4)
 
 
 class Learner:
@@ -22,10 +27,13 @@ class Learner:
 
     :param steps: of the training in all.
     :param device: it is trained on.
+    :param team: the processes that train it, each on its part of a batch.
     """
 
-    def __init__(self, recipe: Recipe, task: Task, steps: int, device: torch.device) -> None:
-        self._recipe, self._steps, self._device = recipe, steps, device
+    def __init__(
+        self, recipe: Recipe, task: Task, steps: int, device: torch.device, team: Team = ALONE
+    ) -> None:
+        self._recipe, self._steps, self._device, self._team = recipe, steps, device, team
         network = make_network(recipe, task)
         half = recipe.precision == 'bfloat16' or (
             recipe.precision == 'auto' and device.type == 'cuda'
@@ -38,13 +46,17 @@ class Learner:
         self.network = network
         weights = entry_weights(task.action, recipe.velocity_weight)
         self.objective = Objective(network, recipe.kl_weight, weights).to(device)
+        for norm in network.norms:
+            norm.shared = team.size > 1
+        self._parallel = self._connected()
         trained = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
         backbone = [p for name, p in trained if name.startswith('backbones.')]
         others = [p for name, p in trained if not name.startswith('backbones.')]
         groups = [
             {'params': others, 'base': recipe.lr}, {'params': backbone, 'base': recipe.lr_backbone}
         ]  # fmt: skip
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
+        fused = device.type == 'cuda' or FUSED_ON_CPU
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=fused)
         self._live = network.state_dict()
         changing = {name for name, _ in trained} | {
             name for name in self._live if name.endswith(('running_mean', 'running_var'))
@@ -61,23 +73,23 @@ class Learner:
         done = max(0.0, step - recipe.warmup) / max(1, self._steps - recipe.warmup)
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def step(self, step: int, batch: Batch, noise: Tensor, rank: int = 0) -> Tensor:
-        """Train on a batch.
+    def step(self, step: int, batch: Batch, noise: Tensor) -> Tensor:
+        """Train on a batch, or this process's part of it.
 
         :param step: how many came before.
         :param noise: (B, 32) of the latent.
-        :returns: (3,) l1, kl and loss, before it.
+        :returns: (3,) l1, kl and loss of it, before.
         """
         recipe = self._recipe
         if step >= recipe.freeze_norm * self._steps:
-            self.network.freeze_norms()
-        order.seed_dropout(recipe.seed, step, rank)
+            self._freeze_norms()
+        order.seed_dropout(recipe.seed, step, self._team.rank)
         for group in self.optimizer.param_groups:
             group['lr'] = group['base'] * self.rate(step)
         self.optimizer.zero_grad()
         self.objective.train()
         with self._precision():
-            losses = self.objective(batch.to(self._device), noise.to(self._device))
+            losses = self._parallel(batch.to(self._device), noise.to(self._device))
         losses[2].backward()
         if recipe.clip:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
@@ -124,6 +136,19 @@ class Learner:
         self.optimizer.load_state_dict(state['optimizer'])
         for name, value in self._mean.items():
             value.copy_(state['mean'][name])
+
+    def _freeze_norms(self) -> None:
+        moving = [norm for norm in self.network.norms if not norm.frozen]
+        for norm in moving:
+            norm.freeze()
+        if moving:
+            self._parallel = self._connected()
+
+    def _connected(self) -> nn.Module:
+        """The objective, whose gradients are the means over all processes."""
+        if self._team.size == 1:
+            return self.objective
+        return DistributedDataParallel(self.objective)
 
     def _precision(self) -> AbstractContextManager:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)

@@ -16,10 +16,11 @@ from act_ros.policy.policy import resolve_device
 from act_ros.training import output
 from act_ros.training.batch import Batch, Data, Samples
 from act_ros.training.fetching import Waiting, fetched
-from act_ros.training.learner import Learner
+from act_ros.training.learner import ALONE, Learner
 from act_ros.training.order import Order, noise
 from act_ros.training.progress import Losses, Progress, Validation
 from act_ros.training.recipe import Recipe
+from act_ros.training.team import Team
 
 REPORT_EVERY = 0.5  # seconds
 
@@ -45,34 +46,42 @@ def run(
     report: Report = lambda progress: True,
     *,
     resume: bool = False,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train, and write `policy_best.ckpt` and `dataset_stats.pkl`.
 
     :param out: folder that they are written to, and from which `resume` takes the training up.
     :param report: is told twice a second and with each validation; where it says False the
-        training is put by, to be taken up again.
+        training is put by, to be taken up again. Of a team the first process is asked.
     :raises TrainingError: one line that says why it cannot go on.
     """
     device = resolve_device(recipe.device)
+    if device.type == 'cuda' and device.index is None and team.size > 1:
+        device = torch.device('cuda', team.local)
     with memory_is_named(recipe, device):
-        training = _Training(recipe, data, out, device)
-        output.remove_parts(out)
+        training = _Training(recipe, data, out, device, team)
         state = output.read_state(out) if resume else None
         if state is not None:
             training.restore(state)
-        output.write_statistics(out, data)
+        if team.first:
+            output.remove_parts(out)
+            output.write_statistics(out, data)
         ended = training.run(report)
-    if ended is not None:
+    if ended is not None and team.first:
         output.remove_state(out)
     return Outcome(ended, tuple(training.history))
 
 
 class _Training:
-    def __init__(self, recipe: Recipe, data: Data, out: Path, device: torch.device) -> None:
-        self._recipe, self._data, self._out, self._device = recipe, data, out, device
+    def __init__(
+        self, recipe: Recipe, data: Data, out: Path, device: torch.device, team: Team
+    ) -> None:
+        self._recipe, self._data, self._out = recipe, data, out
+        self._device, self._team = device, team
+        self._share = team.share(recipe.batch_size)
         self._steps = recipe.steps_of(len(data.train))
         self._order = Order(len(data.train), recipe.batch_size, recipe.seed)
-        self._learner = Learner(recipe, data.task, self._steps, device)
+        self._learner = Learner(recipe, data.task, self._steps, device, team)
         self._waiting = Waiting()
         self._step = 0
         self._seconds = 0.0  # of runs before this one
@@ -89,15 +98,15 @@ class _Training:
         waited = 0.0
         ended = self._ended()
         steps = range(self._step, self._steps)
-        batches = self._batches(self._data.train, map(self._order.indices, steps))
+        batches = self._batches(self._data.train, map(self._indices, steps))
         with closing(batches):
             while ended is None:
-                drawn = noise(recipe.batch_size, recipe.seed, self._step)
+                drawn = noise(recipe.batch_size, recipe.seed, self._step)[self._share]
                 losses.append(self._learner.step(self._step, next(batches), drawn))
                 self._step += 1
                 validates = self._step % recipe.validate_every == 0 or self._step == self._steps
                 now = time.monotonic()
-                if not validates and now - reported < REPORT_EVERY:
+                if not validates and not self._team.agree(now - reported >= REPORT_EVERY):
                     continue
                 mean = self._sum_up(losses)
                 speed = len(losses) * recipe.batch_size / (now - reported)
@@ -110,7 +119,7 @@ class _Training:
                     self._step, self._steps, self._epoch(), self._lr(), mean, speed, share,
                     tuple(self.history), ended,
                 )  # fmt: skip
-                goes_on = report(progress)
+                goes_on = self._team.agree(report(progress) if self._team.first else True)
                 if ended is None and (not goes_on or now - saved >= recipe.save_every):
                     self._save()
                     saved = time.monotonic()
@@ -118,6 +127,9 @@ class _Training:
                         return None
                 reported, waited = time.monotonic(), self._waiting.seconds
         return ended
+
+    def _indices(self, step: int) -> np.ndarray:
+        return self._order.indices(step)[self._share]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a state was saved.
@@ -135,6 +147,8 @@ class _Training:
         self.history = [_validation(each) for each in state['history']]
 
     def _save(self) -> None:
+        if not self._team.first:
+            return
         output.write_state(self._out, {
             'of': self._identity(),
             'learner': self._learner.state(),
@@ -153,7 +167,7 @@ class _Training:
 
         :raises TrainingError: one is not finite.
         """
-        values = torch.stack(losses).double().cpu().numpy()
+        values = self._team.add(torch.stack(losses).double().cpu()).numpy() / self._team.size
         bad = ~np.isfinite(values[:, 2])
         if bad.any():
             step = self._step - len(losses) + int(np.argmax(bad)) + 1
@@ -161,7 +175,8 @@ class _Training:
                 f'the loss of step {step} is {values[np.argmax(bad), 2]:g}, so nothing more is '
                 f'written; try a lower lr, a warmup, clip: 1, or precision: float32'
             )
-        self._total += values.sum(axis=0)
+        for each in values:  # one by one: how many are reported at once shall not tell
+            self._total += each
         self._summed += len(losses)
         return Losses(*values.mean(axis=0).tolist())
 
@@ -173,8 +188,9 @@ class _Training:
             count = min(len(samples), recipe.validation_samples)
             chosen = np.linspace(0, len(samples) - 1, count).round().astype(int)
             parts = np.split(chosen, range(recipe.batch_size, count, recipe.batch_size))
-            with closing(self._batches(samples, parts)) as batches:
-                *sums, number = self._learner.validate(batches).tolist()
+            mine = parts[self._team.rank :: self._team.size]
+            with closing(self._batches(samples, mine)) as batches:
+                *sums, number = self._team.add(self._learner.validate(batches)).tolist()
             found = Losses(*(value / number for value in sums))
             if not np.isfinite(found.l1):
                 raise TrainingError(
@@ -191,7 +207,7 @@ class _Training:
             )
         )
         self._total, self._summed = np.zeros(3), 0
-        if best:
+        if best and self._team.first:
             dtype = getattr(torch, recipe.weights)
             output.write_checkpoint(self._out, self._learner.weights, dtype)
 
@@ -237,7 +253,7 @@ def memory_is_named(recipe: Recipe, device: torch.device) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
         if isinstance(error, RuntimeError) and 'memory' not in text:
             raise

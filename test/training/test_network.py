@@ -40,7 +40,8 @@ def trained(config, steps=3, **how):
     )
     for step in range(steps):
         if step == steps - 1:
-            network.freeze_norms()
+            for norm in network.norms:
+                norm.freeze()
         optimizer.zero_grad()
         objective(batch, torch.randn(len(batch.qpos), LATENT_DIM))[2].backward()
         optimizer.step()
