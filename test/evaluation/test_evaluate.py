@@ -81,15 +81,21 @@ def test_a_policy_that_repeats_the_recording_has_no_error_at_the_right_offset(
     assert metrics(evaluation)['checkpoints']['ckpt']['offset'] == right
 
 
-def test_the_baselines_are_those_of_holding_and_of_the_mean(bag, tmp_path):
+def test_the_baselines_are_those_of_holding_the_first_pose_and_of_the_mean(bag, tmp_path):
     evaluation = carry_out(plan(bag, offset=0), tmp_path / 'out')
     (result,) = evaluation.results.values()
     n = (result.ticks['time'] - START) // TICK
     truth = bags.commanded(n)
-    pose = bags.commanded(np.maximum(n - 1, 0))[:, :7]
+    seen = bags.commanded(np.maximum(n - 1, 0))[:, :7]
+    pose = seen[:1]
     held = total(evaluation)['baselines']['hold the pose']
     assert held['joint positions']['mae'] == pytest.approx(np.abs(pose - truth[:, :7]).mean())
     assert held['velocities']['mae'] == pytest.approx(np.abs(truth[:, 8:]).mean())
+    standing = total(evaluation)['horizon_standing']['joint positions']['mae']
+    for ahead in (0, 10):
+        later = bags.commanded(n[ahead:])[:, :7]
+        error = np.abs(seen[: len(later)] - later).mean()
+        assert standing[ahead] == pytest.approx(error)
     mean = total(evaluation)['baselines']['mean of the recording']
     spread = np.abs(truth - truth.mean(axis=0))[:, :7]
     assert mean['joint positions']['mae'] == pytest.approx(spread.mean())

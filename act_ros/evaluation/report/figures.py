@@ -61,14 +61,21 @@ def trajectories(
     return _png(figure)
 
 
-def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
+def horizon(
+    curves: Mapping[str, Mapping[str, Any]], standing: Mapping[str, Any], rate: float
+) -> bytes:
     """Error against look-ahead, by group and checkpoint.
 
     :param curves: checkpoint to `scores()['horizon']`.
+    :param standing: `scores()['horizon_standing']` of the first one.
     """
     names = list(next(iter(curves.values())))
     figure, axes = _panels(len(names), 3.7, 2.6)
+    every = {**curves, 'standing still': standing}
     for axis, name in zip(axes, names, strict=True):
+        still = _floats(standing[name]['mae_normalised'])
+        axis.plot(np.arange(len(still)) / rate, still, color='#5b6770', ls='--', lw=1.2,
+                  label='standing still')  # fmt: skip
         for colour, (label, groups) in zip(_colours(), curves.items(), strict=False):
             values = _floats(groups[name]['mae_normalised'])
             axis.plot(np.arange(len(values)) / rate, values, color=colour,
@@ -76,7 +83,7 @@ def horizon(curves: Mapping[str, Mapping[str, Any]], rate: float) -> bytes:
         axis.set_title(name, fontsize=8, y=1.0)
         axis.set_xlabel('look-ahead [s]', fontsize=7)
         axis.set_ylabel('mean error [std]', fontsize=7)
-        _from_zero(axis, [v for groups in curves.values() for v in groups[name]['mae_normalised']])
+        _from_zero(axis, [v for groups in every.values() for v in groups[name]['mae_normalised']])
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, lw=0.5)
     axes[0].legend(fontsize=7, loc='lower right')

@@ -7,6 +7,7 @@ import numpy as np
 from act_ros.control import patient
 from act_ros.evaluation.report.motion import motion, sweep
 from act_ros.evaluation.report.scores import scores, timings
+from act_ros.evaluation.report.verdict import verdict
 from act_ros.evaluation.run.outcome import Evaluation
 
 FAR = 5.0  # standard deviations from the mean of training
@@ -18,10 +19,12 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     for label in evaluation.labels():
         results, std = evaluation.of(label), evaluation.std(label)
         offset = evaluation.offset(label)
+        total = scores(results, task, std, offset)
         checkpoints[label] = {
             'ckpt_dir': evaluation.plan.checkpoints[label].ckpt_dir,
             'offset': offset,
-            'total': scores(results, task, std, offset),
+            'total': total,
+            'verdict': verdict(total),
             'motion': motion(results, task),
             'sweep': sweep(results, task, std, offset),
             'episodes': [

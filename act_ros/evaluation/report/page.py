@@ -37,6 +37,7 @@ def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path)
     environment.filters |= {'figure': _figure, 'filename': lambda text: PurePath(text).name}
     checkpoints, rate = metrics['checkpoints'], evaluation.task.rate
     horizons = {label: each['total']['horizon'] for label, each in checkpoints.items()}
+    standing = next(iter(checkpoints.values()))['total']['horizon_standing']
     durations = {
         label: np.concatenate([result.durations for result in evaluation.of(label)])
         for label in evaluation.labels()
@@ -47,7 +48,7 @@ def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path)
         checkpoints=checkpoints,
         bags=[bag.name for bag in evaluation.plan.bags],
         commands={bag: lines(about) for bag, about in metrics['recorded_commands'].items()},
-        horizon=_data_url(figures.horizon(horizons, rate)),
+        horizon=_data_url(figures.horizon(horizons, standing, rate)),
         episodes=len(episodes),
         trajectories=_trajectories(evaluation, episodes),
         worst=_worst(evaluation, metrics),

@@ -43,14 +43,14 @@ def scores(
     predicted = np.concatenate([result.ticks['predicted'] for result in results])
     complete = np.concatenate([result.ticks['complete'] for result in results])
     recorded = np.concatenate([aligned(result, offset) for result in results])
-    measured = np.concatenate([result.ticks['measured'] for result in results])
     # Skipped ticks are not scored, whatever the chunks held would have said of them.
     predicted = np.where(complete[:, None], predicted, np.nan)
     known = np.where(np.isfinite(predicted), recorded, np.nan)
     error = predicted - known
     sums = HorizonSums.total([result.sums for result in results])
+    standing = HorizonSums.total([_standing(result, task, offset) for result in results])
     named = groups(task)
-    hold = _hold(task, measured)
+    hold = np.concatenate([_hold(task, _first(result)) for result in results])
     return {
         'ticks': _ticks(results, predicted, error),
         'entries': {
@@ -64,6 +64,9 @@ def scores(
                                       for n, at in named.items()},
         },
         'horizon': {name: _horizon(sums, offset, at, std) for name, at in named.items()},
+        'horizon_standing': {
+            name: _horizon(standing, offset, at, std) for name, at in named.items()
+        },
         'offset_scan': {str(d): _number(e) for d, e in sums.scan(std).items()},
         'limits': _limits(results),
         'skipped': _faults(results),
@@ -120,8 +123,35 @@ def _errors(error: np.ndarray, std: np.ndarray) -> dict[str, Any]:
     return values
 
 
+def _first(result: EpisodeResult) -> np.ndarray:
+    """Where the joints stood when the episode began, for each of its ticks, (ticks, positions)."""
+    measured = result.ticks['measured']
+    known = np.flatnonzero(np.isfinite(measured).all(axis=1))
+    first = measured[known[0]] if len(known) else np.full(measured.shape[1], np.nan)
+    return np.tile(first, (len(measured), 1))
+
+
+def _standing(result: EpisodeResult, task: Task, offset: int) -> HorizonSums:
+    """Errors of chunks that stay where the robot is seen at their tick."""
+    size = result.sums.count.shape[1]
+    sums = HorizonSums([offset], size, task.action_dim)
+    ticks, recorded = result.ticks, result.recorded
+    looked = ticks['index'][ticks['complete']].astype(int)
+    actions = _hold(task, ticks['measured'][ticks['complete']])
+    for i in range(size):  # all ticks at once: there are more of them
+        places = looked + i - offset
+        inside = (places >= 0) & (places < len(recorded))
+        error = actions[inside] - recorded[places[inside]]
+        known = np.isfinite(error)
+        error = np.where(known, error, 0.0)
+        sums.count[0, i] = known.sum(axis=0)
+        sums.absolute[0, i] = np.abs(error).sum(axis=0)
+        sums.square[0, i] = (error**2).sum(axis=0)
+    return sums
+
+
 def _hold(task: Task, measured: np.ndarray) -> np.ndarray:
-    """The action that stays where the robot is: its pose, at rest."""
+    """The action that is where the joints are, at rest, (ticks, action_dim)."""
     action = np.zeros((len(measured), task.action_dim))
     positions = [i for i, entry in enumerate(task.action) if entry.quantity == 'position']
     action[:, positions] = measured
