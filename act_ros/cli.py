@@ -7,12 +7,14 @@ import signal
 import sys
 import threading
 from argparse import _ArgumentGroup
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from act_ros.errors import ActError, ParameterError
 
 END_TIMEOUT = 20  # from a signal to the end, whatever hangs [s]
 USER_ERROR = 2  # exit code of a mistake that the message says how to mend
+LATENCIES, LONGEST = 8, 10_000  # of --latency, at most: so many, of so many ms
 
 
 def exit_at_once() -> None:
@@ -132,3 +134,32 @@ def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], 
         sys.stdout.flush()
         os._exit(0)
     return 0
+
+
+def check_latencies(given: Sequence[float]) -> None:
+    """Refuse what --latency cannot be [ms].
+
+    :raises ParameterError: naming it.
+    """
+    for ms in given:
+        if not 0 <= ms <= LONGEST:
+            raise ParameterError(f'--latency is {ms:g}, expected 0 to {LONGEST} ms')
+    twice = [ms for ms in given if given.count(ms) > 1]
+    if twice:
+        raise ParameterError(f'--latency {twice[0]:g} is given twice')
+    if len(given) > LATENCIES:
+        raise ParameterError(
+            f'--latency is given {len(given)} times, expected {LATENCIES} at most'
+        )
+
+
+def labelled(folders: Sequence[str]) -> dict[str, str]:
+    """What each --ckpt-dir is called, and the folder: its name, or all of it where names recur.
+
+    :raises ParameterError: a folder is given twice.
+    """
+    names = [Path(folder).resolve().name for folder in folders]
+    labels = folders if len(set(names)) < len(names) else names
+    if len(set(labels)) < len(labels):
+        raise ParameterError(f'--ckpt-dir is given twice: {", ".join(folders)}')
+    return dict(zip(labels, folders, strict=True))

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from act_ros import cli
+from act_ros.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from act_ros.parameters import Settings
 
 PROGRAM = 'evaluate_bag'
-STOPS = (signal.SIGINT, signal.SIGTERM)
-LATENCIES, LONGEST = 8, 10_000  # at most: so many, each with several fades; of so many ms
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -87,18 +85,9 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
         ('--workers', arguments.workers, 1),
         ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
     ])  # fmt: skip
-    for ms in latencies:
-        if not 0 <= ms <= LONGEST:
-            raise ParameterError(f'--latency is {ms:g}, expected 0 to {LONGEST} ms')
+    cli.check_latencies(latencies)
     if any(latencies) and arguments.stride > 1:
         raise ParameterError('--latency needs every tick: leave --stride out')
-    if len(set(latencies)) < len(latencies):
-        twice = next(ms for ms in latencies if latencies.count(ms) > 1)
-        raise ParameterError(f'--latency {twice:g} is given twice')
-    if len(latencies) > LATENCIES:
-        raise ParameterError(
-            f'--latency is given {len(latencies)} times, expected {LATENCIES} at most'
-        )
     settings = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {
         'decay': arguments.decay,
@@ -110,14 +99,9 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
         'torch_threads': arguments.torch_threads,
     }
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
-    folders = arguments.ckpt_dirs or [settings.ckpt_dir]
-    names = [Path(folder).resolve().name for folder in folders]
-    labels = folders if len(set(names)) < len(names) else names
-    if len(set(labels)) < len(labels):
-        raise ParameterError(f'--ckpt-dir is given twice: {", ".join(folders)}')
     return {
-        label: replace(settings, ckpt_dir=str(folder))
-        for label, folder in zip(labels, folders, strict=True)
+        label: replace(settings, ckpt_dir=folder)
+        for label, folder in cli.labelled(arguments.ckpt_dirs or [settings.ckpt_dir]).items()
     }
 
 
@@ -134,48 +118,6 @@ def read_offset(text: str) -> int | None:
     if abs(value) > 100:
         raise ParameterError(f'--action-offset is {text!r}; expected auto, or -100 to 100')
     return value
-
-
-class ProgressBar:
-    """Ticks done of all that are planned, with rate and time left; and the wish to stop.
-
-    :param totals: ticks of each job.
-    """
-
-    def __init__(self, totals: Mapping[int, int]) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self.stopped = False
-        self._done: dict[int, int] = {}
-        self.bar = Progress(
-            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-            TextColumn('{task.fields[rate]}'), TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )  # fmt: skip
-        self._task = self.bar.add_task('ticks', total=sum(totals.values()), rate='')
-
-    def stop(self, *_: object) -> None:
-        """Handle a signal: the report is written of what is there; a second one ends at once."""
-        self.stopped = True
-        for number in STOPS:
-            signal.signal(number, signal.SIG_DFL)
-
-    def __call__(self, job: int, ticks: int) -> bool:
-        """Take in the ticks of a job that are done; whether to go on."""
-        if job >= 0:
-            self.bar.start()
-            self._done[job] = ticks
-            speed = self.bar.tasks[0].speed
-            rate = f'{speed:.1f}/s' if speed else ''
-            self.bar.update(self._task, completed=sum(self._done.values()), rate=rate)
-        return not self.stopped
 
 
 def run(arguments: argparse.Namespace) -> bool:
@@ -199,17 +141,14 @@ def run(arguments: argparse.Namespace) -> bool:
     jobs = plan.jobs()
     period = 1e9 / next(iter(settings.values())).control_rate
     progress = ProgressBar(
-        {n: round((job.window.stop - job.window.start) / period) for n, job in jobs.items()}
+        'ticks',
+        {n: round((job.window.stop - job.window.start) / period) for n, job in jobs.items()},
     )
-    for number in STOPS:
-        signal.signal(number, progress.stop)
-    try:
+    with progress.until_stopped():
         evaluation = carry_out(
             plan, arguments.out, resume=arguments.resume, workers=arguments.workers,
             ray=arguments.ray, progress=progress,
         )  # fmt: skip
-    finally:
-        progress.bar.stop()
     metrics = write_results(evaluation, arguments.out)
     print_summary(metrics, arguments.out)
     commands = metrics['recorded_commands']
@@ -242,6 +181,7 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
             ]
             table.add_row(name, *cells)
         console.print(table)
+        say(checkpoint['verdict']['text'])
         ticks, times = total['ticks'], checkpoint['timings']
         say(
             f'{ticks["scored"]} ticks scored, {ticks["skipped"]} skipped, '
