@@ -21,7 +21,6 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from act_ros.cli import USER_ERROR
-from act_ros.commands import OUTPUT_TYPES
 from act_ros.demo.account import Account, Moment
 from act_ros.errors import ActError
 from act_ros.interfaces import camera_inputs, state_inputs
@@ -33,6 +32,7 @@ from act_ros.nodes.outputs import parse_outputs
 from act_ros.nodes.rivals import look_around, refuse_publishers
 from act_ros.parameters import Settings
 from act_ros.sim import SEED
+from act_ros.sim.acting import command_output, commanded
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.scene import Camera, default_cameras
 from act_ros.sim.world import Scenario, World
@@ -164,14 +164,13 @@ class SimRobot(Node):
 
     def _on_command(self, message: JointState) -> None:
         try:
-            places = [message.name.index(joint) for joint in self._robot.joint_names]
-            positions, velocities = np.array(message.position), np.array(message.velocity)
+            positions, velocities = commanded(message, self._robot.joint_names)
             with self._lock:
                 now = time.monotonic()
-                self._world.command(now, positions[places], velocities[places])
+                self._world.command(now, positions, velocities)
                 self._commanded = now
                 self._set_out = self._set_out or now
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             if not self._complained:
                 self._complained = True
                 log.warning('command not taken: %s', error)
@@ -246,14 +245,10 @@ class SimRobot(Node):
 def command_topic(settings: Settings, task: Task) -> str:
     """The topic of the commands that the simulated robot follows.
 
-    :raises ActError: the task's outputs have no JointState.
+    :raises ActError: none of the task's outputs is for it.
     """
-    for spec in parse_outputs(settings.outputs, task):
-        if spec.output_type is OUTPUT_TYPES['JointState']:
-            return spec.topic
-    raise ActError(
-        f'the simulated robot follows a JointState, but outputs is {settings.outputs}'
-    )
+    parse_outputs(settings.outputs, task)  # says what is wrong with a name
+    return command_output(settings, task).topic
 
 
 class _View:

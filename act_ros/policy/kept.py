@@ -26,7 +26,7 @@ def load(settings: Settings, function: str = LOAD) -> BatchPredictor:
     return policy
 
 
-def loaded(settings: Settings, function: str) -> BatchPredictor:
+def loaded(settings: Settings, function: str = LOAD) -> BatchPredictor:
     """The policy that parameters ask for; the one that was used last is kept.
 
     :param function: 'module:function' that loads it.

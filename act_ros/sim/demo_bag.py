@@ -6,30 +6,36 @@ commands are written as a robot would record them. It is the same each time.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from act_ros import cli
+from act_ros.bags.bag import Bag
+from act_ros.bags.writing import write_bag
+from act_ros.config import CONFIG_DIR, parameter_files
 from act_ros.errors import BagError, ParameterError
 from act_ros.files import whole
-from act_ros.sim.record import START, attempt
+from act_ros.parameter_file import read_parameter_file
+from act_ros.parameters import Settings
+from act_ros.sim.acting import START
+from act_ros.sim.expert import DURATION
+from act_ros.sim.record import attempt
+from act_ros.task import Task
 
 OUT = Path('out/demo')
 SEED = 2_000_000
 
 
-def write_demo_bag(path: Path, seconds: float, image_size: tuple[int, int] = (96, 128)) -> Path:
+def demo_settings() -> Settings:
+    """The parameters of the demonstration."""
+    return read_parameter_file(*parameter_files(CONFIG_DIR / 'demo.yaml'))
+
+
+def write_demo_bag(path: Path, seconds: float, settings: Settings) -> Path:
     """Write the recording as an MCAP bag, in place of a former one.
 
+    :param settings: the robot's parameters: topics and image size.
     :raises ParameterError: something else is there.
     """
-    from act_ros.bags.writing import write_bag
-    from act_ros.config import DEFAULT_TASK, task_file
-    from act_ros.parameter_file import read_parameter_file
-    from act_ros.task import Task
-
-    settings = read_parameter_file(task_file(DEFAULT_TASK))
-    settings = replace(settings, task_image_size=image_size)
     recorded = attempt(Task.from_settings(settings), settings, SEED, seconds)
 
     former = _former(path)
@@ -46,8 +52,6 @@ def _former(path: Path) -> list[Path]:
 
     :raises ParameterError: something else is there.
     """
-    from act_ros.bags.bag import Bag
-
     files = [path / f'{path.name}.mcap', path / 'metadata.yaml']
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return []
@@ -68,20 +72,21 @@ def main(argv: list[str] | None = None) -> int:
         '--out', type=Path, metavar='DIR',
         help=f'a new folder for both (default: {OUT}, made anew)',
     )  # fmt: skip
-    parser.add_argument('--seconds', type=float, default=10.0, help='of the recording')
+    parser.add_argument(
+        '--seconds', type=float, default=DURATION, help='of the recording (default: %(default)g)'
+    )
     arguments = parser.parse_args(argv)
     if not 0.1 <= arguments.seconds <= 3600:
         parser.error(f'--seconds is {arguments.seconds:g}, expected 0.1 to 3600')
 
     def work() -> None:
-        from act_ros.config import load_task
         from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 
-        out = arguments.out or OUT
+        out, settings = arguments.out or OUT, demo_settings()
         if arguments.out is not None and out.exists():
             raise ParameterError(f'{out} exists, and what is in it stays; give another --out')
-        checkpoint = write_demo_checkpoint(out / 'ckpt', load_task())
-        print(write_demo_bag(out / 'bag', arguments.seconds))
+        checkpoint = write_demo_checkpoint(out / 'ckpt', Task.from_settings(settings))
+        print(write_demo_bag(out / 'bag', arguments.seconds, settings))
         print(checkpoint)
 
     return cli.run('demo_bag', work)

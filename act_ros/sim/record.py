@@ -21,12 +21,14 @@ from act_ros.bags.bag import Recorded
 from act_ros.child import end_with_parent
 from act_ros.errors import ParameterError
 from act_ros.files import whole
+from act_ros.interfaces import absolute
 from act_ros.parameters import Settings
+from act_ros.sim.acting import START, ExpertPilot, act, command_output
 from act_ros.sim.feed import Feed
+from act_ros.sim.world import Scenario, World
 from act_ros.task import Task
 
 MOST = 100_000  # episodes
-START = 1_700_000_000_000_000_000  # of each recording [ns]
 
 
 def attempt(task: Task, settings: Settings, seed: int, seconds: float) -> Iterator[Recorded]:
@@ -36,23 +38,11 @@ def attempt(task: Task, settings: Settings, seed: int, seconds: float) -> Iterat
     :param seed: of the scenario.
     :raises ParameterError: the robot is another.
     """
-    from act_ros.interfaces import parse_output
-    from act_ros.sim.expert import Expert
-    from act_ros.sim.world import Scenario, World
-
     world = World(task.joints)
     world.begin(Scenario.from_seed(seed))
     feed = Feed(world, task, settings, START)
-    expert = Expert(world, 1 / task.rate)
-    topic = '/' + parse_output(settings.outputs[0], task).topic.lstrip('/')
-    for tick in range(round(seconds * task.rate)):
-        now = round(tick * 1e9 / task.rate)
-        yield from feed.until(now)
-        positions, velocities = expert.command(now / 1e9)
-        world.command(now / 1e9, positions, velocities)
-        names = list(task.joints)
-        message = feed.joint_state(START + now, names, positions, velocities)
-        yield Recorded(topic, START + now, message)
+    topic = absolute(command_output(settings, task).topic)
+    return act(world, feed, ExpertPilot(world, feed, task.rate), topic, task.rate, seconds)
 
 
 def write_attempt(path: Path, task: Task, settings: Settings, seed: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from act_ros.config import DEFAULT_TASK, task_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.sim.demo_bag import write_demo_bag
 from test.readme import text
 from test.rule import small_config, write_random
@@ -55,21 +56,28 @@ class Clone:
         content['/**']['ros__parameters']['task']['image_size'] = list(SMALL)
         (small / 'robot.yaml').write_text(yaml.safe_dump(content))
         (small / 'recipe.yaml').write_text(yaml.safe_dump({**TINY, 'steps': 4, 'lr': 1e-3}))
-        write_demo_bag(small / 'bag', 4.0, SMALL)
+        settings = read_parameter_file(small / 'robot.yaml')
+        write_demo_bag(small / 'bag', 4.0, settings)
         self.port = free_port()
         # What the README leaves open, what makes a run short, and a port that nobody has.
         self.stand_ins = {
             r'\bBAG\b': 'small/bag',
             r'\bDIR\b': 'small/ckpt',
             r'\bYAML\b': 'small/robot.yaml --duration 0.4',
-            r'act_ros/config/demo\.yaml(?! -p)': 'small/robot.yaml --duration 1.2',
+            r'(out/runs.* )act_ros/config/demo\.yaml': r'\1small/robot.yaml --duration 1.2',
             r'--episodes 20\b': '--episodes 2 --params-file small/robot.yaml',
             r'\bbin/train\b': r'\g<0> --recipe small/recipe.yaml',
             r'act_ros\.train\b': r'\g<0> --help',
             r'--free-running': r'\g<0> --params-file small/robot.yaml',
             r'act_ros\.sim\.demo_bag': r'\g<0> --seconds 0.4',
+            r'act_ros\.sim\.rollout': (
+                r'\g<0> --episodes 1 --ckpt-dir small/ckpt --params-file small/robot.yaml'
+            ),
             r'act_ros\.evaluate_bag': r'\g<0> --help',
-            r'(?m)^evaluate_bag out/demo/bag': r'\g<0> --ckpt-dir out/demo/ckpt --out out/coarse',
+            r'(?m)^evaluate_bag out/demo/bag': (
+                r'\g<0> --params-file act_ros/config/demo.yaml --ckpt-dir out/demo/ckpt '
+                r'--out out/coarse'
+            ),
             r'act_ros\.inference_server': rf'\g<0> --endpoint tcp://127.0.0.1:{self.port}',
             r'act_ros\.test_zmq_client': rf'\g<0> --endpoint tcp://127.0.0.1:{self.port}',
             r'tcp://localhost:5555': f'tcp://localhost:{self.port}',

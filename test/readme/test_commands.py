@@ -14,10 +14,11 @@ import pytest
 import torch
 import yaml
 
-from act_ros.config import DEFAULT_TASK, load_task, task_file
+from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.interfaces import parse_output
 from act_ros.parameter_file import read_parameter_file
 from act_ros.policy import load_policy
+from act_ros.sim.demo_bag import demo_settings
 from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Entry, Task
 from test.benchmarks.test_command_lines import FIGURES, ROWS
@@ -132,8 +133,8 @@ def test_the_targets(clone, commands):
 @needs_scripts
 @runs(
     '.venv/bin/python -m act_ros.sim.demo_bag',
-    '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir out/demo/ckpt --stride 10 '
-    '--out out/evaluation',
+    '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir out/demo/ckpt '
+    '--params-file act_ros/config/demo.yaml --out out/evaluation',
     'evaluate_bag out/demo/bag --stride 40',
     'python -m act_ros.evaluate_bag',
 )
@@ -167,6 +168,17 @@ def test_the_training(clone, commands):
 
 @needs_scripts
 @runs(
+    '.venv/bin/python -m act_ros.sim.rollout --latency 0 --latency 200 --latency 500 '
+    '--out out/rollout',
+)
+def test_the_roll_out(clone, commands):
+    assert re.search(r'500 ms +\d of 1', clone.run(*commands))
+    for name in ('rollout.png', 'rollout.json'):
+        assert (clone.folder / 'out/rollout' / name).stat().st_size > 0
+
+
+@needs_scripts
+@runs(
     '.venv/bin/replay BAG --ckpt-dir DIR --params-file YAML --out out/replay',
     '.venv/bin/replay BAG --ckpt-dir DIR --out out/replay --free-running',
 )
@@ -191,7 +203,8 @@ TASK = 'act_ros/config/astrobench_dual_arm.yaml'
 def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
     domain, robot, node = commands
     clone.stand_ins[r'\bROS_DOMAIN_ID=101\b'] = f'ROS_DOMAIN_ID={own_domain}'
-    write_demo_checkpoint(clone.folder / 'out/demo/ckpt', load_task())  # as `make demo` does
+    demo = Task.from_settings(demo_settings())
+    write_demo_checkpoint(clone.folder / 'out/demo/ckpt', demo)
     # The robot says nothing; that it runs is what the node is active by.
     active = clone.running(domain, node, says=r'\[act\]: active\n')
     with clone.running(domain, robot, says=''), active:

@@ -21,7 +21,12 @@ def test_every_parameter_is_listed_and_no_other():
 
 @pytest.mark.parametrize(
     ('program', 'header'),
-    [('evaluate_bag', 'option'), ('inference_server', 'flag'), ('train', 'train option')],
+    [
+        ('evaluate_bag', 'option'),
+        ('inference_server', 'flag'),
+        ('train', 'train option'),
+        ('sim.rollout', 'roll-out option'),
+    ],
 )
 def test_what_is_said_of_a_program_is_what_it_takes(program, header):
     shown = subprocess.run(
@@ -32,7 +37,7 @@ def test_what_is_said_of_a_program_is_what_it_takes(program, header):
     listed = {flag for row in text.rows(README, header)
               for flag in re.findall(r'--[\w-]+', row.split('|')[1])}  # fmt: skip
     assert listed - known == set(), 'listed, but unknown to the program'
-    if program == 'inference_server':
+    if program in ('inference_server', 'sim.rollout'):
         known -= {'--engine', '--precision', '--max-deviation'}  # they stand under Speed
         assert known - listed == set(), 'known to the program, but not listed'
     if program == 'train':

@@ -1,0 +1,1 @@
+"""How often and how well does a policy do the simulated robot's task?"""
