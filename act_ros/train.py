@@ -1,6 +1,7 @@
 """`train`: recorded runs to a checkpoint in the public format. No ROS needed."""
 
 import argparse
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -11,14 +12,15 @@ from act_ros import cli
 if TYPE_CHECKING:
     from act_ros.parameters import Settings
     from act_ros.training.batch import Data
-    from act_ros.training.cache import Entry
     from act_ros.training.display import Display
     from act_ros.training.progress import Progress, Validation
     from act_ros.training.recipe import Recipe
     from act_ros.training.results import Results
+    from act_ros.training.team import Team
 
 PROGRAM = 'train'
 STOPS = (signal.SIGINT, signal.SIGTERM)
+WAITING = 0.1  # share of the time that the network waits for samples; more is told
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,11 +54,11 @@ def run(arguments: argparse.Namespace) -> bool:
     """Train; whether it came to its end."""
     from act_ros.config import parameter_files
     from act_ros.parameter_file import read_parameter_file
-    from act_ros.task import Task
-    from act_ros.training.dataset import assemble
+    from act_ros.policy.policy import resolve_device
     from act_ros.training.display import say
     from act_ros.training.recipe import read_recipe
-    from act_ros.training.results import Results, described
+    from act_ros.training.results import Results
+    from act_ros.training.team import is_first, joined
 
     cli.check_flags([
         ('--decoders', arguments.decoders, 1),
@@ -65,65 +67,80 @@ def run(arguments: argparse.Namespace) -> bool:
     recipe = read_recipe(arguments.recipe, vars(arguments))
     files = parameter_files(arguments.params_file)
     settings = read_parameter_file(*files)
-    task, out = Task.from_settings(settings), arguments.out.resolve()
-    results = Results(out)
+    cuda = resolve_device(recipe.device).type == 'cuda'
+    results = Results(arguments.out.resolve())
+    if not is_first():
+        if results.finished():
+            return True
+        logging.disable(logging.WARNING)
+        with joined(cuda=cuda) as team:
+            # What the first one has decoded is in the cache.
+            data, _ = read(arguments, settings, recipe)
+            return train(recipe, data, results, team, resume=arguments.resume)
     if results.check(resume=arguments.resume):
-        say(f'{out} holds a finished training: {results.known["ended"]}')
+        say(f'{results.out} holds a finished training: {results.known["ended"]}')
         return True
-    options, entries = read_bags(arguments, settings, recipe, results)
-    data, parts = assemble(entries, task, recipe)
-    held = len(data.validation or ())
-    say(
-        f'{len(data.train)} samples of {len(parts.train)} episodes to train on, {held} of '
-        f'{len(parts.validation)} to validate by'
-    )
-    about = {
-        **options,
-        'samples': {'train': len(data.train), 'validation': held},
-        **described(entries, parts),
-    }
+    data, about = read(arguments, settings, recipe, results)
     # One file describes the task itself; two are the default task's, and what counts over it.
     own = Path(arguments.params_file) if arguments.params_file and len(files) == 1 else None
-    results.begin(about, task, recipe, own)
-    return train(recipe, data, out, results, resume=arguments.resume)
+    results.begin(about, data.task, recipe, own)
+    with joined(cuda=cuda) as team:
+        return train(recipe, data, results, team, resume=arguments.resume)
 
 
-def read_bags(
-    arguments: argparse.Namespace, settings: 'Settings', recipe: 'Recipe', results: 'Results'
-) -> tuple[dict[str, Any], list['Entry']]:
-    """Look at all bags, then decode what is not in the cache yet.
+def read(
+    arguments: argparse.Namespace,
+    settings: 'Settings',
+    recipe: 'Recipe',
+    results: 'Results | None' = None,
+) -> tuple['Data', dict[str, Any]]:
+    """Look at all bags, decode what is not in the cache yet, and make samples of it.
 
-    :returns: the options that a training has for good, and the episodes.
+    :param results: of the training that is gone on with; None: nothing is shown or compared.
+    :returns: the samples, and what is told of them.
     """
     from act_ros.bags.folder import bags_of
     from act_ros.errors import BagError
+    from act_ros.task import Task
     from act_ros.training.cache import Cache
-    from act_ros.training.dataset import Selection, decode, find_episodes
-    from act_ros.training.display import Display
-    from act_ros.training.results import options_of
+    from act_ros.training.dataset import Selection, assemble, decode, find_episodes
+    from act_ros.training.display import Display, say
+    from act_ros.training.results import described, options_of
 
     out = arguments.out.resolve()
     cache = Cache((arguments.cache or out.with_name(f'{out.name}.cache')).resolve())
     selection = Selection(
         arguments.episodes, arguments.start, arguments.duration, arguments.namespace
     )
+    quiet = results is None
     try:
         paths = bags_of(arguments.bags)
-        with Display('bags', len(paths)) as display:
+        with Display('bags', len(paths), quiet=quiet) as display:
             episodes = find_episodes(paths, settings, recipe, selection, cache, display)
         options = options_of(recipe, episodes)
-        results.compare(options, episodes)
-        with Display('ticks', sum(episode.ticks for episode in episodes)) as display:
-            return options, decode(episodes, cache, arguments.decoders, display)
+        if results is not None:
+            results.compare(options, episodes)
+        ticks = sum(episode.ticks for episode in episodes)
+        with Display('ticks', ticks, quiet=quiet) as display:
+            entries = decode(episodes, cache, arguments.decoders, display)
+        data, parts = assemble(entries, Task.from_settings(settings), recipe)
     except MemoryError:
         raise BagError(
             'the memory is too small to read the bags: give fewer --decoders, or parts of the '
             'bags (--start, --duration)'
         ) from None
+    held = len(data.validation or ())
+    if not quiet:
+        say(
+            f'{len(data.train)} samples of {len(parts.train)} episodes to train on, {held} of '
+            f'{len(parts.validation)} to validate by'
+        )
+    samples = {'train': len(data.train), 'validation': held}
+    return data, {**options, 'samples': samples, **described(entries, parts)}
 
 
 def train(
-    recipe: 'Recipe', data: 'Data', out: Path, results: 'Results', *, resume: bool
+    recipe: 'Recipe', data: 'Data', results: 'Results', team: 'Team', *, resume: bool
 ) -> bool:
     """Train, with what is known of it in the folder at any time; whether it came to its end."""
     from act_ros.errors import ActError
@@ -131,27 +148,35 @@ def train(
     from act_ros.training.trainer import run as take_steps
 
     try:
-        with Display('steps', recipe.steps_of(len(data.train))) as display:
-            watch = Watch(results, display)
-            outcome = take_steps(recipe, data, out, watch, resume=resume)
+        with Display('steps', recipe.steps_of(len(data.train)), quiet=not team.first) as display:
+            watch = Watch(results, display, team)
+            outcome = take_steps(recipe, data, results.out, watch, resume=resume, team=team)
     except (ActError, OSError):
-        results.give_up()
+        if team.first:
+            results.give_up()
         raise
     if outcome.ended is None:
-        say('interrupted: --resume goes on')
+        if team.first:
+            say('interrupted: --resume goes on')
         return False
-    best = next(each for each in reversed(outcome.history) if each.best)
-    say(f'ended: {outcome.ended}; best: {validation_line(best)}')
-    say(f'checkpoint: {out}')
+    if team.first:
+        best = next(each for each in reversed(outcome.history) if each.best)
+        say(f'ended: {outcome.ended}; best: {validation_line(best)}')
+        say(f'checkpoint: {results.out}')
     return True
 
 
 class Watch:
-    """Shows a training, writes down how it goes, and knows the wish to stop."""
+    """Shows a training, writes down how it goes, and knows the wish to stop.
 
-    def __init__(self, results: 'Results', display: 'Display') -> None:
+    :param team: of it the first one is asked whether to go on.
+    """
+
+    def __init__(self, results: 'Results', display: 'Display', team: 'Team') -> None:
         self._results, self._display = results, display
         self._stopped = False
+        # Who starts a team sends a signal more than once, and kills it where that does not help.
+        self._again = signal.SIG_DFL if team.size == 1 else signal.SIG_IGN
         for number in STOPS:
             signal.signal(number, self._stop)
 
@@ -159,15 +184,16 @@ class Watch:
         """Handle a signal: the training is put by; a second one ends at once."""
         self._stopped = True
         for number in STOPS:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, self._again)
 
     def __call__(self, progress: 'Progress') -> bool:
         """Take in where the training is; whether to go on."""
         now, history = progress.train, progress.history
+        waits = f', {progress.waited:.0%} waiting' if progress.waited > WAITING else ''
         self._display.show(
             progress.step,
-            f'loss {now.loss:.4f} (L1 {now.l1:.4f}, KL {now.kl:.3g}), '
-            f'{progress.samples_per_s:.0f} samples/s',
+            f'loss {now.loss:.3g} (L1 {now.l1:.3g}, KL {now.kl:.2g}), '
+            f'{progress.samples_per_s:.0f} samples/s{waits}',
         )
         if history and history[-1].step == progress.step:
             # Before the state goes that an interrupted training is taken up from.

@@ -81,8 +81,8 @@ def run_in_processes(
             if lost > RETRIES:
                 names = ', '.join(job.name for job in list(left.values())[:3])
                 raise PolicyError(
-                    f'workers were lost {lost} times, last at one of: {names}; use fewer '
-                    f'--workers if memory is short'
+                    f'processes were lost {lost} times, last at one of: {names}; run fewer at '
+                    f'once if memory is short'
                 ) from None
         finally:
             _end(pool)

@@ -21,15 +21,16 @@ class Display:
 
     :param title: of the work.
     :param total: of what is counted.
+    :param quiet: nothing is shown.
     """
 
-    def __init__(self, title: str, total: int) -> None:
+    def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
         self._title, self._total = title, total
-        self._console = console()
+        self._console = Console(stderr=True, quiet=quiet)
         self._bar = Progress(
-            TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+            TextColumn('{task.description}'), BarColumn(bar_width=16), MofNCompleteColumn(),
             TextColumn('{task.fields[text]}'), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=self._console, disable=not self._console.is_terminal,
+            console=self._console, disable=quiet or not self._console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task(title, total=total, text='')
         self._parts: dict[int, int] = {}
@@ -68,11 +69,6 @@ class Display:
         say(text, self._console)
 
 
-def console() -> Console:
-    """Where it is shown."""
-    return Console(stderr=True)
-
-
 def say(text: str, where: Console | None = None) -> None:
     """Print a line."""
-    (where or console()).print(text, markup=False, highlight=False, soft_wrap=True)
+    (where or Console(stderr=True)).print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,11 +1,11 @@
 """An episode of a bag as ticks and samples: what was observed, and what was commanded then."""
 
 import json
-import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -102,15 +102,13 @@ def do_job(job: Job, tell: Callable[[int], bool] = lambda ticks: True) -> None:
     :raises OSError: the disk is full.
     """
     identity = job.episode.identity()
-    part = job.building / key_of(identity)
-    part.mkdir()
-    try:
+    with TemporaryDirectory(dir=job.building) as folder:
+        part = Path(folder, key_of(identity))
+        part.mkdir()
         with (part / FRAMES).open('wb') as file:
             about, arrays = extract(job.episode, file, tell)
         write_entry(part, Entry(about, **arrays, frames=part / FRAMES))
         Cache(job.cache).keep(identity, part)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def extract(

@@ -71,11 +71,12 @@ class Results:
     """The folder of a training.
 
     :param out: is made by `begin`.
+    :ivar out: as given.
     :ivar known: what an earlier run of it left in `training.json`.
     """
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self.out = out
         self.known: dict[str, Any] = {}
         self._about: dict[str, Any] = {}
         self._made: list[Path] = []  # folders, the innermost first
@@ -86,14 +87,9 @@ class Results:
 
         :raises ParameterError: something else is, or a training that is not to be gone on with.
         """
-        out = self._out
-        if (out / TRAINING).exists():
-            try:
-                self.known = json.loads((out / TRAINING).read_text(encoding='utf-8'))
-                done = self.known['ended']
-            except (OSError, ValueError, KeyError, TypeError):
-                text = f'{out / TRAINING} cannot be read; give another --out'
-                raise ParameterError(text) from None
+        out = self.out
+        if self._read():
+            done = self.known['ended']
             if not resume:
                 what = f'a training ({done})' if done else 'an interrupted training'
                 more = '' if done else ', or --resume to go on with it'
@@ -102,6 +98,22 @@ class Results:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ParameterError(f'{out} exists and is no training; give another --out')
         return False
+
+    def finished(self) -> bool:
+        """Whether a finished training is there; whatever else is, another process refuses."""
+        return self._read() and bool(self.known['ended'])
+
+    def _read(self) -> bool:
+        """Read what an earlier run left; whether there is anything."""
+        path = self.out / TRAINING
+        if not path.exists():
+            return False
+        try:
+            self.known = json.loads(path.read_text(encoding='utf-8'))
+            self.known['ended']
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ParameterError(f'{path} cannot be read; give another --out') from None
+        return True
 
     def compare(
         self, options: Mapping[str, Mapping[str, Any]], episodes: Sequence[Episode]
@@ -113,7 +125,7 @@ class Results:
         """
         if not self.known:
             return
-        other = f'{self._out} holds a training with other'
+        other = f'{self.out} holds a training with other'
         same = 'give another --out, or the same to resume it'
         for kind, now in options.items():
             before = self.known[kind]
@@ -140,7 +152,7 @@ class Results:
         """
         kept = {key: self.known.get(key) for key in ('validations', 'best')}
         self._about = {**about, 'versions': _versions(), **kept, 'ended': None}
-        self._made = [path for path in (self._out, *self._out.parents) if not path.exists()]
+        self._made = [path for path in (self.out, *self.out.parents) if not path.exists()]
         side = {
             'task': TASK if own is not None else DEFAULT_TASK,
             'camera_names': list(task.cameras),
@@ -149,22 +161,22 @@ class Results:
             'dilation': recipe.dilation,
         }
         try:
-            self._out.mkdir(parents=True, exist_ok=True)
+            self.out.mkdir(parents=True, exist_ok=True)
             self._write(TRAINING, _lines(self._about))
             if own is not None:
                 self._write(TASK, own.read_text(encoding='utf-8'))
             self._write(CONFIG_NAME, yaml.safe_dump(side, sort_keys=False))
         except OSError as error:
             raise ParameterError(
-                f'cannot write to --out {self._out}: {error.strerror}'
+                f'cannot write to --out {self.out}: {error.strerror}'
             ) from None
 
     def give_up(self) -> None:
         """Remove what is of no use where a training failed before anything came of it."""
-        if self.known or any((self._out / name).exists() for name in (CKPT_NAME, STATE_NAME)):
+        if self.known or any((self.out / name).exists() for name in (CKPT_NAME, STATE_NAME)):
             return
         for name in (TRAINING, TASK, CONFIG_NAME, STATS_NAME, PICTURE):
-            (self._out / name).unlink(missing_ok=True)
+            (self.out / name).unlink(missing_ok=True)
         for folder in self._made:
             with suppress(OSError):  # something else is in it
                 folder.rmdir()
@@ -183,12 +195,12 @@ class Results:
         now = time.monotonic()
         # It takes half a second; before the end it need not be the newest.
         if history and (ended or now - self._drawn > DRAW_EVERY):
-            draw(history, self._out / PICTURE)
+            draw(history, self.out / PICTURE)
             self._drawn = time.monotonic()
         self._write(TRAINING, _lines(self._about))
 
     def _write(self, name: str, text: str) -> None:
-        with whole(self._out / name) as part:
+        with whole(self.out / name) as part:
             part.write_text(text, encoding='utf-8')
 
 

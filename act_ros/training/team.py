@@ -66,13 +66,23 @@ class Team:
         return numbers
 
 
+def size_of_all() -> int:
+    """How many the environment tells of."""
+    return int(os.environ.get('WORLD_SIZE', '1'))
+
+
+def is_first() -> bool:
+    """Whether this one is the first, as the environment tells before they meet."""
+    return size_of_all() == 1 or os.environ.get('RANK', '0') == '0'
+
+
 @contextmanager
 def joined(*, cuda: bool) -> Iterator[Team]:
     """Meet the others that the environment tells of; without any, be alone.
 
     :param cuda: it is trained on GPUs.
     """
-    size = int(os.environ.get('WORLD_SIZE', '1'))
+    size = size_of_all()
     if size == 1:
         yield Team()
         return

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import resource
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -279,6 +280,22 @@ def test_processes_give_the_same_as_one(several, tmp_path):
         assert one.frames.read_bytes() == other.frames.read_bytes()
         for name, values in one.arrays().items():
             np.testing.assert_array_equal(values, getattr(other, name))
+
+
+def die_once(job, tell):
+    """As if the system had killed the process, for want of memory."""
+    try:
+        job.cache.with_name('died').touch(exist_ok=False)
+    except FileExistsError:
+        return do_job(job, tell)
+    return do_job(job, lambda ticks: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def test_the_work_of_a_process_that_was_lost_is_done_again(several, tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset, 'do_job', die_once)
+    cache = Cache(tmp_path / 'cache')
+    assert len(decode(found([several], cache.folder), cache, processes=2)) == 4
+    assert len(list(cache.folder.iterdir())) == 4
 
 
 KILLED = """

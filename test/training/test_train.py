@@ -171,6 +171,25 @@ def test_interrupted_it_goes_on_and_comes_to_the_same(call, folder, trained, tmp
     assert {path.name for path in out.iterdir()} == {path.name for path in trained.iterdir()}
 
 
+def test_several_processes_train_together_and_the_first_speaks(
+    call, folder, tmp_path, monkeypatch
+):
+    out = tmp_path / 'out'
+    python, _, *given = command(folder, out, '--steps', '4', '--validate-every', '2')
+    run = subprocess.run(
+        [python, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '-m', *given],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count('checkpoint: ') == run.stderr.count('samples of 2 episodes') == 1
+    assert json.loads((out / 'training.json').read_text())['ended'] == '4 steps'
+    load_policy(out, device='cpu')
+    # Of what is finished, none waits for the first one, which does not come.
+    for name, value in {'WORLD_SIZE': '2', 'RANK': '1'}.items():
+        monkeypatch.setenv(name, value)
+    assert call('--resume')[0] == 0
+
+
 def test_a_task_of_ones_own_goes_with_the_checkpoint(call, tmp_path):
     content = yaml.safe_load(task_file('astrobench_dual_arm').read_text())
     parameters = content['/**']['ros__parameters']
