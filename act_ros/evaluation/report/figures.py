@@ -86,7 +86,7 @@ def horizon(
         _from_zero(axis, [v for groups in every.values() for v in groups[name]['mae_normalised']])
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, lw=0.5)
-    axes[0].legend(fontsize=7, loc='lower right')
+    axes[0].legend(fontsize=7, loc='best')
     return _png(figure)
 
 

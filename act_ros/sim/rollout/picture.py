@@ -32,7 +32,7 @@ def picture(
     figure = Figure(figsize=(13, height))
     upper, lower = figure.subfigures(2, 1, height_ratios=(3.6, 2.7 * below), squeeze=False)[:, 0]
     success, time, jerk = upper.subplots(1, 3, width_ratios=(1.2, 1, 1))
-    upper.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.17, wspace=0.22)
+    upper.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.22)
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(rows))]
     _success(success, rows, colours)
     _points(
@@ -71,13 +71,9 @@ def _success(axis: Axes, rows: Sequence[Mapping[str, Any]], colours: Sequence[st
     axis.bar(places, shares, color=colours, width=0.6)
     apart = np.abs(bounds.T - shares)
     axis.errorbar(places, shares, yerr=apart, fmt='none', ecolor='#222', capsize=4, lw=1.2)
-    for place, row in enumerate(rows):
-        axis.text(
-            place + 0.03, 3, f'{row["succeeded"]} of {row["attempted"]}', fontsize=8,
-            color='white' if row['success'] > 0.12 else '#222',
-        )  # fmt: skip
     axis.set_ylim(0, 105)
-    _decorate(axis, 'success [%], with its 95 % interval', rows)
+    counts = [f'{row["succeeded"]} of {row["attempted"]}' for row in rows]
+    _decorate(axis, 'success [%], with its 95 % interval', rows, counts)
 
 
 def _points(
@@ -112,6 +108,8 @@ def _paths(
             lw=0.8, alpha=0.45 if attempt.success else 0.9, zorder=2 + (not attempt.success),
         )  # fmt: skip
     axis.axhline(1e3 * REACH, color=GREY, ls='--', lw=1)
+    axis.text(TIME_LIMIT - 0.1, 1e3 * REACH, f'{1e3 * REACH:g} mm', color=GREY, fontsize=7,
+              ha='right', va='bottom')  # fmt: skip
     axis.set_yscale('log')
     axis.set_ylim(1, 1000)
     axis.set_xlim(0, TIME_LIMIT)
@@ -124,12 +122,15 @@ def _paths(
     axis.grid(alpha=0.25, lw=0.5)
 
 
-def _decorate(axis: Axes, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _decorate(
+    axis: Axes, title: str, rows: Sequence[Mapping[str, Any]], counts: Sequence[str] = ()
+) -> None:
+    names = [_plain(row['name']).replace(', ', '\n') for row in rows]
+    if counts:
+        names = [f'{name}\n{count}' for name, count in zip(names, counts, strict=True)]
     axis.set_title(title, fontsize=9, loc='left')
     axis.set_xlim(-0.6, len(rows) - 0.4)
-    axis.set_xticks(
-        range(len(rows)), [_plain(row['name']).replace(', ', '\n') for row in rows], fontsize=8
-    )
+    axis.set_xticks(range(len(rows)), names, fontsize=8)
     axis.tick_params(axis='y', labelsize=8)
     axis.grid(axis='y', alpha=0.25, lw=0.5)
     axis.set_axisbelow(True)
