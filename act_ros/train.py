@@ -4,22 +4,22 @@ import argparse
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from act_ros import cli
+from act_ros.progress import ProgressBar
 
 if TYPE_CHECKING:
     from act_ros.parameters import Settings
     from act_ros.training.batch import Data
-    from act_ros.training.display import Display
     from act_ros.training.progress import Progress, Validation
     from act_ros.training.recipe import Recipe
     from act_ros.training.results import Results
     from act_ros.training.team import Team
 
 PROGRAM = 'train'
-STOPS = (signal.SIGINT, signal.SIGTERM)
 WAITING = 0.1  # share of the time that the network waits for samples; more is told
 
 
@@ -55,7 +55,6 @@ def run(arguments: argparse.Namespace) -> bool:
     from act_ros.config import parameter_files
     from act_ros.parameter_file import read_parameter_file
     from act_ros.policy.policy import resolve_device
-    from act_ros.training.display import say
     from act_ros.training.recipe import read_recipe
     from act_ros.training.results import Results
     from act_ros.training.team import is_first, joined
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> bool:
             data, _ = read(arguments, settings, recipe)
             return train(recipe, data, results, team, resume=arguments.resume)
     if results.check(resume=arguments.resume):
-        say(f'{results.out} holds a finished training: {results.known["ended"]}')
+        print(f'{results.out} holds a finished training: {results.known["ended"]}')
         return True
     data, about = read(arguments, settings, recipe, results)
     # One file describes the task itself; two are the default task's, and what counts over it.
@@ -104,7 +103,6 @@ def read(
     from act_ros.task import Task
     from act_ros.training.cache import Cache
     from act_ros.training.dataset import Selection, assemble, decode, find_episodes
-    from act_ros.training.display import Display, say
     from act_ros.training.results import described, options_of
 
     out = arguments.out.resolve()
@@ -115,14 +113,16 @@ def read(
     quiet = results is None
     try:
         paths = bags_of(arguments.bags)
-        with Display('bags', len(paths), quiet=quiet) as display:
-            episodes = find_episodes(paths, settings, recipe, selection, cache, display)
+        looked = ProgressBar('bags', dict.fromkeys(range(len(paths)), 1), quiet=quiet)
+        with looked.shown():
+            episodes = find_episodes(paths, settings, recipe, selection, cache, looked)
         options = options_of(recipe, episodes)
         if results is not None:
             results.compare(options, episodes)
-        ticks = sum(episode.ticks for episode in episodes)
-        with Display('ticks', ticks, quiet=quiet) as display:
-            entries = decode(episodes, cache, arguments.decoders, display)
+        ticks = {number: episode.ticks for number, episode in enumerate(episodes)}
+        decoded = ProgressBar('ticks', ticks, quiet=quiet)
+        with decoded.shown():
+            entries = decode(episodes, cache, arguments.decoders, decoded)
         data, parts = assemble(entries, Task.from_settings(settings), recipe)
     except MemoryError:
         raise BagError(
@@ -130,11 +130,10 @@ def read(
             'bags (--start, --duration)'
         ) from None
     held = len(data.validation or ())
-    if not quiet:
-        say(
-            f'{len(data.train)} samples of {len(parts.train)} episodes to train on, {held} of '
-            f'{len(parts.validation)} to validate by'
-        )
+    decoded.note(
+        f'{len(data.train)} samples of {len(parts.train)} episodes to train on, {held} of '
+        f'{len(parts.validation)} to validate by'
+    )
     samples = {'train': len(data.train), 'validation': held}
     return data, {**options, 'samples': samples, **described(entries, parts)}
 
@@ -144,62 +143,42 @@ def train(
 ) -> bool:
     """Train, with what is known of it in the folder at any time; whether it came to its end."""
     from act_ros.errors import ActError
-    from act_ros.training.display import Display, say
     from act_ros.training.trainer import run as take_steps
 
+    progress = ProgressBar('steps', {0: recipe.steps_of(len(data.train))}, quiet=not team.first)
+    # Who started a team sends a signal more than once, and kills it where that does not help.
+    again = signal.SIG_DFL if team.size == 1 else signal.SIG_IGN
     try:
-        with Display('steps', recipe.steps_of(len(data.train)), quiet=not team.first) as display:
-            watch = Watch(results, display, team)
-            outcome = take_steps(recipe, data, results.out, watch, resume=resume, team=team)
+        with progress.until_stopped(again):
+            report = partial(show, results, progress)
+            outcome = take_steps(recipe, data, results.out, report, resume=resume, team=team)
     except (ActError, OSError):
         if team.first:
             results.give_up()
         raise
     if outcome.ended is None:
-        if team.first:
-            say('interrupted: --resume goes on')
+        progress.note('interrupted: --resume goes on')
         return False
-    if team.first:
-        best = next(each for each in reversed(outcome.history) if each.best)
-        say(f'ended: {outcome.ended}; best: {validation_line(best)}')
-        say(f'checkpoint: {results.out}')
+    best = next(each for each in reversed(outcome.history) if each.best)
+    progress.note(f'ended: {outcome.ended}; best: {validation_line(best)}')
+    progress.note(f'checkpoint: {results.out}')
     return True
 
 
-class Watch:
-    """Shows a training, writes down how it goes, and knows the wish to stop.
-
-    :param team: of it the first one is asked whether to go on.
-    """
-
-    def __init__(self, results: 'Results', display: 'Display', team: 'Team') -> None:
-        self._results, self._display = results, display
-        self._stopped = False
-        # Who starts a team sends a signal more than once, and kills it where that does not help.
-        self._again = signal.SIG_DFL if team.size == 1 else signal.SIG_IGN
-        for number in STOPS:
-            signal.signal(number, self._stop)
-
-    def _stop(self, *_: object) -> None:
-        """Handle a signal: the training is put by; a second one ends at once."""
-        self._stopped = True
-        for number in STOPS:
-            signal.signal(number, self._again)
-
-    def __call__(self, progress: 'Progress') -> bool:
-        """Take in where the training is; whether to go on."""
-        now, history = progress.train, progress.history
-        waits = f', {progress.waited:.0%} waiting' if progress.waited > WAITING else ''
-        self._display.show(
-            progress.step,
-            f'loss {now.loss:.3g} (L1 {now.l1:.3g}, KL {now.kl:.2g}), '
-            f'{progress.samples_per_s:.0f} samples/s{waits}',
-        )
-        if history and history[-1].step == progress.step:
-            # Before the state goes that an interrupted training is taken up from.
-            self._results.note(history, progress.ended)
-            self._display.say(validation_line(history[-1]))
-        return not self._stopped
+def show(results: 'Results', bar: ProgressBar, progress: 'Progress') -> bool:
+    """Show where a training is, and write down its validations; whether to go on."""
+    now, history = progress.train, progress.history
+    waits = f', {progress.waited:.0%} waiting' if progress.waited > WAITING else ''
+    bar.show(
+        progress.step,
+        f'loss {now.loss:.3g} (L1 {now.l1:.3g}, KL {now.kl:.2g}), '
+        f'{progress.samples_per_s:.0f} samples/s{waits}',
+    )
+    if history and history[-1].step == progress.step:
+        # Before the state goes that an interrupted training is taken up from.
+        results.note(history, progress.ended)
+        bar.note(validation_line(history[-1]))
+    return not bar.stopped
 
 
 def validation_line(found: 'Validation') -> str:

@@ -128,7 +128,7 @@ def test_what_is_there_is_not_overwritten(call, trained, tmp_path):
     code, said, _ = call(out=out)
     check_refusal(code, said, f'{out} holds a training (40 steps); give another --out')
     code, said, _ = call('--resume', out=out)
-    assert code == 0 and 'holds a finished training: 40 steps' in said.err
+    assert code == 0 and 'holds a finished training: 40 steps' in said.out
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other' / 'precious').write_text('x')
