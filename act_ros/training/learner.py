@@ -86,11 +86,7 @@ class Learner:
         order.seed_dropout(recipe.seed, step, self._team.rank)
         for group in self.optimizer.param_groups:
             group['lr'] = group['base'] * self.rate(step)
-        self.optimizer.zero_grad()
-        self.objective.train()
-        with self._precision():
-            losses = self._parallel(batch.to(self._device), noise.to(self._device))
-        losses[2].backward()
+        losses = self.gradients(batch, noise)
         if recipe.clip:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
         self.optimizer.step()
@@ -100,6 +96,15 @@ class Learner:
             torch._foreach_lerp_(
                 list(self._mean.values()), [self._live[name] for name in self._mean], 1 - decay
             )
+        return losses
+
+    def gradients(self, batch: Batch, noise: Tensor) -> Tensor:
+        """Give each weight the gradient of a batch; its losses as `step` gives them."""
+        self.optimizer.zero_grad()
+        self.objective.train()
+        with self._precision():
+            losses = self._parallel(batch.to(self._device), noise.to(self._device))
+        losses[2].backward()
         return losses.detach()
 
     @property

@@ -83,9 +83,15 @@ def remove_parts(out: Path) -> None:
 
 
 def _save(path: Path, content: object) -> None:
-    with whole(path) as part:
-        torch.save(content, part)
-        _reach_disk(part)
+    try:
+        with whole(path) as part:
+            torch.save(content, part)
+            _reach_disk(part)
+    except (OSError, RuntimeError):  # torch says of a full disk only that a position is not right
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise TrainingError(
+            f'cannot write {path}, and nothing there has changed; the disk has {free:.0f} MB left'
+        ) from None
 
 
 def _reach_disk(part: Path) -> None:

@@ -1,9 +1,11 @@
 """A training learns, is never lost, and is the same however often it was interrupted."""
 
 
+import contextlib
 import json
 import os
 import random
+import resource
 import socket
 import subprocess
 import sys
@@ -131,6 +133,40 @@ def test_it_ends_where_validations_get_no_better(tmp_path):
     outcome = run(recipe, tiny.data(), tmp_path)
     assert outcome.ended == 'no better one in 2 validations'
     assert [each.best for each in outcome.history] == [True, False, False]
+
+
+@contextlib.contextmanager
+def at_most(what, limit):
+    """Let the system give this process no more of something."""
+    soft, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path):
+    recipe, data = tiny.recipe(steps=20, validate_every=2), tiny.data()
+    run(recipe, data, tmp_path, lambda progress: False)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 3
+    with (
+        at_most(resource.RLIMIT_FSIZE, 100_000),
+        pytest.raises(TrainingError, match=r'cannot write .*/policy_best.ckpt, and nothing ther'),
+    ):
+        run(recipe, data, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_too_little_memory_is_one_line(tmp_path):
+    used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    with (
+        at_most(resource.RLIMIT_AS, used + 2**28),
+        pytest.raises(TrainingError, match='the memory of cpu is too small for batch_size 8: low'),
+    ):
+        run(tiny.recipe(hidden_dim=8192), tiny.data(), tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 def start(out, changes, **environment):
