@@ -22,6 +22,9 @@ FIGURES = {
         'cpu_percent', 'rss_growth_mb', 'realtime', 'seconds', 'inferences', 'node_overruns',
     },
     'evaluation': {'overhead_ms', 'sweep_ms', 'report_s', 'rss_mb', 'rss_growth_mb'},
+    'training': {
+        'samples_per_s', 'bare_per_s', 'ratio', 'waited', 'decode_share', 'peak_mb',
+    },
 }  # fmt: skip
 ROWS = {
     'aggregation': {
