@@ -19,7 +19,6 @@ from act_ros.demo.robot_node import command_topic
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
 from act_ros.parameter_file import read_parameter_file, read_raw_parameters
-from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Task
 from benchmarks.grid import grid_figures
 from benchmarks.processes import (
@@ -30,11 +29,17 @@ from benchmarks.processes import (
     resident_mb,
     running,
 )
+from benchmarks.untrained import write_checkpoint
+from detr import ACTConfig
 
 PROGRAMS = {'traffic': 'benchmarks.robot_traffic', 'node': 'act_ros.nodes.main'}
 START_TIMEOUT = 180.0  # loading and warming up may take as long on a busy machine [s]
 SETTLING = 5.0  # commands flow for as long before the measurement [s]
 MEMORY_WINDOW = 5.0  # at the beginning and the end of the measurement [s]
+NETWORK = ACTConfig(
+    state_dim=17, action_dim=16, chunk_size=250, hidden_dim=64, feedforward_dim=256,
+    encoder_layers=2, heads=8, backbone='resnet18', num_backbones=1,
+)  # fmt: skip
 SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
 
 
@@ -52,8 +57,8 @@ def measure(
     task, file = load_task(), task_file(DEFAULT_TASK)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        checkpoint = write_demo_checkpoint(folder / 'ckpt', task)
-        values = read_raw_parameters(file) | _parameters(checkpoint, task, priority)
+        write_checkpoint(folder, task, NETWORK)
+        values = read_raw_parameters(file) | _parameters(folder, task, priority)
         values['command_rate'] = rate
         arguments = graph.arguments(values, folder / 'parameters.yaml')
         traffic, node = (
