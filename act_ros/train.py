@@ -152,10 +152,15 @@ def train(
         with progress.until_stopped(again):
             report = partial(show, results, progress)
             outcome = take_steps(recipe, data, results.out, report, resume=resume, team=team)
-    except (ActError, OSError):
+    except (ActError, OSError) as error:
         if team.first:
             results.give_up()
-        raise
+        if isinstance(error, ActError):
+            raise
+        raise ActError(
+            f'cannot write to --out {results.out}: {error.strerror or error}; make room, then go '
+            f'on with --resume'
+        ) from None
     if outcome.ended is None:
         progress.note('interrupted: --resume goes on')
         return False

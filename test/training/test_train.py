@@ -1,6 +1,7 @@
 """`python -m act_ros.train`, as a user meets it."""
 
 import json
+import resource
 import shutil
 import signal
 import subprocess
@@ -237,6 +238,17 @@ def test_too_little_memory_is_one_line(call, monkeypatch, tmp_path):
     code, said, out = call('--cache', str(tmp_path / 'cache'))
     check_refusal(code, said, 'the memory is too small to read the bags: give fewer --decoders')
     assert not out.exists() and list((tmp_path / 'cache').iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_nothing_half_written_is_left(call):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, limits[1]))
+    try:
+        code, said, out = call()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    check_refusal(code, said, f'cannot write {out}/policy_best.ckpt, and nothing there has')
+    assert not out.exists()
 
 
 def test_interrupted_while_it_decodes_it_leaves_what_is_whole(call, monkeypatch, tmp_path):
