@@ -1,6 +1,7 @@
 """`python -m act_ros.train`, as a user meets it."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -18,6 +19,7 @@ from act_ros.train import main
 from act_ros.training import dataset
 from test.bags import bags
 from test.bags.bags import write
+from test.readme.clone import free_port
 from test.waiting import wait_until
 
 RECIPE = """
@@ -51,11 +53,19 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope='module', autouse=True)
+def signals():
+    """They are handled after this as before."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def call(folder, tmp_path, capsys):
     """Call the command line with what fits, but for the changes."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = {number: signal.getsignal(number) for number in numbers}
 
     def run(*more, given=(folder / 'bags',), params=folder / 'small.yaml', out=tmp_path / 'out'):
         code = main([*map(str, given), '--params-file', str(params), '--out', str(out),
@@ -63,16 +73,16 @@ def call(folder, tmp_path, capsys):
                      *more])  # fmt: skip
         return code, capsys.readouterr(), out
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture(scope='module')
 def trained(folder, tmp_path_factory):
     """What an uninterrupted training leaves."""
     out = tmp_path_factory.mktemp('trained') / 'ckpt'
-    subprocess.run(command(folder, out), check=True, cwd=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(command(folder, out)[3:]) == 0
     return out
 
 
@@ -114,11 +124,11 @@ def test_it_leaves_a_checkpoint_that_runs_and_says_what_it_was_made_of(trained):
 
 
 def test_it_says_how_it_goes_without_a_terminal(call):
-    code, said, out = call()
+    code, said, out = call('--steps', '4', '--validate-every', '2')
     assert code == 0
     assert '26 samples of 2 episodes to train on, 13 of 1 to validate by' in said.err
-    assert 'step 10 (epoch 1.5): train loss ' in said.err
-    assert 'ended: 40 steps; best: step ' in said.err
+    assert 'step 2 (epoch 0.3): train loss ' in said.err
+    assert 'ended: 4 steps; best: step ' in said.err
     assert f'checkpoint: {out}' in said.err
 
 
@@ -175,19 +185,24 @@ def test_interrupted_it_goes_on_and_comes_to_the_same(call, folder, trained, tmp
 def test_several_processes_train_together_and_the_first_speaks(
     call, folder, tmp_path, monkeypatch
 ):
-    out = tmp_path / 'out'
-    python, _, *given = command(folder, out, '--steps', '4', '--validate-every', '2')
-    run = subprocess.run(
-        [python, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '-m', *given],
-        capture_output=True, text=True, check=False,
+    out, given = tmp_path / 'out', ('--steps', '4', '--validate-every', '2')
+    # As torchrun tells them.
+    team = {'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port())}
+    for name, value in {**team, 'RANK': '0'}.items():
+        monkeypatch.setenv(name, value)
+    other = subprocess.Popen(
+        command(folder, out, '--cache', str(folder / 'cache'), *given),
+        env={**os.environ, 'RANK': '1'}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert run.stderr.count('checkpoint: ') == run.stderr.count('samples of 2 episodes') == 1
+    with other:
+        code, said, _ = call(*given)
+        text = other.communicate(timeout=60)[1]
+    assert code == other.returncode == 0, text
+    assert 'checkpoint: ' in said.err and text == ''
     assert json.loads((out / 'training.json').read_text())['ended'] == '4 steps'
     load_policy(out, device='cpu')
     # Of what is finished, none waits for the first one, which does not come.
-    for name, value in {'WORLD_SIZE': '2', 'RANK': '1'}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv('RANK', '1')
     assert call('--resume')[0] == 0
 
 
@@ -196,7 +211,7 @@ def test_a_task_of_ones_own_goes_with_the_checkpoint(call, tmp_path):
     parameters = content['/**']['ros__parameters']
     parameters['task'] |= {'name': 'mine', 'image_size': list(bags.SIZE)}
     (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(content))
-    code, _, out = call(params=tmp_path / 'mine.yaml')
+    code, _, out = call('--steps', '1', params=tmp_path / 'mine.yaml')
     assert code == 0
     (tmp_path / 'mine.yaml').unlink()
     assert load_policy(out, device='cpu').task.name == 'mine'
