@@ -296,6 +296,10 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
+def test_a_folder_of_bags_is_all_of_them(several):
+    assert [*plan(several[0].parent).bags] == [path.resolve() for path in several]
+
+
 def real(paths, checkpoint, duration=None, **options):
     settings = replace(SMALL, ckpt_dir=str(checkpoint), torch_threads=1)
     made = Options(**options)
