@@ -32,7 +32,7 @@ from act_ros.nodes.outputs import parse_outputs
 from act_ros.nodes.rivals import look_around, refuse_publishers
 from act_ros.parameters import Settings
 from act_ros.sim import SEED
-from act_ros.sim.acting import command_output, commanded
+from act_ros.sim.command import command_output, commanded
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.scene import Camera, default_cameras
 from act_ros.sim.world import Scenario, World

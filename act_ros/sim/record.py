@@ -23,7 +23,8 @@ from act_ros.errors import ParameterError
 from act_ros.files import whole
 from act_ros.interfaces import absolute
 from act_ros.parameters import Settings
-from act_ros.sim.acting import START, ExpertPilot, act, command_output
+from act_ros.sim.acting import START, ExpertPilot, act
+from act_ros.sim.command import command_output
 from act_ros.sim.feed import Feed
 from act_ros.sim.world import Scenario, World
 from act_ros.task import Task

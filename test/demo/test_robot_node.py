@@ -219,3 +219,9 @@ def test_a_seed_that_cannot_be_is_one_line(robot, value, says):
     assert process.returncode == 2
     (line,) = said.splitlines()
     assert says in line
+
+
+def test_it_needs_no_libraries_of_bags_and_no_network():
+    blocked = ('rosbags', 'mcap', 'lz4', 'zstandard', 'torch', 'matplotlib')
+    code = f'import sys; sys.modules |= dict.fromkeys({blocked}); import act_ros.demo.robot_node'
+    subprocess.run([sys.executable, '-c', code], check=True)

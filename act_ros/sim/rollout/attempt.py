@@ -11,7 +11,8 @@ from act_ros.control import MotionMeter
 from act_ros.interfaces import absolute
 from act_ros.parameters import Settings
 from act_ros.policy.kept import loaded
-from act_ros.sim.acting import START, ExpertPilot, act, command_output
+from act_ros.sim.acting import START, ExpertPilot, act
+from act_ros.sim.command import command_output
 from act_ros.sim.feed import Feed
 from act_ros.sim.rollout.pilot import PolicyPilot
 from act_ros.sim.world import TIME_LIMIT, Scenario, World

@@ -14,7 +14,7 @@ from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
 from act_ros.policy.interface import Predictor
 from act_ros.safety import Limits
-from act_ros.sim.acting import command_output
+from act_ros.sim.command import command_output
 
 
 class PolicyPilot:
