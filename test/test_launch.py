@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from act_ros.parameter_file import read_raw_parameters
+from act_ros.sim import DEMONSTRATION
 from test.processes import alive
 from test.waiting import wait_until
 
@@ -26,7 +28,7 @@ PROFILE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 # Writes its own name, parameters (later files over earlier) and profile to $RECORDS/NAME.json. The
 # lookout runs what it is given, and says no where $RIVAL is set. The robot ends after the node has
-# begun, which lasts where $LASTS is set.
+# begun; those that $LASTS names last.
 STAND_IN = f"""#!{sys.executable}
 import json, os, pathlib, signal, subprocess, sys, time, yaml
 
@@ -56,7 +58,7 @@ if name == 'lookout':
     sys.exit(subprocess.call(command) if command else 0)
 while name == 'sim_robot' and not folder.joinpath('act_node.json').exists():
     time.sleep(0.05)
-if name == 'act_node' and 'LASTS' in os.environ:
+if name in os.environ.get('LASTS', '').split():
     signal.pause()
 """
 
@@ -215,18 +217,25 @@ def test_wrong_argument_is_named_and_nothing_starts(start, argument, text):
     assert records == {}
 
 
-def test_sim(start):
-    code, output, records = start('sim.launch.py', 'ckpt_dir:=/ck')
+@pytest.mark.parametrize(
+    ('argument', 'ckpt_dir', 'file'),
+    [
+        (None, str(DEMONSTRATION), 'demo.yaml'),
+        ('ckpt_dir:=/ck', '/ck', 'simulation.yaml'),
+    ],
+)
+def test_sim(start, argument, ckpt_dir, file):
+    code, output, records = start('sim.launch.py', *filter(None, [argument]))
     assert code == 0, output
     assert set(records) == {'act_node', 'sim_robot', 'lookout'}
     assert records['lookout']['argv'][0] == 'simulation'
     node = records['act_node']
-    assert node['values']['ckpt_dir'] == '/ck'
+    assert node['values']['ckpt_dir'] == ckpt_dir
     assert node['values']['autostart'] is True
-    demo = yaml.safe_load((PACKAGE / 'config/demo.yaml').read_text())['/**']['ros__parameters']
+    expected = read_raw_parameters(SHIPPED, PACKAGE / 'config' / file)
     for record in records.values():
-        assert record['values']['command_timeout'] == demo['command_timeout']
-        assert record['values']['camera_topics'] == node['values']['camera_topics']
+        for name in ('task.image_size', 'command_timeout', 'camera_topics'):
+            assert record['values'][name] == expected[name]
     for name in ('act_node', 'sim_robot'):
         assert records[name]['profile'] == str(PACKAGE / 'config/fastdds.xml')
 
@@ -295,13 +304,25 @@ def test_where_a_robot_is_nothing_starts(start, tmp_path, name):
 
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
 def test_the_node_ends_with_the_launch(begin, tmp_path, number):
-    run = begin('act.launch.py', LASTS='1')
+    run = begin('act.launch.py', LASTS='act_node')
     record = tmp_path / 'act_node.json'
     wait_until(record.exists, 30, 'the node')
     run.send_signal(number)
     run.communicate(timeout=30)
     pid = json.loads(record.read_text())['pid']
     wait_until(lambda: not alive(pid), 10, 'the end of the node')
+
+
+def test_ctrl_c_ends_sim_in_order(begin, tmp_path):
+    run = begin('sim.launch.py', LASTS='act_node sim_robot')
+    records = [tmp_path / f'{name}.json' for name in ('act_node', 'sim_robot')]
+    wait_until(lambda: all(record.exists() for record in records), 30, 'both programs')
+    # As a terminal does it: to all of them.
+    for pid in (run.pid, *(json.loads(record.read_text())['pid'] for record in records)):
+        os.kill(pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=30)
+    assert run.returncode == 0, output
+    assert 'Caught exception' not in output
 
 
 def test_replay(start, tmp_path):

@@ -16,14 +16,12 @@ from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
 )
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.logging import launch_config
@@ -33,7 +31,7 @@ from launch_ros.actions import Node
 from act_ros import child
 from act_ros.config import parameter_files
 from act_ros.interfaces import absolute, camera_inputs, state_inputs
-from act_ros.nodes.launch_scope import same_scope
+from act_ros.nodes.launch_scope import ends_all, same_scope
 from act_ros.nodes.lookout import PLAYER
 from act_ros.parameter_file import (
     read_parameter_file,
@@ -136,9 +134,9 @@ def play_and_record(given: Mapping[str, str], file: Path) -> list[Action]:
         prefix=child.prefix(),
         output='screen',
     )  # fmt: skip
-    end = EmitEvent(event=Shutdown(reason='the bag has been played'))
+    end = ends_all('the bag has been played')
     return [
-        node, record, play, RegisterEventHandler(OnProcessExit(target_action=play, on_exit=[end]))
+        node, record, play, RegisterEventHandler(OnProcessExit(target_action=play, on_exit=end))
     ]  # fmt: skip
 
 

@@ -1,11 +1,14 @@
 """Run the ACT node on the simulated robot.
 
+    ros2 launch act_ros sim.launch.py
     ros2 launch act_ros sim.launch.py ckpt_dir:=/path/to/checkpoint
 
-By default with the time-outs of `make demo`, which suit a policy on CPU cores. Only where there
-is no robot: where anybody publishes what the simulated one would, or hears its commands, nothing
-starts; where one comes later that publishes too, all of it ends. One that comes later and only
-listens is not noticed.
+The first runs the policy that comes with the package, which grasps the handle, as `make demo` does
+once; the second a checkpoint of your own, with time-outs that suit a large network on CPU cores.
+
+Only where there is no robot: where anybody publishes what the simulated one would, or hears its
+commands, nothing starts; where one comes later that publishes too, all of it ends. One that comes
+later and only listens is not noticed.
 """
 
 from pathlib import Path
@@ -18,7 +21,6 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
-    Shutdown,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
@@ -29,17 +31,23 @@ from launch_ros.actions import Node
 
 from act_ros import child
 from act_ros.config import parameter_files
-from act_ros.nodes.launch_scope import same_scope
+from act_ros.nodes.launch_scope import ends_all, same_scope
 from act_ros.parameter_file import read_raw_parameters, write_parameter_file
+from act_ros.sim import DEMONSTRATION
 
 SHARE = get_package_share_path('act_ros')
 
 # Launch argument -> default, description.
 ARGUMENTS = {
-    'ckpt_dir': ('', 'folder of the checkpoint (default: as the parameter files say)'),
+    'ckpt_dir': (
+        '',
+        'folder of the checkpoint (default: the one that comes with the package; with a '
+        'params_file, as that says)',
+    ),
     'params_file': (
-        str(SHARE / 'config' / 'demo.yaml'),
-        "parameter file for both programs; counts over the task's own",
+        '',
+        "parameter file for both programs; counts over the task's own (default: demo.yaml of the "
+        'package, or with a ckpt_dir its simulation.yaml)',
     ),
     'autostart': ('true', 'false: the node waits to be configured and activated'),
     'zmq_endpoint': ('', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'"),
@@ -64,7 +72,8 @@ def look_first(context: LaunchContext) -> list[Action]:
     given = dict(context.launch_configurations)
     scope = same_scope(context)
     # One file for all of them: what it says of a node `act` is what the others look for.
-    files = parameter_files(given['params_file'] or None)
+    checkpoint, params_file = chosen(given['ckpt_dir'], given['params_file'])
+    files = parameter_files(params_file)
     values = read_raw_parameters(*files)
     file = Path(launch_config.log_dir) / 'sim_parameters.yaml'
     write_parameter_file(values, file)
@@ -82,11 +91,12 @@ def look_first(context: LaunchContext) -> list[Action]:
     def start(event: ProcessExited, _: LaunchContext) -> list[Action]:
         if event.returncode != 0:
             raise RuntimeError('no robot is simulated here; the lookout says why')
-        arguments = {name: LaunchConfiguration(name) for name in ARGUMENTS}
+        own = {'ckpt_dir': checkpoint, 'params_file': str(file)}
+        arguments = {name: LaunchConfiguration(name) for name in ARGUMENTS if name not in own}
         programs: list[Action] = [
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'act.launch.py')),
-                launch_arguments={**arguments, 'params_file': str(file)}.items(),
+                launch_arguments={**arguments, **own}.items(),
             ),
             Node(
                 package='act_ros',
@@ -97,9 +107,17 @@ def look_first(context: LaunchContext) -> list[Action]:
                 prefix=[child.prefix(), LaunchConfiguration('launch-prefix', default='')],
                 output='screen',
                 emulate_tty=True,
-                on_exit=Shutdown(reason='the simulated robot has ended'),
+                on_exit=ends_all('the simulated robot has ended'),
             ),
         ]
         return [scope(programs)]
 
     return [lookout, RegisterEventHandler(OnProcessExit(target_action=lookout, on_exit=start))]
+
+
+def chosen(ckpt_dir: str, params_file: str) -> tuple[str, str]:
+    """Checkpoint and parameter file, where one of them or both may be left out."""
+    if params_file:
+        return ckpt_dir, params_file
+    name = 'simulation.yaml' if ckpt_dir else 'demo.yaml'
+    return ckpt_dir or str(DEMONSTRATION), str(SHARE / 'config' / name)

@@ -1,10 +1,15 @@
-"""Where in a launch something is started: its namespace, remappings, arguments, environment."""
+"""Where in a launch something is started: its namespace, remappings, arguments, environment.
+
+And that all of it ends with a part of it.
+"""
 
 from collections.abc import Callable, Iterable
 
 from launch import LaunchContext
 from launch.action import Action
-from launch.actions import GroupAction, OpaqueFunction
+from launch.actions import EmitEvent, GroupAction, OpaqueFunction
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
 
 
 def same_scope(context: LaunchContext) -> Callable[[Iterable[Action]], Action]:
@@ -22,3 +27,15 @@ def same_scope(context: LaunchContext) -> Callable[[Iterable[Action]], Action]:
         later.environment.update(environment)
 
     return lambda actions: GroupAction([OpaqueFunction(function=enter), *actions])
+
+
+def ends_all(reason: str) -> Callable[[ProcessExited, LaunchContext], list[Action]]:
+    """What ends the launch where a process has ended.
+
+    Unless it ends already, as on Ctrl-C: launch_ros fails when it is told so twice.
+    """
+
+    def end(event: ProcessExited, context: LaunchContext) -> list[Action]:
+        return [] if context.is_shutdown else [EmitEvent(event=Shutdown(reason=reason))]
+
+    return end
