@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 READY := .venv/.ready
-SECONDS ?= 20
+SECONDS ?= 30
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint clean
@@ -25,7 +25,7 @@ $(READY): setup.py
 	@.venv/bin/python -c 'import act_ros.policy, act_ros.nodes.act_node'
 	@touch $@
 
-demo: $(READY) ## the main job on the simulated robot: live table, summary, picture
+demo: $(READY) ## the simulated robot does its task: live table, summary, picture
 	@exec .venv/bin/python -m act_ros.child $$PPID .venv/bin/python -m act_ros.demo --seconds $(SECONDS)
 
 test: $(READY) ## lint and run the tests

@@ -1,7 +1,7 @@
-"""The demonstration: the main job on the simulated robot, as processes over DDS.
+"""The demonstration: the simulated robot does its task again and again, as processes over DDS.
 
-Writes a demonstration checkpoint, starts the simulated robot and the ACT node, shows what they
-do in a live table, and ends with a summary and a picture. Ctrl-C ends all of it.
+Starts the simulated robot and the ACT node, has the arm grasp the handle in one scene after the
+other, shows that in a live table, and ends with a summary and a picture. Ctrl-C ends all of it.
 """
 
 import contextlib
@@ -9,113 +9,153 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-import rclpy
-from rich.console import Console
-from rich.live import Live
+from typing import TYPE_CHECKING
 
 from act_ros.child import child, module
-from act_ros.config import CONFIG_DIR, load_task, task_file
-from act_ros.demo import report
-from act_ros.demo.monitor import Monitor
+from act_ros.config import parameter_files
 from act_ros.errors import ActError, ParameterError
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.parameter_file import read_parameter_file, read_raw_parameters
 from act_ros.parameters import Settings
-from act_ros.sim.demo_checkpoint import is_demo_checkpoint, write_demo_checkpoint
 from act_ros.task import Task
 
-PROGRAMS = {'sim_robot': 'act_ros.demo.sim_robot', 'act_node': 'act_ros.nodes.main'}
-START_TIMEOUT = 90.0  # loading and warming up may take as long on a busy machine [s]
+# What is in the folder of a demonstration from its beginning on, and what comes at its end.
+BEGINS_WITH = ('act_node.log', 'sim_robot.log', 'parameters.yaml')
+ENDS_WITH = ('summary.json', 'demo.png')
+FIRST_COMMAND = 120.0  # on a busy machine all may take as long until then [s]
+LOOK = 0.05  # so often messages are taken in: seldom, since the cores are busy already [s]
+REFRESH = 0.5  # of the table [s]
+
+if TYPE_CHECKING:
+    from act_ros.demo.attempts import Attempts
+    from act_ros.demo.monitor import Monitor
 
 
-def run(graph: OwnGraph, task_name: str, seconds: float, out: Path) -> None:
+@dataclass(frozen=True)
+class Wish:
+    """What is to be shown.
+
+    :ivar ckpt_dir: of the policy.
+    :ivar params_file: for both programs; counts over the task's own.
+    :ivar seed: of the first scene; the next have the next.
+    :ivar seconds: from the first command on.
+    :ivar out: folder of the results and logs.
+    """
+
+    ckpt_dir: Path
+    params_file: Path
+    seed: int
+    seconds: float
+    out: Path
+
+
+def run(graph: OwnGraph, wish: Wish) -> None:
     """Run for a while and write `summary.json` and `demo.png`.
 
     :param graph: where the programs meet.
-    :param task_name: name of a shipped task, or the path of its YAML.
-    :param seconds: from the first command on.
-    :param out: folder of the results and logs.
-    :raises ActError: one of the processes ended, or no command came.
+    :raises ActError: one of the programs ended, or does not do what it is asked for.
     """
-    console = Console()
-    task = load_task(task_name)
-    if not is_demo_checkpoint(out / 'ckpt') and (found := _results(out)):
-        raise ParameterError(
-            f'{found[0]} is of something else, and stays; give another --out'
-        )
-    checkpoint = write_demo_checkpoint(out / 'ckpt', task)
-    console.print(
-        f'[bold]demonstration checkpoint[/] {checkpoint}: '
-        f'[yellow]untrained weights made by rule, it has learnt nothing[/]'
-    )
-    files = [task_file(task_name), CONFIG_DIR / 'demo.yaml']
+    files = parameter_files(wish.params_file)
+    settings = read_parameter_file(*files)
+    task = Task.from_settings(settings)
     parameters = {
-        **read_raw_parameters(*files), 'ckpt_dir': str(checkpoint), 'zmq_endpoint': '',
+        **read_raw_parameters(*files), 'ckpt_dir': str(wish.ckpt_dir.resolve()),
+        'zmq_endpoint': '',
         'enable_topic': '',  # nobody holds the deadman
+        'autostart': False,  # it is told when
     }  # fmt: skip
+    out = wish.out
+    _take(out)
+    arguments = graph.arguments(parameters, out / 'parameters.yaml')
+    seeded = [*arguments, '-p', f'seed:={wish.seed}']
+    programs = {
+        'sim_robot': module('act_ros.demo.sim_robot', *seeded),
+        'act_node': module('act_ros.nodes.main', *arguments),
+    }
     with contextlib.ExitStack() as stack:
-        arguments = graph.arguments(parameters, out / 'parameters.yaml')
-        console.print(f'[bold]on this machine only[/] ROS_DOMAIN_ID={graph.domain}, under '
-                      f'{graph.namespace}')  # fmt: skip
         processes = {
-            name: stack.enter_context(child(module(program, *arguments), out / f'{name}.log'))
-            for name, program in PROGRAMS.items()
+            name: stack.enter_context(child(command, out / f'{name}.log'))
+            for name, command in programs.items()
         }
-        monitor = stack.enter_context(_monitoring(task, read_parameter_file(*files), graph))
-        _watch(console, monitor, processes, seconds, out)
-        monitor.finish(timeout=5.0)
-    summary = report.summary(monitor)
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2))
-    report.picture(monitor, task, out / 'demo.png')
-    console.print(report.summary_table(summary))
-    console.print(f'[bold]picture[/] {out / "demo.png"}   [bold]logs[/] {out}/*.log')
+        # What takes long to import is imported while they start.
+        from act_ros.demo import report
+
+        report.begin(graph, wish.ckpt_dir)
+        monitor, attempts = stack.enter_context(_watching(task, settings, graph))
+        _watch(monitor, attempts, processes, wish)
+    figures = report.summary(monitor, attempts)
+    (out / 'summary.json').write_text(json.dumps(figures, indent=2))
+    from act_ros.demo import picture
+
+    picture.draw(monitor, attempts, task, out / 'demo.png')
+    report.end(figures, out)
 
 
-def _results(out: Path) -> list[Path]:
-    """What is in a folder under a name that the demonstration gives."""
-    names = ('summary.json', 'demo.png', 'parameters.yaml', 'sim_robot.log', 'act_node.log')
-    return [out / name for name in names if (out / name).exists()]
+def _take(out: Path) -> None:
+    """Take a folder for the results: a new one, or that of a former demonstration.
+
+    :raises ParameterError: something else is there.
+    """
+    found = [out / name for name in (*BEGINS_WITH, *ENDS_WITH) if (out / name).exists()]
+    if found and not all((out / name).exists() for name in BEGINS_WITH):
+        raise ParameterError(f'{found[0]} is of something else, and stays; give another --out')
+    out.mkdir(parents=True, exist_ok=True)
+    for name in BEGINS_WITH:
+        (out / name).touch()
+    for name in ENDS_WITH:
+        (out / name).unlink(missing_ok=True)
 
 
 def _watch(
-    console: Console,
-    monitor: Monitor,
+    monitor: 'Monitor',
+    attempts: 'Attempts',
     processes: dict[str, subprocess.Popen],
-    seconds: float,
-    out: Path,
+    wish: Wish,
 ) -> None:
-    """Show the live table until enough commands have been seen."""
-    deadline = time.monotonic() + START_TIMEOUT
-    shown = 0.0
-    with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
-        while monitor.elapsed < seconds:
-            monitor.spin(0.1)
+    """Make attempts and show them in the live table until time is up."""
+    from act_ros.demo.report import LiveTable
+
+    deadline = time.monotonic() + FIRST_COMMAND
+    with LiveTable(monitor, attempts, wish.seconds, REFRESH) as table:
+
+        def look() -> None:
+            monitor.spin(LOOK)
             for name, process in processes.items():
                 if process.poll() is not None:
                     raise ActError(
-                        f'{name} ended with code {process.returncode}; see {out / f"{name}.log"}'
+                        f'{name} ended with code {process.returncode}; see '
+                        f'{wish.out / f"{name}.log"}'
                     )
             if not monitor.commands and time.monotonic() > deadline:
                 raise ActError(
-                    f'no command within {START_TIMEOUT:g} s; see {out / "act_node.log"}'
+                    f'no command within {FIRST_COMMAND:g} s; see {wish.out / "act_node.log"}'
                 )
-            if console.is_terminal and time.monotonic() - shown > 0.5:
-                shown = time.monotonic()
-                live.update(report.live_table(monitor, seconds), refresh=True)
-    if not console.is_terminal:
-        console.print(report.live_table(monitor, seconds))
+            table.refresh()
+
+        for _ in attempts.run():
+            look()
+            if monitor.elapsed > wish.seconds:
+                break
+        for _ in attempts.keep_report():
+            look()
 
 
 @contextlib.contextmanager
-def _monitoring(
+def _watching(
     task: Task, settings: Settings, graph: OwnGraph
-) -> Iterator[Monitor]:
-    rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+) -> Iterator[tuple['Monitor', 'Attempts']]:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from act_ros.demo.attempts import Attempts
+    from act_ros.demo.monitor import Monitor
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     monitor = Monitor(task, settings, graph)
     try:
-        yield monitor
+        yield monitor, Attempts(monitor, graph, settings.max_age)
     finally:
         monitor.destroy_node()
         rclpy.try_shutdown()

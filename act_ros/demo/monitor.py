@@ -1,18 +1,19 @@
 """What the demonstration sees of the robot and the node: commands, states, diagnostics."""
 
 import time
+from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import JointState
 
-from act_ros.demo.robot_node import command_topic
-from act_ros.interfaces import camera_inputs, state_inputs
+from act_ros.demo.account import Account
+from act_ros.demo.robot_node import BASE_AXES, command_topic
+from act_ros.interfaces import state_inputs
 from act_ros.nodes.isolation import OwnGraph
-from act_ros.observation import decode_image, stamp_ns
+from act_ros.observation import stamp_ns
 from act_ros.parameters import Settings
 from act_ros.task import Task
 
@@ -24,33 +25,39 @@ class Monitor(Node):
     :param settings: parameters of the task file: the topics.
     :param graph: where both are.
     :ivar commands: stamp [s], positions, velocities of each command.
-    :ivar states: stamp [s] and positions of the arm, of some states.
+    :ivar states: by source, stamp [s] and positions of some states: of the arm in the order of
+        the action, of the base in that of `BASE_AXES`.
+    :ivar accounts: what the robot says of its task.
     :ivar report: the node's newest diagnostics, by name.
-    :ivar pictures: one frame a camera, once taken.
+    :ivar reported: when they were made [s].
     """
 
     def __init__(self, task: Task, settings: Settings, graph: OwnGraph) -> None:
         super().__init__('monitor', namespace=graph.namespace)
-        self.task = task
         self.joints = task.joints
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
-        self.states: list[tuple[float, np.ndarray]] = []
+        self.accounts: list[Account] = []
         self.report: dict[str, str] = {}
+        self.reported = 0.0
         self.message = 'waiting for the node'
-        self.pictures: dict[str, np.ndarray] = {}
         self._taken = 0
-        self._reports = 0
         self._statuses = f'{graph.inside("act")}: '
-        self._cameras = {
-            name: graph.inside(topic) for name, (topic, _) in camera_inputs(settings, task).items()
-        }
-        arm, _ = state_inputs(settings, task)[task.action[0].source]
-        for kind, topic, callback, depth in (
-            (JointState, command_topic(settings, task), self._on_command, 50),
-            (JointState, arm, self._on_state, 1),
-            (DiagnosticArray, 'diagnostics', self._on_diagnostics, 10),
+        self._robot = graph.inside('sim_robot')
+        topics = state_inputs(settings, task)
+        self.arm = task.action[0].source
+        self.base = next((source for source in topics if source != self.arm), '')
+        names = {self.arm: self.joints, self.base: BASE_AXES}
+        self.states: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in topics}
+        for source, (topic, _) in topics.items():
+            self.create_subscription(
+                JointState, graph.inside(topic),
+                lambda m, source=source: self._on_state(m, source, names[source]), 1,
+            )  # fmt: skip
+        for kind, topic, callback in (
+            (JointState, command_topic(settings, task), self._on_command),
+            (DiagnosticArray, 'diagnostics', self._on_diagnostics),
         ):
-            self.create_subscription(kind, graph.inside(topic), callback, depth)
+            self.create_subscription(kind, graph.inside(topic), callback, 50)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -69,41 +76,24 @@ class Monitor(Node):
             self._executor.spin_once(timeout_sec=0.0)
             idle = idle + 1 if seen == self._taken else 0
 
-    def finish(self, timeout: float) -> None:
-        """Take one frame of each camera, and what had come by the node's next report.
-
-        Watching the cameras all the time would cost what they cost the node.
-        """
-
-        def keep(name: str, message: Image) -> None:
-            self._taken += 1
-            self.pictures.setdefault(name, np.array(decode_image(message)))
-
-        for name, topic in self._cameras.items():
-            self.create_subscription(
-                Image, topic, lambda m, name=name: keep(name, m), rclpy.qos.qos_profile_sensor_data
-            )
-        end, reports = time.monotonic() + timeout, self._reports
-        while time.monotonic() < end and (
-            len(self.pictures) < len(self._cameras) or reports == self._reports
-        ):
-            self.spin(0.02)
-
     def _on_command(self, message: JointState) -> None:
         self._taken += 1
         self.commands.append(
             (stamp_ns(message) / 1e9, np.array(message.position), np.array(message.velocity))
         )
 
-    def _on_state(self, message: JointState) -> None:
+    def _on_state(self, message: JointState, source: str, names: Any) -> None:
         self._taken += 1
-        places = [message.name.index(joint) for joint in self.joints]
-        self.states.append((stamp_ns(message) / 1e9, np.array(message.position)[places]))
+        places = [message.name.index(name) for name in names]
+        self.states[source].append((stamp_ns(message) / 1e9, np.array(message.position)[places]))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self._taken += 1
+        account = Account.read(message, self._robot)
+        if account is not None:
+            self.accounts.append(account)
         ours = [status for status in message.status if status.name.startswith(self._statuses)]
         if ours:
-            self._reports += 1
+            self.reported = stamp_ns(message) / 1e9
             self.message = ours[0].message
             self.report = {pair.key: pair.value for status in ours for pair in status.values}

@@ -12,9 +12,9 @@ import pytest
 import rclpy
 from sensor_msgs.msg import JointState
 
-from act_ros.config import load_task, task_file
-from act_ros.policy import load_policy
-from act_ros.sim.demo_checkpoint import write_demo_checkpoint
+from act_ros.demo.attempts import GRASPED, outcome
+from act_ros.sim import SEED
+from act_ros.sim.world import REACH, TIME_LIMIT
 from test.processes import alive, children
 from test.waiting import wait_until
 
@@ -72,22 +72,26 @@ def started(process, folder):
     return pids
 
 
-def test_it_ends_with_a_summary_and_a_picture_and_no_robot_hears_of_it(demo, real_arm, tmp_path):
-    # Small pictures: a pass of the network takes less than the command_timeout on any machine.
-    task = tmp_path / 'small.yaml'
-    text = task_file('astrobench_dual_arm').read_text()
-    task.write_text(text.replace('image_size: [480, 640]', 'image_size: [120, 160]'))
-    assert load_task(str(task)).image_size == (120, 160)
-    process = demo('--seconds', '4', '--task', str(task))
+def test_the_arm_grasps_the_handle_and_no_robot_hears_of_it(demo, real_arm, tmp_path):
+    # Long enough for the second attempt to succeed if the first has not.
+    process = demo('--seconds', '13')
     while process.poll() is None:
         assert real_arm() == []
     output = process.stdout.read()
     assert process.returncode == 0, output
-    assert 'untrained weights made by rule' in ' '.join(output.split())
-    assert 'ticks without a plan' in output
+    assert 'success rate' in output
     figures = json.loads((tmp_path / 'summary.json').read_text())
-    assert figures['commands_received'] > 50
-    assert figures['inferences'] >= 1
+    first, *others = figures['each']
+    assert (first['seed'], len(others) + 1) == (SEED, figures['attempts'])
+    assert [each['seed'] for each in others] == [SEED + 1 + i for i in range(len(others))]
+    grasps = [each for each in figures['each'] if each['outcome'] == 'grasped']
+    assert len(grasps) == figures['successes'] >= 1, figures
+    assert figures['success_rate'] == pytest.approx(len(grasps) / figures['attempts'], abs=1e-3)
+    for each in grasps:
+        assert 1 < each['time_to_grasp_s'] < TIME_LIMIT
+        assert each['distance_m'] < 2 * REACH
+    assert figures['commands_received'] > 200
+    assert figures['inferences'] > 10
     assert 0 < figures['jerk_rms'] <= figures['jerk_max']
     assert 0 < figures['seam'] < 1
     hits = figures['limit_hits']
@@ -96,6 +100,20 @@ def test_it_ends_with_a_summary_and_a_picture_and_no_robot_hears_of_it(demo, rea
     picture = cv2.imread(str(tmp_path / 'demo.png'))
     assert picture.shape[1] >= 1000
     assert 'Traceback' not in (tmp_path / 'act_node.log').read_text()
+
+
+@pytest.mark.parametrize(
+    ('said', 'means'),
+    [
+        ((True, 'stopped', 'late', 20.0), GRASPED),
+        ((False, 'running', '', 9.9), ''),
+        ((False, '', '', 9.9), ''),
+        ((False, 'running', '', 10.1), 'not grasped within 10 s'),
+        ((False, 'stopped until reset', 'it is blocked', 1.0), 'commands ended: it is blocked'),
+    ],
+)
+def test_what_counts_as_a_success(said, means):
+    assert outcome(*said, limit=10.0) == means
 
 
 def test_ctrl_c_ends_all_of_it(demo, tmp_path):
@@ -117,17 +135,31 @@ def test_killed_it_takes_its_programs_along(demo, tmp_path):
         wait_until(lambda pid=pid: not alive(pid), 10, f'{pid} to end')
 
 
-def test_its_checkpoint_is_one_like_any_other(tmp_path):
-    task = load_task()
-    policy = load_policy(write_demo_checkpoint(tmp_path, task), device='cpu')
-    assert policy.task.cameras == task.cameras
-    assert policy.task.image_size == (480, 640)
-    assert (policy.state_dim, policy.action_dim) == (17, 16)
+def test_what_the_node_refuses_is_one_line(demo, tmp_path):
+    params = tmp_path / 'mine.yaml'
+    params.write_text('/**: {ros__parameters: {max_step: [0.1]}}')
+    output, _ = (process := demo('--params-file', str(params))).communicate(timeout=60)
+    assert process.returncode == 2
+    last = output.splitlines()[-1]
+    assert last.startswith("demo: error: not configured: parameter 'max_step' has 1 values")
 
 
-@pytest.mark.parametrize('name', ['summary.json', 'ckpt/policy_best.ckpt'])
-def test_what_is_of_something_else_is_refused_and_stays(demo, tmp_path, name):
-    (tmp_path / 'ckpt').mkdir()
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['--seed', '-1'], '--seed is -1, expected 0 to'),
+        (['--seconds', 'nan'], '--seconds is nan, expected'),
+        (['--params-file', '/no.yaml'], "no parameter file '/no.yaml'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(demo, arguments, says):
+    output, _ = (process := demo(*arguments)).communicate(timeout=60)
+    assert process.returncode == 2
+    assert says in output.splitlines()[-1]
+
+
+def test_what_is_of_something_else_is_refused_and_stays(demo, tmp_path):
+    name = 'summary.json'
     (tmp_path / name).write_text('mine')
     output, _ = (process := demo()).communicate(timeout=60)
     assert process.returncode == 2

@@ -18,8 +18,6 @@ from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.interfaces import parse_output
 from act_ros.parameter_file import read_parameter_file
 from act_ros.policy import load_policy
-from act_ros.sim.demo_bag import demo_settings
-from act_ros.sim.demo_checkpoint import write_demo_checkpoint
 from act_ros.task import Entry, Task
 from test.benchmarks.test_command_lines import FIGURES, ROWS
 from test.processes import alive
@@ -48,6 +46,8 @@ NOT_HERE = {
     'make setup': 'takes minutes; these tests run in what it made',
     'make demo': 'test/demo/test_demo.py runs what it runs: see test_the_targets',
     'make demo SECONDS=60': 'as make demo',
+    '.venv/bin/python -m act_ros.demo --seconds 60 --seed 5 --ckpt-dir DIR --params-file YAML':
+        'as make demo',
     'make test': 'runs these tests',
     'kill -9': 'no command, a name',
     'evaluate_bag --ray': 'no command, a name',
@@ -190,21 +190,20 @@ def test_the_live_node_on_a_recording(clone, commands):
     assert re.search(r'[1-9]\d* ticks', clone.run(free))
 
 
-TASK = 'act_ros/config/astrobench_dual_arm.yaml'
+FILES = (
+    '--params-file act_ros/config/astrobench_dual_arm.yaml --params-file act_ros/config/demo.yaml'
+)
 
 
 @needs_scripts
 @runs(
     'export ROS_DOMAIN_ID=101 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST',
-    f'.venv/bin/sim_robot --ros-args --params-file {TASK}',
-    f'.venv/bin/act_node --ros-args --params-file {TASK} --params-file act_ros/config/demo.yaml '
-    '-p ckpt_dir:=out/demo/ckpt',
+    f'.venv/bin/sim_robot --ros-args {FILES}',
+    f'.venv/bin/act_node --ros-args {FILES} -p ckpt_dir:=act_ros/sim/demonstration',
 )
 def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
     domain, robot, node = commands
     clone.stand_ins[r'\bROS_DOMAIN_ID=101\b'] = f'ROS_DOMAIN_ID={own_domain}'
-    demo = Task.from_settings(demo_settings())
-    write_demo_checkpoint(clone.folder / 'out/demo/ckpt', demo)
     # The robot says nothing; that it runs is what the node is active by.
     active = clone.running(domain, node, says=r'\[act\]: active\n')
     with clone.running(domain, robot, says=''), active:
