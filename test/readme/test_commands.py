@@ -18,6 +18,7 @@ from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.interfaces import parse_output
 from act_ros.parameter_file import read_parameter_file
 from act_ros.policy import load_policy
+from act_ros.sim import DEMONSTRATION
 from act_ros.task import Entry, Task
 from test.benchmarks.test_command_lines import FIGURES, ROWS
 from test.processes import alive
@@ -195,6 +196,7 @@ FILES = (
 )
 
 
+@pytest.mark.skipif(not DEMONSTRATION.exists(), reason='its policy is not there yet')
 @needs_scripts
 @runs(
     'export ROS_DOMAIN_ID=101 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST',
