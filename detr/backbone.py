@@ -35,7 +35,12 @@ class FrozenBatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
-        return x * scale[:, None, None] + shift[:, None, None]
+        return x * _along(scale, x) + _along(shift, x)
+
+
+def _along(numbers: Tensor, x: Tensor) -> Tensor:
+    """One number a channel, to be taken with (..., channels, H, W) in its precision."""
+    return numbers.to(x.dtype)[:, None, None]
 
 
 def _conv3x3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:

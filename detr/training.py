@@ -71,11 +71,12 @@ class BatchNorm2d(FrozenBatchNorm2d):
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        moves = self.training and not self.frozen
-        if moves and self.shared:
+        if self.frozen or not self.training:
+            return super().forward(x)
+        if self.shared:
             return self._forward_shared(x)
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, moves,
+            x, self.running_mean, self.running_var, self.weight, self.bias, True,
             self.momentum, self.eps,
         )  # fmt: skip
 
@@ -135,15 +136,17 @@ class TrainingACT(DETRVAE):
         ]
         self.transformer.decoder.layers.extend(later)
 
-        if batch_norm:
-            for module in list(self.backbones.modules()):
-                for name, child in module.named_children():
-                    if isinstance(child, FrozenBatchNorm2d):
-                        setattr(module, name, BatchNorm2d(len(child.weight)))
+        for module in list(self.backbones.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, FrozenBatchNorm2d):
+                    setattr(module, name, BatchNorm2d(len(child.weight)))
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
         self._draw_weights()
+        if not batch_norm:
+            for norm in self.norms:
+                norm.freeze()
         for module in (*later, self.is_pad_head, *(() if cvae else self._cvae_encoder())):
             module.requires_grad_(False)
         self.latent_out_proj.weight.requires_grad_(cvae)
@@ -182,8 +185,11 @@ class TrainingACT(DETRVAE):
 
     @property
     def norms(self) -> list[BatchNorm2d]:
-        """The norms of the backbones that are trained."""
-        return [each for each in self.backbones.modules() if isinstance(each, BatchNorm2d)]
+        """The norms of the backbones that are trained: not those that are frozen."""
+        return [
+            each for each in self.backbones.modules()
+            if isinstance(each, BatchNorm2d) and not each.frozen
+        ]  # fmt: skip
 
     def _cvae_encoder(self) -> tuple[nn.Module, ...]:
         return (

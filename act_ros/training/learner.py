@@ -143,10 +143,10 @@ class Learner:
             value.copy_(state['mean'][name])
 
     def _freeze_norms(self) -> None:
-        moving = [norm for norm in self.network.norms if not norm.frozen]
-        for norm in moving:
+        norms = self.network.norms
+        for norm in norms:
             norm.freeze()
-        if moving:
+        if norms:
             self._parallel = self._connected()
 
     def _connected(self) -> nn.Module:
