@@ -21,7 +21,7 @@ from act_ros.sim.expert import DURATION
 from act_ros.sim.record import attempt
 from act_ros.task import Task
 
-OUT = Path('out/demo')
+OUT = Path('out/demo/bag')
 SEED = 2_000_000
 
 
@@ -66,11 +66,11 @@ def _former(path: Path) -> list[Path]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the recording and the demonstration checkpoint."""
+    """Write the recording."""
     parser = argparse.ArgumentParser(prog='demo_bag', description=__doc__.split('\n')[0])
     parser.add_argument(
-        '--out', type=Path, metavar='DIR',
-        help=f'a new folder for both (default: {OUT}, made anew)',
+        '--out', type=Path, default=OUT, metavar='DIR',
+        help='of the bag; a former recording there is replaced (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--seconds', type=float, default=DURATION, help='of the recording (default: %(default)g)'
@@ -80,14 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f'--seconds is {arguments.seconds:g}, expected 0.1 to 3600')
 
     def work() -> None:
-        from act_ros.sim.demo_checkpoint import write_demo_checkpoint
-
-        out, settings = arguments.out or OUT, demo_settings()
-        if arguments.out is not None and out.exists():
-            raise ParameterError(f'{out} exists, and what is in it stays; give another --out')
-        checkpoint = write_demo_checkpoint(out / 'ckpt', Task.from_settings(settings))
-        print(write_demo_bag(out / 'bag', arguments.seconds, settings))
-        print(checkpoint)
+        print(write_demo_bag(arguments.out, arguments.seconds, demo_settings()))
 
     return cli.run('demo_bag', work)
 

@@ -75,8 +75,8 @@ class Clone:
             ),
             r'act_ros\.evaluate_bag': r'\g<0> --help',
             r'(?m)^evaluate_bag out/demo/bag': (
-                r'\g<0> --params-file act_ros/config/demo.yaml --ckpt-dir out/demo/ckpt '
-                r'--out out/coarse'
+                r'\g<0> --params-file act_ros/config/demo.yaml '
+                r'--ckpt-dir act_ros/sim/demonstration --out out/coarse'
             ),
             r'act_ros\.inference_server': rf'\g<0> --endpoint tcp://127.0.0.1:{self.port}',
             r'act_ros\.test_zmq_client': rf'\g<0> --endpoint tcp://127.0.0.1:{self.port}',

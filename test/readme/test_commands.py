@@ -131,10 +131,11 @@ def test_the_targets(clone, commands):
     assert '-m pytest' in said and 'ruff check' in said
 
 
+@pytest.mark.skipif(not DEMONSTRATION.exists(), reason='its policy is not there yet')
 @needs_scripts
 @runs(
     '.venv/bin/python -m act_ros.sim.demo_bag',
-    '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir out/demo/ckpt '
+    '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir act_ros/sim/demonstration '
     '--params-file act_ros/config/demo.yaml --out out/evaluation',
     'evaluate_bag out/demo/bag --stride 40',
     'python -m act_ros.evaluate_bag',
