@@ -26,6 +26,7 @@ def test_every_parameter_is_listed_and_no_other():
         ('inference_server', 'flag'),
         ('train', 'train option'),
         ('sim.rollout', 'roll-out option'),
+        ('demo', 'demonstration option'),
     ],
 )
 def test_what_is_said_of_a_program_is_what_it_takes(program, header):
@@ -37,7 +38,7 @@ def test_what_is_said_of_a_program_is_what_it_takes(program, header):
     listed = {flag for row in text.rows(README, header)
               for flag in re.findall(r'--[\w-]+', row.split('|')[1])}  # fmt: skip
     assert listed - known == set(), 'listed, but unknown to the program'
-    if program in ('inference_server', 'sim.rollout'):
+    if program in ('inference_server', 'sim.rollout', 'demo'):
         known -= {'--engine', '--precision', '--max-deviation'}  # they stand under Speed
         assert known - listed == set(), 'known to the program, but not listed'
     if program == 'train':
