@@ -19,6 +19,7 @@ from act_ros.training.team import Team
 from act_ros.training.weights import make_network
 
 ALONE = Team()
+BFLOAT16_SINCE = (8, 0)  # of CUDA's compute capabilities
 FUSED_ON_CPU = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 4)
 
 
@@ -36,7 +37,9 @@ class Learner:
         self._recipe, self._steps, self._device, self._team = recipe, steps, device, team
         network = make_network(recipe, task)
         half = recipe.precision == 'bfloat16' or (
-            recipe.precision == 'auto' and device.type == 'cuda'
+            recipe.precision == 'auto'
+            and device.type == 'cuda'
+            and torch.cuda.get_device_capability(device) >= BFLOAT16_SINCE
         )
         self._half = half
         # The layout that convolutions are fast with, except those of cuDNN in float32.

@@ -98,7 +98,7 @@ class Recipe:
     )
     precision: str = row(
         'auto',
-        'that the network computes in; auto: bfloat16 on CUDA, else float32',
+        'that the network computes in; auto: bfloat16 on CUDA that has it, else float32',
         choices=('auto', 'float32', 'bfloat16'),
     )
     seed: int = row(0, 'of the weights, the order of samples, noise and dropout', range=(0, 2**31))

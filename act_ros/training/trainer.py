@@ -58,6 +58,8 @@ def run(
     device = resolve_device(recipe.device)
     if device.type == 'cuda' and device.index is None and team.size > 1:
         device = torch.device('cuda', team.local)
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
     with memory_is_named(recipe, device):
         training = _Training(recipe, data, out, device, team)
         state = output.read_state(out) if resume else None
@@ -109,8 +111,9 @@ class _Training:
                 if not validates and not self._team.agree(now - reported >= REPORT_EVERY):
                     continue
                 mean = self._sum_up(losses)
-                speed = len(losses) * recipe.batch_size / (now - reported)
-                share = (self._waiting.seconds - waited) / (now - reported)
+                took = time.monotonic() - reported  # a GPU has done its steps only now
+                speed = len(losses) * recipe.batch_size / took
+                share = (self._waiting.seconds - waited) / took
                 losses = []
                 if validates:
                     self._validate()
