@@ -37,7 +37,7 @@ QUICK = {'episodes': 1, 'steps': 3, 'rounds': 1}
 
 
 def measure(
-    recipe_file: Path | None = None, episodes: int = 4, steps: int = 20, rounds: int = 5
+    recipe_file: Path | None = None, episodes: int = 3, steps: int = 10, rounds: int = 11
 ) -> dict[str, float]:
     """Record, decode and train.
 
