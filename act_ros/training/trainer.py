@@ -60,7 +60,7 @@ def run(
         device = torch.device('cuda', team.local)
     if device.type == 'cuda':
         torch.cuda.set_device(device)
-    with memory_is_named(recipe, device):
+    with failures_are_named(recipe, device, team):
         training = _Training(recipe, data, out, device, team)
         state = output.read_state(out) if resume else None
         if state is not None:
@@ -249,8 +249,8 @@ def _validation(values: dict[str, Any]) -> Validation:
 
 
 @contextmanager
-def memory_is_named(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Say in one line that memory was too small.
+def failures_are_named(recipe: Recipe, device: torch.device, team: Team) -> Iterator[None]:
+    """Say in one line that memory was too small, or another process has ended.
 
     :raises TrainingError: it was.
     """
@@ -258,9 +258,13 @@ def memory_is_named(recipe: Recipe, device: torch.device) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
-        if isinstance(error, RuntimeError) and 'memory' not in text:
-            raise
-        raise TrainingError(
-            f'the memory of {device} is too small for batch_size {recipe.batch_size}: lower it, '
-            f'or the sizes of the network'
-        ) from None
+        if isinstance(error, MemoryError) or 'memory' in text:
+            raise TrainingError(
+                f'the memory of {device} is too small for batch_size {recipe.batch_size}: lower '
+                f'it, or the sizes of the network'
+            ) from None
+        if team.size > 1 and any(word in text for word in ('connection', 'gloo', 'nccl')):
+            raise TrainingError(
+                f'process {team.rank} of {team.size} ends, for another one has ended'
+            ) from None
+        raise
