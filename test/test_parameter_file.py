@@ -94,7 +94,11 @@ def test_what_rcl_reads_is_read(rcl, tmp_path):
     assert found.position_min == (-0.5, 1.0)
 
 
-@pytest.mark.parametrize('path', sorted(CONFIG_DIR.glob('*.yaml')), ids=lambda path: path.name)
+# A recipe of training is for no node.
+SHIPPED = [path for path in sorted(CONFIG_DIR.glob('*.yaml')) if 'recipe' not in path.name]
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.name)
 def test_shipped_files_are_what_rcl_reads(rcl, path):
     assert parse_parameter_file(path)['/**'] == rcl(path)
 
