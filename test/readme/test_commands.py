@@ -137,7 +137,7 @@ def test_the_targets(clone, commands):
     '.venv/bin/python -m act_ros.sim.demo_bag',
     '.venv/bin/evaluate_bag out/demo/bag --ckpt-dir act_ros/sim/demonstration '
     '--params-file act_ros/config/demo.yaml --out out/evaluation',
-    'evaluate_bag out/demo/bag --stride 40',
+    'evaluate_bag out/demo/bag --stride 4',
     'python -m act_ros.evaluate_bag',
 )
 def test_the_evaluation(clone, commands):
