@@ -9,11 +9,11 @@ from rich.text import Text
 
 HEADS = {
     'time_median_s': 'time\n[s]',
-    'closest_median_mm': 'closest\n[mm]',
+    'closest_median_mm': 'near\n[mm]',
     'jerk_rms': 'jerk\nrms',
     'seam_mrad': 'seam\n[mrad]',
     'limit_hits': 'limit\nhits',
-    'ticks_without_plan': 'without\na plan',
+    'ticks_without_plan': 'no\nplan',
     'inference_p50_ms': 'pass\n[ms]',
 }
 
@@ -29,7 +29,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
         found.add_row(
             Text(row['name']),
             f'{row["succeeded"]} of {row["attempted"]}',
-            f'{100 * low:.0f}–{100 * high:.0f} %',
+            f'{100 * low:.0f}–{100 * high:.0f}',
             *(_short(row[key]) for key in HEADS),
         )
     return found
