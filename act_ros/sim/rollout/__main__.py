@@ -74,9 +74,11 @@ def read_settings(arguments: argparse.Namespace) -> tuple['Settings', dict[str, 
         if not least <= value <= most:
             raise ParameterError(f'{flag} is {value}, expected {least} to {most}')
     cli.check_latencies(arguments.latencies or [])
-    for flag, path in (('--json', arguments.json), ('--out', arguments.out)):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ParameterError(f'{flag} {path}: there is no folder {path.absolute().parent}')
+    file, out = arguments.json, arguments.out
+    if file is not None and not file.absolute().parent.is_dir():
+        raise ParameterError(f'--json {file}: there is no folder {file.absolute().parent}')
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
     settings = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {'device': arguments.device, 'torch_threads': arguments.torch_threads}
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
@@ -115,7 +117,6 @@ def run(arguments: argparse.Namespace) -> bool:
     if arguments.json is not None:
         write_json(found, arguments.json)
     if arguments.out is not None and rows:
-        arguments.out.mkdir(exist_ok=True)
         write_json(found, arguments.out / 'rollout.json')
         picture(rows, [made for made in attempts if made], arguments.out / 'rollout.png')
     console = Console()
