@@ -24,6 +24,7 @@ setup(
     packages=find_packages(include=['act_ros', 'act_ros.*', 'detr']),
     package_data={
         'act_ros.config': ['*.yaml', '*.xml'],
+        'act_ros.sim': ['demonstration/*'],
         'act_ros.evaluation.report': ['templates/*.html'],
     },
     data_files=[
