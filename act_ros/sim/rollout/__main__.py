@@ -74,11 +74,9 @@ def read_settings(arguments: argparse.Namespace) -> tuple['Settings', dict[str, 
         if not least <= value <= most:
             raise ParameterError(f'{flag} is {value}, expected {least} to {most}')
     cli.check_latencies(arguments.latencies or [])
-    file, out = arguments.json, arguments.out
+    file = arguments.json
     if file is not None and not file.absolute().parent.is_dir():
         raise ParameterError(f'--json {file}: there is no folder {file.absolute().parent}')
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before the work
     settings = read_parameter_file(*parameter_files(arguments.params_file))
     flags = {'device': arguments.device, 'torch_threads': arguments.torch_threads}
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
@@ -97,6 +95,9 @@ def run(arguments: argparse.Namespace) -> bool:
 
     latencies = [ms / 1e3 for ms in arguments.latencies or (0.0,)]
     trying = contenders(settings, checkpoints, latencies, arguments.expert)
+    if arguments.out is not None:
+        # What cannot be written is said before the work, and whatever does not fit before that.
+        arguments.out.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.seed, arguments.seed + arguments.episodes)
     progress = ProgressBar('attempts', dict.fromkeys(range(len(trying) * len(seeds)), 1))
     tried: list[bool] = []
