@@ -21,11 +21,11 @@ from sensor_msgs.msg import Image, JointState
 
 from act_ros import cli
 from act_ros.config import DEFAULT_TASK, load_task, task_file
-from act_ros.demo.robot_node import BASE_AXES, FRAMES_QOS
+from act_ros.demo.robot_node import FRAMES_QOS
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.parameter_file import read_parameter_file
 from act_ros.parameters import Settings
-from act_ros.sim.robot import HOME
+from act_ros.sim.robot import BASE_AXES, HOME
 from act_ros.task import Task
 
 CAMERA_RATE, STATE_RATE = 30.0, 200.0  # [Hz]

@@ -145,7 +145,8 @@ def test_a_section_of_the_node_counts_over_the_general_one(tmp_path):
 
 def test_every_shipped_file_is_read():
     for path in CONFIG_DIR.glob('*.yaml'):
-        read_parameter_file(path)
+        if not path.stem.endswith('_recipe'):  # of a training
+            read_parameter_file(path)
 
 
 def test_an_unknown_task_is_named():

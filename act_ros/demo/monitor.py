@@ -10,11 +10,12 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from act_ros.demo.account import Account
-from act_ros.demo.robot_node import BASE_AXES, command_topic
+from act_ros.demo.robot_node import command_topic
 from act_ros.interfaces import state_inputs
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
 from act_ros.parameters import Settings
+from act_ros.sim.robot import BASE_AXES
 from act_ros.task import Task
 
 

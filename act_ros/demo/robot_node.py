@@ -34,17 +34,15 @@ from act_ros.parameters import Settings
 from act_ros.sim import SEED
 from act_ros.sim.command import command_output, commanded
 from act_ros.sim.renderer import Renderer
+from act_ros.sim.robot import BASE_AXES, CAMERA_RATE, STATE_RATE
 from act_ros.sim.scene import Camera, default_cameras
 from act_ros.sim.world import Scenario, World
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
-CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
-STATE_RATE = 100.0  # joint states a second [Hz]
 ACCOUNT_RATE = 10.0  # accounts of the task a second [Hz]
 WATCH_RATE = 2.0  # looks a second for another robot [Hz]
-BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
 
 SEEDS = IntegerRange(from_value=0, to_value=2**32 - 1, step=1)
 

@@ -18,8 +18,8 @@ FloatArray = NDArray[np.float64]
 # When each part of the motion begins and ends, from the start of the attempt [s].
 _ASIDE = (0.0, 2.0)  # up to the handle's height and side, the gripper turned as it is
 _AHEAD = (0.0, 3.0)
-_CLOSE = (2.8, 3.6)
-_PULL = (3.8, 5.2)
+_CLOSE = (2.4, 3.3)  # begun on the way: then the hand itself shows how far it is
+_PULL = (3.6, 5.2)
 _AWAY: FloatArray = np.array([-0.16, 0.0, 0.03])  # where the unit is pulled, from where it was [m]
 
 DURATION = 6.0

@@ -13,13 +13,10 @@ from act_ros.errors import ParameterError
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.parameters import Settings
 from act_ros.sim.renderer import Renderer
+from act_ros.sim.robot import BASE_AXES, CAMERA_RATE, STATE_RATE
 from act_ros.sim.scene import default_cameras
 from act_ros.sim.world import World
 from act_ros.task import Task
-
-CAMERA_RATE = 30.0  # frames a second of each camera [Hz]
-STATE_RATE = 100.0  # joint states a second [Hz]
-BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
 
 
 class Feed:

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from rich.console import Console
@@ -108,6 +109,10 @@ def _record(arguments: argparse.Namespace) -> None:
                 as_completed(waiting), 'episodes', len(jobs), console=Console(stderr=True)
             ):
                 done.result()
+        except BrokenProcessPool:
+            raise ParameterError(
+                'a process was lost: run fewer --workers if memory is short, with another --out'
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from act_ros.sim import scene
+from act_ros.sim import bodies, scene
 
 FloatArray = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -71,7 +71,7 @@ class _Mesh:
     turn) and solid centres of each frame, so one product per frame transforms them all.
     """
 
-    def __init__(self, solids: list[scene.Solid]) -> None:
+    def __init__(self, solids: list[bodies.Solid]) -> None:
         self.solid_count = len(solids)
         vertex_counts = np.array([len(solid.vertices) for solid in solids])
         face_counts = np.array([len(solid.faces) for solid in solids])
@@ -113,13 +113,13 @@ class _Mesh:
         self.gloss = np.array([material.gloss for material in materials])
         # What is painted over its neighbour lies in the shadow of that anyway, and the shadow of
         # the base falls below the panel.
-        casting = (self.layer == scene.OBJECT_LAYER) & (self.bias <= 0.0)
+        casting = (self.layer == bodies.OBJECT_LAYER) & (self.bias <= 0.0)
         casting &= solid_frame != scene.BASE
         self.casters = [(int(vertex_starts[i]), int(vertex_starts[i + 1]))
                         for i in np.flatnonzero(casting)]
         self.caster_vertices = np.flatnonzero(np.repeat(casting, vertex_counts))
         # The first ring of the panel slab is its front.
-        panel = int(vertex_starts[np.argmax(self.layer == scene.PANEL_LAYER)])
+        panel = int(vertex_starts[np.argmax(self.layer == bodies.PANEL_LAYER)])
         self.panel_front = slice(panel, panel + 4)
 
     def transformed(self, poses: FloatArray) -> FloatArray:
@@ -154,7 +154,7 @@ class Renderer:
         self._margin = math.ceil(self._focal * math.tan(_SKY_MARGIN))
         self._sky = _paint_sky(camera.rotation, self._focal, height + 2 * self._margin,
                                width + 2 * self._margin)
-        self._mesh = _Mesh(scene.solids())
+        self._mesh = _Mesh(bodies.solids())
         # Normals of the planes through the eye and the image sides, pointing out of the view.
         sides = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
         slopes = 0.5 * np.array([width, width, height, height]) / self._focal
@@ -189,7 +189,7 @@ class Renderer:
         ordered = self._far_to_near(visible, points[mesh.centre_rows])
         colours = self._shade(ordered, normals[ordered], centroids[ordered], turn)
 
-        on_panel = np.count_nonzero(mesh.layer[mesh.face_solid[ordered]] <= scene.DECAL_LAYER)
+        on_panel = np.count_nonzero(mesh.layer[mesh.face_solid[ordered]] <= bodies.DECAL_LAYER)
         # Edges are not smoothed: that would double the time of filling, and cost more than it
         # shows beside a network that waits for the processor.
         self._fill(image, ordered[:on_panel], colours[:on_panel], outlines)
@@ -232,7 +232,7 @@ class Renderer:
         # body from hiding the solid; without such a plane, the solid cannot hide the body.
         beyond = _beyond_sides(centres @ self.camera.rotation.T + self.camera.position)
         in_front = np.any(beyond & self._camera_beyond, axis=1)
-        layer = np.where(in_front & (mesh.layer == scene.OBJECT_LAYER), scene.FRONT_LAYER,
+        layer = np.where(in_front & (mesh.layer == bodies.OBJECT_LAYER), bodies.FRONT_LAYER,
                          mesh.layer)
         distance = np.sqrt(np.einsum('ij,ij->i', centres, centres)) - mesh.bias
         rank = np.empty(mesh.solid_count, dtype=np.intp)

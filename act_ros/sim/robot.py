@@ -38,6 +38,12 @@ VELOCITY_LIMITS: FloatArray = np.array([1.2, 1.2, 1.5, 1.5, 2.0, 2.0, 2.4, 2.0])
 ACCELERATION_LIMITS: FloatArray = np.array([6.0, 6.0, 8.0, 8.0, 12.0, 12.0, 14.0, 16.0])
 """Largest accelerations of the simulated arm [rad/s^2; 1/s^2], shape (8,)."""
 
+BASE_AXES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']
+"""Names of the base's joint states, in their order."""
+
+CAMERA_RATE, STATE_RATE = 30.0, 100.0
+"""Frames a second of each camera, and joint states a second [Hz]."""
+
 # Position error -> speed (gain) and speed error -> acceleration (rate).  Four times the gain makes
 # the linear loop critically damped, with both poles at -2 * gain.
 _POSITION_GAIN = 9.0

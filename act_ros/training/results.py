@@ -95,7 +95,10 @@ class Results:
                 more = '' if done else ', or --resume to go on with it'
                 raise ParameterError(f'{out} holds {what}; give another --out{more}')
             return bool(done)
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        # Hidden is what a killed run had begun to write.
+        if out.exists() and (
+            not out.is_dir() or any(not each.name.startswith('.') for each in out.iterdir())
+        ):
             raise ParameterError(f'{out} exists and is no training; give another --out')
         return False
 

@@ -13,7 +13,7 @@ import rclpy
 from sensor_msgs.msg import JointState
 
 from act_ros.demo.attempts import GRASPED, outcome
-from act_ros.sim import DEMONSTRATION, SEED
+from act_ros.sim import SEED
 from act_ros.sim.world import REACH, TIME_LIMIT
 from test.processes import alive, children
 from test.waiting import wait_until
@@ -72,7 +72,6 @@ def started(process, folder):
     return pids
 
 
-@pytest.mark.skipif(not DEMONSTRATION.exists(), reason='its policy is not there yet')
 def test_the_arm_grasps_the_handle_and_no_robot_hears_of_it(demo, real_arm, tmp_path):
     # Long enough for the second attempt to succeed if the first has not.
     process = demo('--seconds', '13')

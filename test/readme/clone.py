@@ -65,14 +65,12 @@ class Clone:
             r'\bDIR\b': 'small/ckpt',
             r'\bYAML\b': 'small/robot.yaml --duration 0.4',
             r'(out/runs.* )act_ros/config/demo\.yaml': r'\1small/robot.yaml --duration 1.2',
-            r'--episodes 20\b': '--episodes 2 --params-file small/robot.yaml',
-            r'\bbin/train\b': r'\g<0> --recipe small/recipe.yaml',
+            r'--episodes 500 --workers 2': '--episodes 2 --params-file small/robot.yaml',
+            r'act_ros/config/demo_recipe\.yaml': 'small/recipe.yaml',
             r'act_ros\.train\b': r'\g<0> --help',
             r'--free-running': r'\g<0> --params-file small/robot.yaml',
             r'act_ros\.sim\.demo_bag': r'\g<0> --seconds 0.4',
-            r'act_ros\.sim\.rollout': (
-                r'\g<0> --episodes 1 --ckpt-dir small/ckpt --params-file small/robot.yaml'
-            ),
+            r'act_ros\.sim\.rollout': r'\g<0> --episodes 1',
             r'act_ros\.evaluate_bag': r'\g<0> --help',
             r'(?m)^evaluate_bag out/demo/bag': (
                 r'\g<0> --params-file act_ros/config/demo.yaml '

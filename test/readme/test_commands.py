@@ -18,7 +18,6 @@ from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.interfaces import parse_output
 from act_ros.parameter_file import read_parameter_file
 from act_ros.policy import load_policy
-from act_ros.sim import DEMONSTRATION
 from act_ros.task import Entry, Task
 from test.benchmarks.test_command_lines import FIGURES, ROWS
 from test.processes import alive
@@ -131,7 +130,6 @@ def test_the_targets(clone, commands):
     assert '-m pytest' in said and 'ruff check' in said
 
 
-@pytest.mark.skipif(not DEMONSTRATION.exists(), reason='its policy is not there yet')
 @needs_scripts
 @runs(
     '.venv/bin/python -m act_ros.sim.demo_bag',
@@ -152,8 +150,9 @@ def test_the_evaluation(clone, commands):
 
 @needs_scripts
 @runs(
-    '.venv/bin/python -m act_ros.sim.record --episodes 20 --out out/runs',
-    '.venv/bin/train out/runs --params-file act_ros/config/demo.yaml --out out/ckpt',
+    '.venv/bin/python -m act_ros.sim.record --episodes 500 --workers 2 --out out/runs',
+    '.venv/bin/train out/runs --params-file act_ros/config/demo.yaml '
+    '--recipe act_ros/config/demo_recipe.yaml --out out/ckpt',
     '.venv/bin/evaluate_bag out/runs/episode_00000 --params-file act_ros/config/demo.yaml '
     '--ckpt-dir out/ckpt',
     'python -m act_ros.train',
@@ -197,7 +196,6 @@ FILES = (
 )
 
 
-@pytest.mark.skipif(not DEMONSTRATION.exists(), reason='its policy is not there yet')
 @needs_scripts
 @runs(
     'export ROS_DOMAIN_ID=101 ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST',

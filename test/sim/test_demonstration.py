@@ -1,10 +1,12 @@
 """The policy that comes with this package does the simulated robot's task, and is told to."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from act_ros.bags.writing import write_bag
+from act_ros.config import CONFIG_DIR
 from act_ros.evaluation.report.metrics import metrics
 from act_ros.evaluation.run.evaluate import carry_out as evaluate
 from act_ros.evaluation.run.plan import Options, make_plan
@@ -14,13 +16,21 @@ from act_ros.sim.expert import DURATION
 from act_ros.sim.record import attempt
 from act_ros.sim.rollout.run import carry_out, contenders, figures
 from act_ros.task import Task
-
-pytestmark = pytest.mark.skipif(not DEMONSTRATION.exists(), reason='it is not there yet')
+from act_ros.training.recipe import read_recipe
 
 
 @pytest.fixture(scope='module')
 def settings():
     return replace(demo_settings(), device='cpu', torch_threads=1)
+
+
+def test_it_was_trained_by_the_recipe_that_comes_with_it():
+    made = json.loads((DEMONSTRATION / 'training.json').read_text())
+    recipe = asdict(read_recipe([CONFIG_DIR / 'demo_recipe.yaml'], {}))
+    assert made['recipe'] == {name: recipe[name] for name in made['recipe']}
+    assert len(made['recipe']) > 20
+    rows = json.loads((DEMONSTRATION / 'rollout.json').read_text())['results']
+    assert [row['latency_ms'] for row in rows] == [0, 200, 500, 1000]
 
 
 def test_nine_of_ten_attempts_succeed(settings):

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from act_ros.sim import scene
+from act_ros.sim import bodies, scene
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import HOME
 from act_ros.sim.world import World
@@ -168,7 +168,7 @@ def test_fingers_part_with_the_opening():
 
 
 def test_solids_are_convex_and_their_faces_point_outwards():
-    for solid in scene.solids():
+    for solid in bodies.solids():
         if len(solid.faces) == 1:
             continue
         for face in solid.faces:
