@@ -13,12 +13,13 @@ from torch import Tensor
 from act_ros.errors import CheckpointError, TrainingError
 from act_ros.files import whole
 from act_ros.plain_pickle import dumps
-from act_ros.policy.checkpoint import STATS_NAME
+from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
 from act_ros.policy.weights import PREFIX
 from act_ros.training.batch import Data
 
 CKPT_NAME = 'policy_best.ckpt'
+TRAINING, PICTURE, TASK = 'training.json', 'training.png', 'task.yaml'
 STATE_NAME = 'training_state.pt'  # while it has not come to its end
 
 
@@ -77,7 +78,7 @@ def remove_state(out: Path) -> None:
 
 def remove_parts(out: Path) -> None:
     """Remove what a kill left of files that were being written."""
-    for name in (CKPT_NAME, STATE_NAME, STATS_NAME):
+    for name in (CKPT_NAME, STATE_NAME, STATS_NAME, CONFIG_NAME, TRAINING, PICTURE, TASK):
         for part in out.glob(f'.{name}.*'):
             shutil.rmtree(part, ignore_errors=True)
 

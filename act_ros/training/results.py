@@ -21,12 +21,11 @@ from act_ros.task import Task
 from act_ros.training.cache import Entry, key_of
 from act_ros.training.dataset import Split, remarks
 from act_ros.training.episodes import PARAMETERS, Episode
-from act_ros.training.output import CKPT_NAME, STATE_NAME
+from act_ros.training.output import CKPT_NAME, PICTURE, STATE_NAME, TASK, TRAINING
 from act_ros.training.picture import draw
 from act_ros.training.progress import Validation
 from act_ros.training.recipe import Recipe
 
-TRAINING, PICTURE, TASK = 'training.json', 'training.png', 'task.yaml'
 DRAW_EVERY = 20.0  # [s]
 
 
