@@ -148,7 +148,7 @@ class Settings:
     )
     decay: float = row(
         0.01,
-        'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 it favours the newest',
+        'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 exp(decay * steps of age)',
         range=(-10.0, 10.0),
         live=True,
     )

@@ -119,7 +119,8 @@ def compare(
         if any((tick.episode, step) not in chunks for step in steps):
             other.append(f'tick {tick.step} of episode {tick.episode}: a chunk of another tick')
             continue
-        weights = np.exp(-settings.decay * np.arange(len(steps)))
+        ages = steps[-1] - np.array(steps) if settings.decay < 0 else -np.arange(len(steps))
+        weights = np.exp(settings.decay * ages)
         rows = [chunks[tick.episode, step][tick.step - step] for step in steps]
         expected = weights @ np.array(rows, dtype=np.float64) / weights.sum()
         differences.append(float(np.abs(expected - tick.action).max()))

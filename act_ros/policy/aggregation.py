@@ -17,8 +17,11 @@ class TemporalAggregator:
 
     A chunk predicted at step s covers s ... s + k - 1. The action of step t is the weighted
     mean of what the chunks that cover t say of it, weights exp(-decay * i) with i the rank
-    among the chunks present, 0 the oldest: a chunk that never came leaves no hole. Chunks may
-    come late and in any order; a second one of the same step replaces the first.
+    among the chunks present, 0 the oldest: a chunk that never came leaves no hole. A `decay`
+    below 0 favours the newest, and goes by the steps that a chunk is older than that: weights
+    exp(decay * age), so that an old view counts as little among few chunks as among many. Where
+    there is a chunk a step both are the same. Chunks may come late and in any order; a second
+    one of the same step replaces the first.
 
     That is the public rule, for chunks that come in their own step. Where they come later, few
     of them overlap, and each that comes or ends would move their mean in one step. So a late
@@ -84,11 +87,10 @@ class TemporalAggregator:
     def decay(self, value: float) -> None:
         if not math.isfinite(value):
             raise ValueError(f'decay is {value}; expected a finite number')
-        # From the side that is favoured, so that the largest weight is 1. The weights of n
-        # candidates are weights[:n] / sums[n - 1]; one attribute, so that a change from another
-        # thread never mixes two decays.
+        # From the side that is favoured, so that the largest weight is 1. One attribute, so that
+        # a change from another thread never mixes two decays.
         weights = np.exp(-abs(value) * np.arange(2 * self.chunk_size)) + TINY
-        self._decay, self._weighting = value, (weights, weights.cumsum(), value < 0)
+        self._decay, self._weighting = value, (weights, value < 0)
 
     @property
     def fade(self) -> int:
@@ -192,9 +194,8 @@ class TemporalAggregator:
         elif self._all_follow:
             action = candidates[-1].copy()
         else:
-            weights, sums, from_newest = self._weighting
-            weights = weights[n - 1 :: -1] if from_newest else weights[:n]
-            action = weights @ candidates / sums[n - 1]
+            weights = self._weights(held[0])
+            action = weights @ candidates / weights.sum()
             if len(following):
                 action[following] = candidates[-1, following]
         return action
@@ -268,11 +269,9 @@ class TemporalAggregator:
             present |= (going <= sources + k) & (steps < gone)
             present = np.logical_and.accumulate(present[:, ::-1], axis=1)[:, ::-1]
             return present, self._shares(held, steps, present)
-        n, first = len(sources), present.argmax(axis=1)[:, np.newaxis]
-        weights, sums, from_newest = self._weighting
-        rank = np.maximum(np.arange(n) - first, 0)
-        weights = weights[n - 1 :: -1] if from_newest else weights[rank]
-        return present, self._public_shares(present * weights / sums[n - 1 - first])
+        first = present.argmax(axis=1)[:, np.newaxis]
+        weights = present * self._weights(sources, first)
+        return present, self._public_shares(weights / weights.sum(axis=1, keepdims=True))
 
     def _shares(
         self, held: np.ndarray, step: int | np.ndarray, present: np.ndarray | None = None
@@ -291,8 +290,7 @@ class TemporalAggregator:
         come = ramp.take(step + 1 - arrivals, mode='clip')
         shares = []
         if not self._all_follow:
-            n, (weights, _, from_newest) = len(sources), self._weighting
-            weights = weights[n - 1 :: -1] if from_newest else weights[:n]
+            weights = self._weights(sources)
             leave = sources + (self.chunk_size - fade)
             stay = ramp.take(np.maximum(leave, going) + (fade - step), mode='clip')
             if self._short_overlap:  # what is to go while its successor comes is no rival to that
@@ -306,6 +304,19 @@ class TemporalAggregator:
             # What there was before has gone as the newest came.
             shares.append(_blend(come, present))
         return shares
+
+    def _weights(self, sources: np.ndarray, first: int | np.ndarray = 0) -> np.ndarray:
+        """The weights of chunks in their mean, (n,), or (m, n) where there are several firsts.
+
+        :param sources: (n,) their steps, oldest first.
+        :param first: place of the oldest that has a part, one or several (m, 1).
+        """
+        weights, from_newest = self._weighting
+        if from_newest:
+            weights = weights[sources[-1] - sources]
+        else:
+            weights = weights[np.maximum(np.arange(len(sources)) - first, 0)]
+        return weights
 
     def _public_shares(self, mean: np.ndarray) -> list[np.ndarray]:
         """Of the mean and of the entries that follow the newest, what there is."""

@@ -16,7 +16,8 @@ def naive(chunks: dict[int, np.ndarray], k: int, step: int, decay: float) -> np.
     covering = [s for s in sorted(chunks) if s <= step < s + k]
     if not covering:
         return None
-    weights = np.exp(-decay * np.arange(len(covering)))
+    ages = covering[-1] - np.array(covering)
+    weights = np.exp(decay * ages) if decay < 0 else np.exp(-decay * np.arange(len(covering)))
     weights /= weights.sum()
     return sum(w * chunks[s][step - s] for w, s in zip(weights, covering, strict=True))
 
