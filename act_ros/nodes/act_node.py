@@ -41,7 +41,7 @@ from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import Settings
-from act_ros.policy import PolicyProcess, Rollout, SharedPolicy, query_interval
+from act_ros.policy import GuestPolicy, PolicyProcess, Rollout, query_interval
 from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
@@ -86,8 +86,7 @@ class ActNode(LifecycleNode):
         super().__init__('act', **kwargs)
         self._load = load
         self._ending = threading.Event()
-        self._process: PolicyProcess | None = None
-        self._policy: SharedPolicy | None = None
+        self._policy: PolicyProcess | None = None
         self._wiring: Wiring | None = None
         self._controller: Controller | None = None
         # Held while the controller is begun or taken away: the signal watcher may do the latter.
@@ -192,8 +191,9 @@ class ActNode(LifecycleNode):
         check_horizon(self._wiring, settings)
         if settings.stop_policy == 'silent':
             check_silence(self._wiring)
+        self._settings, self._task = settings, task
         # Beside the tick's process, so that the network neither delays nor crashes it.
-        self._process = policy = PolicyProcess(
+        self._policy = policy = PolicyProcess(
             self._load, torch_threads=settings.torch_threads
         )
 
@@ -210,10 +210,8 @@ class ActNode(LifecycleNode):
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
         chunk = policy.chunk_size / settings.control_rate
         check_latency(settings, latency, chunk, simulated=self._simulated)
-        shared = SharedPolicy(policy)
-        self._settings, self._policy, self._task = settings, shared, task
         if settings.zmq_endpoint:
-            self._serve(shared, settings)
+            self._serve(policy, settings)
         # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()
         gc.freeze()
@@ -250,7 +248,7 @@ class ActNode(LifecycleNode):
         controller.loop.limiter.check_measured(measured)
         if wiring.deadman is not None:
             wiring.deadman.forget()
-        warn_of_pose(self._task, snapshot.qpos, policy.policy.statistics)
+        warn_of_pose(self._task, snapshot.qpos, policy.statistics)
         with self._switching:
             if self._ending.is_set():
                 raise AbandonedError('the process ends')
@@ -261,9 +259,11 @@ class ActNode(LifecycleNode):
         if settings.dry_run:
             log.warning('dry run: commands go to ~/dry_run only')
 
-    def _serve(self, policy: SharedPolicy, settings: Settings) -> None:
+    def _serve(self, policy: PolicyProcess, settings: Settings) -> None:
         """Serve the ZMQ protocol from a thread, with an episode of its own."""
-        self._rollout = Rollout.from_settings(policy.guest(), settings)
+        place = policy.admit(1)
+        self._rollout = Rollout.from_settings(GuestPolicy(place), settings)
+        place.close()
         self._server = PolicyServer(self._rollout, settings.zmq_endpoint)
         threading.Thread(target=self._server.run, name='zmq', daemon=True).start()
         log.info('serving ZMQ on %s', self._server.endpoint)
@@ -289,9 +289,9 @@ class ActNode(LifecycleNode):
             self._server.close()
         if self._wiring is not None:
             self._wiring.close()
-        if self._process is not None:
-            self._process.close()
-        self._policy = self._process = self._wiring = self._server = self._rollout = None
+        if self._policy is not None:
+            self._policy.close()
+        self._policy = self._wiring = self._server = self._rollout = None
         gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from act_ros.nodes.ticker import SimTicker, SteadyTicker
 from act_ros.nodes.wiring import Wiring
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
-from act_ros.policy import SharedPolicy
+from act_ros.policy.interface import SharedPredictor
 from act_ros.safety import Limits
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Controller:
         *,
         clock: Clock,
         simulated: bool,
-        policy: SharedPolicy,
+        policy: SharedPredictor,
         wiring: Wiring,
         wire: threading.Lock,
     ) -> None:
@@ -73,12 +73,12 @@ class Controller:
         # Lock-step simulation may take as long as it likes: there, ages are ROS time.
         self._lock_step = simulated and self._synchronous
         self._clock = clock
-        self._task = policy.policy.task
+        self._task = policy.task
         self._wiring = wiring
         self.loop = ControlLoop(
             settings,
             self._task,
-            policy.policy.chunk_size,
+            policy.chunk_size,
             limits,
             horizon=wiring.horizon,
             follows=not settings.dry_run,

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from act_ros.control import Arrival, Request
-from act_ros.policy import SharedPolicy
+from act_ros.errors import PolicyError
+from act_ros.policy.interface import Observation, SharedPredictor
 
 
 class InferenceThread:
@@ -20,7 +21,7 @@ class InferenceThread:
     have the answer at once it calls `wait` between them.
     """
 
-    def __init__(self, policy: SharedPolicy) -> None:
+    def __init__(self, policy: SharedPredictor) -> None:
         self._policy = policy
         self._mail: Request | None = None
         self._changed = threading.Condition()
@@ -76,7 +77,6 @@ class InferenceThread:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._policy.ask_again()
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
@@ -97,18 +97,30 @@ class InferenceThread:
     def _answer(self) -> tuple[Arrival, BaseException | None] | None:
         """The answer to the newest request, and why it has no chunk; None for nobody."""
         request: Request | None = None
+        started = 0.0
+
+        def observe() -> Observation:
+            nonlocal request, started
+            self._running, started = True, time.perf_counter()
+            request = self._take()
+            if request is None:
+                raise PolicyError('the pass is no longer wanted')
+            return request.snapshot.qpos, request.snapshot.images()
+
         try:
-            with self._policy.turn(robot=True, wanted=lambda: not self._closed) as policy:
-                self._running, started = True, time.perf_counter()
-                with self._changed:
-                    request, self._mail = self._mail, None
-                assert request is not None  # nobody else takes it
-                snapshot = request.snapshot
-                chunk = policy.predict(snapshot.qpos, snapshot.images())
-                self.durations.append(time.perf_counter() - started)
-                self.count += 1
-                return Arrival(request, chunk), None
+            chunk = self._policy.predict_newest(observe)
+            assert request is not None  # it was asked for
+            self.durations.append(time.perf_counter() - started)
+            self.count += 1
+            return Arrival(request, chunk), None
         except BaseException as error:  # whatever it is: the next request is another chance
+            request = request or self._take()  # no turn comes where the model is gone
             return None if request is None else (Arrival(request, None), error)
         finally:
             self._running = False
+
+    def _take(self) -> Request | None:
+        """The newest request, out of the mailbox; None where the thread is closed."""
+        with self._changed:
+            request, self._mail = self._mail, None
+            return None if self._closed else request

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from act_ros.policy.aggregation import TemporalAggregator
+from act_ros.policy.guest import GuestPolicy
 from act_ros.policy.interface import Statistics, check_observation
 from act_ros.policy.process import PolicyProcess
 from act_ros.policy.rollout import Rollout, make_aggregator, query_interval
-from act_ros.policy.turns import GuestPolicy, SharedPolicy
 
 if TYPE_CHECKING:
     from act_ros.policy.policy import Policy, load_policy, set_torch_threads
@@ -29,7 +29,6 @@ __all__ = [
     'Policy',
     'PolicyProcess',
     'Rollout',
-    'SharedPolicy',
     'Statistics',
     'TemporalAggregator',
     'check_observation',

@@ -1,6 +1,6 @@
 """What a policy takes and gives, without its network: nothing here imports torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,14 @@ class Predictor(Protocol):
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """Predict a chunk of actions, (chunk_size, action_dim) float32, from one observation."""
+        ...
+
+
+class SharedPredictor(Predictor, Protocol):
+    """A policy that the robot shares with others, or has at the end of a line."""
+
+    def predict_newest(self, observe: Callable[[], Observation]) -> np.ndarray:
+        """As `predict`, from what `observe` gives when it is the robot's turn; not before."""
         ...
 
 

@@ -1,117 +1,169 @@
-"""The child of `act_ros.policy.process`: loads a policy and answers until its parent is gone."""
+"""The child of `act_ros.policy.process`: loads a policy and answers until its parent is gone.
 
-import fcntl
+It has two ends: the robot's, which is the parent's, and a guest's. One pass at a time, in turns:
+an asynchronous robot always wants the next pass, so a guest who waited during one of them goes
+before the next. Neither starves, and the robot waits for one pass of the guest's at most. Of two
+who wait for a free model the one who was not served last is first.
+
+The robot asks for its turn and says then what to predict from, so that this is the newest that
+it has. The guest's observations lie in its buffers before it asks: it never has the model while
+it does anything else.
+"""
+
 import importlib
-import logging
 import os
 import select
-import signal
-import sys
+import socket
 import traceback
-from multiprocessing.connection import Connection
 
-from act_ros.errors import ActError, one_line
+from act_ros.errors import ActError, PolicyError, one_line
+from act_ros.helper_process import Parent, ParentGoneError, begin
+from act_ros.policy.buffers import PolicyInfo, SharedBuffers
+from act_ros.policy.guest import LONGEST, REQUEST
 from act_ros.policy.policy import Policy, set_torch_threads
-from act_ros.policy.process import PolicyInfo, SharedBuffers
 
 
-class LogHandler(logging.Handler):
-    """Sends log lines to the parent, which has the node's log."""
+class Guest:
+    """The end of whoever shares the model with the robot, and is not to be trusted with it.
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self._connection = connection
+    :param ours: the socket to it. Each message comes whole, and nothing waits for it.
+    :param buffers: its own.
+    """
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        self._connection.send(('log', (record.name, record.levelno, self.format(record))))
+    def __init__(self, ours: socket.socket, buffers: SharedBuffers) -> None:
+        self.socket = ours
+        self._buffers = buffers
+
+    def serve(self, policy: Policy) -> bool:
+        """Run the pass that it has asked for; False where it is gone or makes no sense."""
+        try:
+            request = self.socket.recv(LONGEST, socket.MSG_DONTWAIT)
+            (count,) = REQUEST.unpack(request) if len(request) == REQUEST.size else (0,)
+            if not 1 <= count <= len(self._buffers.qpos):
+                return False
+            self.socket.send(b'\0' + self._answer(policy, count), socket.MSG_DONTWAIT)
+        except OSError:  # also where it takes no answers
+            return False
+        return True
+
+    def _answer(self, policy: Policy, count: int) -> bytes:
+        buffers = self._buffers
+        try:
+            observations = [buffers.observation(i) for i in range(count)]
+            if count == 1:
+                buffers.chunks[0] = policy.predict(*observations[0])
+            else:
+                buffers.chunks[:count] = policy.predict_batch(observations)
+        except Exception as error:
+            error = _known(error)
+            return f'{type(error).__name__}\n{one_line(error)}'.encode()[: LONGEST - 1]
+        return b''
 
 
 class Worker:
-    """Answers the parent's requests.
+    """Answers the robot's requests and the guest's.
 
-    :param connection: to the parent.
-    :param memory: descriptor of the shared memory.
+    :param robot: the parent.
     :param load: 'module:function' that loads the policy.
     """
 
-    def __init__(self, connection: Connection, memory: int, load: str) -> None:
-        self._connection = connection
-        self._memory = memory
+    def __init__(self, robot: Parent, load: str) -> None:
+        self._robot = robot
+        self._guest: Guest | None = None
         self._load = load
-        self._policy: Policy | None = None
+        self._robot_was_last = False
 
     def run(self) -> None:
         """Answer until the parent is gone."""
-        while True:
-            try:
-                what, detail = self._connection.recv()
-            except (EOFError, OSError):
-                return
-            try:
-                answer = 'done', getattr(self, what)(detail)
-            except ActError as error:
-                answer = 'error', (type(error).__name__, str(error))
-            except Exception as error:
-                traceback.print_exc()
-                text = one_line(error)
-                answer = 'error', ('PolicyError', text)
-            try:
-                self._connection.send(answer)
-            except OSError:
-                return
+        try:
+            while True:
+                robot, guest = self._wait()
+                if robot and not (guest and self._robot_was_last):
+                    self._serve_robot()
+                    self._robot_was_last = True
+                else:
+                    self._serve_guest()
+                    self._robot_was_last = False
+        except ParentGoneError:
+            return
+
+    def _wait(self) -> tuple[bool, bool]:
+        """Wait until the robot or the guest asks; a request stays in its socket until its turn."""
+        asked = select.poll()
+        asked.register(self._robot, select.POLLIN)
+        if self._guest is not None:
+            asked.register(self._guest.socket, select.POLLIN)
+        found = {file for file, _ in asked.poll()}
+        robot = self._robot.fileno() in found
+        return robot, len(found) > robot
+
+    def _serve_guest(self) -> None:
+        guest = self._guest
+        assert guest is not None  # it has asked
+        if not guest.serve(self._policy):
+            guest.socket.close()
+            self._guest = None
+
+    def _serve_robot(self) -> None:
+        what, detail = self._robot.receive()
+        try:
+            answer = getattr(self, what)(detail)
+        except ParentGoneError:
+            raise
+        except Exception as error:
+            self._robot.send_error(_known(error))
+        else:
+            self._robot.send('done', answer)
 
     def load(self, detail: tuple[tuple, dict]) -> PolicyInfo:
-        """Load the policy and lay out the shared memory."""
+        """Load the policy."""
         arguments, options = detail
         module, function = self._load.split(':')
         self._policy = policy = getattr(importlib.import_module(module), function)(
             *arguments, **options
         )
-        info = PolicyInfo(
+        self._info = PolicyInfo(
             policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
             policy.statistics, policy.engine.name,
         )  # fmt: skip
-        self._buffers = SharedBuffers(self._memory, info)
-        return info
+        return self._info
 
-    def predict(self, _: None) -> None:
-        """Predict from the observation in the shared memory."""
-        policy, buffers = self._policy, self._buffers
-        assert policy is not None, 'loaded first'
-        images = dict(zip(policy.task.cameras, buffers.frames, strict=True))
-        buffers.chunk[:] = policy.predict(buffers.qpos, images)
+    def share(self, _: None) -> None:
+        """Take the memory for the robot's observation."""
+        self._buffers = self._take_buffers(1)
+
+    def admit(self, count: int) -> None:
+        """Take a guest's socket and its memory, in place of the guest before."""
+        ours = socket.socket(fileno=self._robot.receive_file())
+        if self._guest is not None:
+            self._guest.socket.close()
+        self._guest = Guest(ours, self._take_buffers(count))
+
+    def turn(self, _: None) -> None:
+        """Leave the model to the robot until it says what to predict from."""
+        self._robot.send('done')
+        what, _ = self._robot.receive()
+        if what == 'predict':  # else it has thought better of it
+            self._buffers.chunks[0] = self._policy.predict(*self._buffers.observation(0))
+
+    def _take_buffers(self, count: int) -> SharedBuffers:
+        file = self._robot.receive_file()
+        try:
+            return SharedBuffers(file, self._info, count)
+        finally:
+            os.close(file)
 
 
-def end_with_parent(lifeline: int) -> None:
-    """Be killed by the kernel when the parent is gone, whatever this process is in.
-
-    A thread that watches would need the interpreter, which a pass that hangs may hold; and
-    PR_SET_PDEATHSIG goes by the thread that started this process, not by the parent.
-
-    :param lifeline: end of a pipe whose other end only the parent has.
-    """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_ASYNC)
-    closed = select.poll()
-    closed.register(lifeline, 0)  # reports a hang-up in any case
-    if closed.poll(0):
-        sys.exit()
+def _known(error: Exception) -> ActError:
+    """An error that the other end knows; any other is told of here."""
+    if isinstance(error, ActError):
+        return error
+    traceback.print_exception(error)
+    return PolicyError(one_line(error))
 
 
 def main() -> None:
     """Run the worker; the arguments come from `PolicyProcess`."""
-    # A signal to all of a group is the parent's affair: it still has a last message to send.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    descriptor, memory, lifeline, load, threads = sys.argv[1:]
-    end_with_parent(int(lifeline))
-    connection = Connection(int(descriptor))
-    logger = logging.getLogger('act_ros')
-    logger.addHandler(LogHandler(connection))
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    robot, (load, threads) = begin()
     set_torch_threads(int(threads))
-    Worker(connection, int(memory), load).run()
-
+    Worker(robot, load).run()

@@ -18,7 +18,6 @@ from act_ros.nodes.controller import BRAKING, LAST_WORD, Controller
 from act_ros.nodes.wiring import Wiring as RealWiring
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
-from act_ros.policy import SharedPolicy
 from act_ros.safety import Limits
 from act_ros.task import Task
 from test.waiting import wait_until
@@ -38,7 +37,8 @@ class Policy:
 
     task, chunk_size = TASK, 50
 
-    def predict(self, qpos, images):
+    def predict_newest(self, observe):
+        observe()
         return np.tile([1e5, 5.0], (50, 1))
 
 
@@ -89,7 +89,7 @@ def begin(**changes):
     wiring, settings = Wiring(), replace(SETTINGS, **changes)
     controller = Controller(
         settings, Limits.from_settings(settings, TASK), clock=Clock(), simulated=False,
-        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
+        policy=Policy(), wiring=wiring, wire=threading.Lock(),
     )  # fmt: skip
     controller.start()
     moving = lambda: wiring.sent and wiring.values[-1][1] > 4.9  # noqa: E731
@@ -178,7 +178,7 @@ def test_before_the_first_command_nothing_is_said_at_the_end():
     wiring.store.snapshot = lambda now: (None, {'front': 'stale'})
     controller = Controller(
         SETTINGS, Limits.from_settings(SETTINGS, TASK), clock=Clock(), simulated=False,
-        policy=SharedPolicy(Policy()), wiring=wiring, wire=threading.Lock(),
+        policy=Policy(), wiring=wiring, wire=threading.Lock(),
     )  # fmt: skip
     controller.start()
     wait_until(lambda: controller.ticks > 5, 10, 'ticks')

@@ -1,7 +1,6 @@
-"""The inference thread's turn at the model: its observation is the newest when the pass begins."""
+"""The inference thread: its observation is the newest when its turn at the model comes."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -10,35 +9,30 @@ from act_ros.control import Request
 from act_ros.errors import PolicyError
 from act_ros.nodes.inference import InferenceThread
 from act_ros.observation import Snapshot
-from act_ros.policy import SharedPolicy
 from test.waiting import wait_until
 
 
 class Model:
-    """A network whose passes end when a test says so, or by themselves after some time.
+    """A network whose turns come and whose passes end when a test says so.
 
     Observations are numbers: `qpos` holds the number of the request.
     """
 
     task, chunk_size = None, 1
 
-    def __init__(self, seconds=None):
-        self.seconds = seconds
-        self.gate = threading.Semaphore(0)
-        self.begun = []  # numbers of the observations, -1 of a guest
-        self.newest = 0  # of all requests so far
-        self.ages = []  # how many requests newer than a robot's there were when its pass began
+    def __init__(self):
+        self.turn, self.end = threading.Semaphore(0), threading.Semaphore(0)
+        self.begun = []  # numbers of the observations
+        self.gone = False
 
-    def predict(self, qpos, images):
-        number = int(qpos[0])
-        self.begun.append(number)
-        if number >= 0:
-            self.ages.append(self.newest - number)
-        if self.seconds is None:
-            assert self.gate.acquire(timeout=10)
-        else:
-            time.sleep(self.seconds)
-        if number == 13:
+    def predict_newest(self, observe):
+        assert self.turn.acquire(timeout=10)
+        if self.gone:
+            raise PolicyError('the inference process was ended')
+        qpos, _ = observe()
+        self.begun.append(int(qpos[0]))
+        assert self.end.acquire(timeout=10)
+        if qpos[0] == 13:
             raise SystemExit('not even this ends the thread')
         return np.zeros((1, 1))
 
@@ -49,63 +43,35 @@ def request(number):
 
 
 @pytest.fixture
-def shared(request):
-    shared = SharedPolicy(Model(getattr(request, 'param', None)))
-    inference = InferenceThread(shared)
-    inference.start()
-    yield shared, inference
-    shared.policy.gate.release(100)
-    inference.close(timeout=5)
+def inference():
+    thread = InferenceThread(Model())
+    thread.start()
+    yield thread
+    for gate in (thread._policy.turn, thread._policy.end):
+        gate.release(100)
+    thread.close(timeout=5)
 
 
-def test_what_is_asked_while_a_guest_has_the_model_is_answered_from_the_newest(shared):
-    shared, inference = shared
-    model = shared.policy
-    guest = threading.Thread(target=lambda: shared.guest().predict(np.array([-1]), {}))
-    guest.start()
-    wait_until(lambda: model.begun == [-1], 5, "the guest's pass")
+def test_what_is_asked_while_somebody_else_has_the_model_is_answered_from_the_newest(inference):
+    model = inference._policy
     inference.submit(request(1))
     wait_until(lambda: inference.busy, 5, 'a robot that waits')
     assert 'waiting for its turn' in inference.doing
     for number in (2, 3):
         inference.submit(request(number))
-    model.gate.release()
-    wait_until(lambda: model.begun == [-1, 3], 5, lambda: f'the newest: {model.begun}')
+    model.turn.release()
+    wait_until(lambda: model.begun == [3], 5, lambda: f'the newest: {model.begun}')
     assert inference.doing == 'running'
-    model.gate.release()
+    model.end.release()
     inference.wait(5)
     ((arrival, error),) = inference.arrivals()
     assert (arrival.request.step, error, inference.count) == (3, None, 1)
-    guest.join(5)
 
 
-@pytest.mark.parametrize('shared', [0.02], indirect=True)
-def test_beside_a_guest_that_always_asks_no_pass_begins_with_an_old_observation(shared):
-    shared, inference = shared
-    model, done = shared.policy, threading.Event()
-
-    def ask():
-        while not done.is_set():
-            shared.guest().predict(np.array([-1]), {})
-
-    guest = threading.Thread(target=ask)
-    guest.start()
-    try:
-        while len(model.ages) < 20:
-            model.newest += 1
-            inference.submit(request(model.newest))
-            time.sleep(0.002)
-    finally:
-        done.set()
-        guest.join(5)
-    # One may be counted and not be in the mailbox yet; a turn later it would be some ten.
-    assert max(model.ages) <= 1
-    assert 8 <= model.begun.count(-1) <= 32  # they took turns
-
-
-def test_a_failed_pass_is_answered_without_a_chunk_and_the_next_one_is_taken(shared):
-    shared, inference = shared
-    shared.policy.gate.release(2)
+def test_a_failed_pass_is_answered_without_a_chunk_and_the_next_one_is_taken(inference):
+    model = inference._policy
+    for gate in (model.turn, model.end):
+        gate.release(2)
     inference.submit(request(13))
     inference.wait(5)
     ((arrival, error),) = inference.arrivals()
@@ -118,19 +84,24 @@ def test_a_failed_pass_is_answered_without_a_chunk_and_the_next_one_is_taken(sha
     assert inference.alive
 
 
-def test_a_thread_that_is_closed_while_it_waits_for_its_turn_ends(shared):
-    shared, inference = shared
-    guest = threading.Thread(target=lambda: shared.guest().predict(np.array([-1]), {}))
-    guest.start()
-    wait_until(lambda: shared.policy.begun, 5, "the guest's pass")
+def test_where_no_turn_comes_any_more_each_request_is_answered_with_the_reason(inference):
+    model = inference._policy
+    model.gone = True
+    model.turn.release(2)
+    for number in (1, 2):
+        inference.submit(request(number))
+        inference.wait(5)
+        ((arrival, error),) = inference.arrivals()
+        assert (arrival.request.step, arrival.chunk) == (number, None)
+        assert 'was ended' in str(error)
+
+
+def test_a_thread_that_is_closed_while_it_waits_for_its_turn_takes_none(inference):
+    model = inference._policy
     inference.submit(request(1))
     wait_until(lambda: inference.busy, 5, 'a robot that waits')
-    inference.close(timeout=5)
-    assert not inference.alive
+    inference.close()
+    model.turn.release()
+    wait_until(lambda: not inference.alive, 5, 'its end')
+    assert model.begun == []
     assert list(inference.arrivals()) == []
-    shared.policy.gate.release()
-    guest.join(5)
-    with pytest.raises(PolicyError, match='no longer wanted'), shared.turn(
-        robot=True, wanted=lambda: False
-    ):
-        pass

@@ -176,7 +176,7 @@ def test_failures_are_policy_errors_and_the_next_pass_is_well(odd, direct):
 
 def test_signals_to_the_whole_group_leave_it_running(odd):
     for number in (signal.SIGINT, signal.SIGTERM):
-        os.kill(odd._child.pid, number)
+        os.kill(odd._helper.child.pid, number)
     odd.predict(*observation())
 
 
@@ -206,7 +206,7 @@ def test_a_priority_of_the_caller_is_not_for_the_network(process):
         policy = process()
     finally:
         os.sched_setscheduler(0, before, os.sched_param(0))
-    assert os.sched_getscheduler(policy._child.pid) == os.SCHED_OTHER
+    assert os.sched_getscheduler(policy._helper.child.pid) == os.SCHED_OTHER
 
 
 def in_a_pass(policy, caplog):
@@ -230,7 +230,7 @@ def test_a_child_that_was_killed_is_named_at_once(start, caplog):
     policy = start('load_odd')
     thread, raised = in_a_pass(policy, caplog)
     started = time.monotonic()
-    os.kill(policy._child.pid, signal.SIGKILL)
+    os.kill(policy._helper.child.pid, signal.SIGKILL)
     thread.join(5)
     assert time.monotonic() - started < 1
     named = 'the inference process was ended by SIGKILL; clean up and configure again'
@@ -270,7 +270,7 @@ def test_closing_does_not_wait_for_a_process_that_has_the_other_end(start, caplo
 def test_closing_does_not_wait_for_a_child_that_the_kernel_cannot_end(start, caplog):
     policy = start('load_odd')
     thread, raised = in_a_pass(policy, caplog)
-    child, kill = policy._child, policy._child.kill
+    child, kill = policy._helper.child, policy._helper.child.kill
     child.kill = lambda: None  # as if it waited for a device that does not answer
     try:
         started = time.monotonic()
@@ -310,7 +310,7 @@ def test_rounds_leave_nothing_behind(start):
         policy = start()
         policy.predict(*observation())
         policy.close()
-        assert not Path(f'/proc/{policy._child.pid}').exists()  # not even a zombie
+        assert not Path(f'/proc/{policy._helper.child.pid}').exists()  # not even a zombie
 
     once()
     gc.collect()  # not during the rounds: what the tests before this one have left open
@@ -326,7 +326,7 @@ from act_ros.policy import PolicyProcess
 logging.basicConfig(level='INFO', stream=sys.stdout, format='%(message)s')
 policy = PolicyProcess(sys.argv[2])
 policy.load(sys.argv[1], device='cpu')
-print('pid', policy._child.pid, flush=True)
+print('pid', policy._helper.child.pid, flush=True)
 from test.policy.test_process import STUCK, observation
 policy.predict(*observation(mark=STUCK))
 """
