@@ -133,8 +133,16 @@ class HelperProcess:
         :raises ActError: as the child has raised it.
         :raises EndedError: the process has ended.
         """
+        self.send(what, detail, files)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """Wait for what comes of a message.
+
+        :raises ActError: as the child has raised it.
+        :raises EndedError: the process has ended.
+        """
         try:
-            self.send(what, detail, files)
             kind, content = self.receive()
         except EndedError:
             raise

@@ -20,13 +20,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
-from act_ros.bridge.server import PolicyServer
+from act_ros.bridge.process import EndpointProcess
 from act_ros.errors import ActError
 from act_ros.nodes.checks import (
     WARM_PASSES,
     check_horizon,
     check_latency,
     check_silence,
+    guest_batch,
     slowest_pass,
     warn_of_pose,
 )
@@ -40,8 +41,7 @@ from act_ros.nodes.declare import (
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.wiring import Wiring
-from act_ros.parameters import Settings
-from act_ros.policy import GuestPolicy, PolicyProcess, Rollout, query_interval
+from act_ros.policy import PolicyProcess, query_interval
 from act_ros.policy.interface import check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
@@ -95,8 +95,7 @@ class ActNode(LifecycleNode):
         self._at_rest.set()
         # Whoever publishes commands has it: configurations and activations share one robot.
         self._wire = threading.Lock()
-        self._server: PolicyServer | None = None
-        self._rollout: Rollout | None = None
+        self._server: EndpointProcess | None = None
         self._last_failure: object = None
         self._failure = ''  # why the last transition failed
         self._was_active = False
@@ -211,7 +210,9 @@ class ActNode(LifecycleNode):
         chunk = policy.chunk_size / settings.control_rate
         check_latency(settings, latency, chunk, simulated=self._simulated)
         if settings.zmq_endpoint:
-            self._serve(policy, settings)
+            batch = self._abandonable(lambda: guest_batch(policy, settings, latency, chunk))
+            self._server = EndpointProcess(lambda: policy.admit(batch), settings)
+            log.info('serving ZMQ on %s', self._server.endpoint)
         # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()
         gc.freeze()
@@ -259,15 +260,6 @@ class ActNode(LifecycleNode):
         if settings.dry_run:
             log.warning('dry run: commands go to ~/dry_run only')
 
-    def _serve(self, policy: PolicyProcess, settings: Settings) -> None:
-        """Serve the ZMQ protocol from a thread, with an episode of its own."""
-        place = policy.admit(1)
-        self._rollout = Rollout.from_settings(GuestPolicy(place), settings)
-        place.close()
-        self._server = PolicyServer(self._rollout, settings.zmq_endpoint)
-        threading.Thread(target=self._server.run, name='zmq', daemon=True).start()
-        log.info('serving ZMQ on %s', self._server.endpoint)
-
     def _stop_controller(self) -> None:
         with self._switching:
             controller, self._controller = self._controller, None
@@ -284,14 +276,13 @@ class ActNode(LifecycleNode):
         """Undo `_configure`, as far as it went."""
         self._stop_controller()
         if self._server is not None:
-            # The port shall be free for the next configuration, and clients told; a pass that
-            # takes longer for one of them is abandoned.
+            # The port shall be free for the next configuration, and clients told.
             self._server.close()
         if self._wiring is not None:
             self._wiring.close()
         if self._policy is not None:
             self._policy.close()
-        self._policy = self._wiring = self._server = self._rollout = None
+        self._policy = self._wiring = self._server = None
         gc.unfreeze()
 
     # --- callbacks -------------------------------------------------------------------------
@@ -358,15 +349,15 @@ class ActNode(LifecycleNode):
         """Check all changes together, then apply all of them, or none."""
         try:
             settings = check_changes(self, changes, configured=self._policy is not None)
-            controller, rollout = self._controller, self._rollout
+            controller, server = self._controller, self._server
             if self._policy is not None:
                 limits = Limits.from_settings(settings, self._task)
                 if controller is not None:
                     controller.loop.change(settings, limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if rollout is not None:
-            rollout.set_decay(settings.decay)
+        if server is not None:
+            server.set_decay(settings.decay)
         return SetParametersResult(successful=True)
 
     # --- small parts -----------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """Whether a loaded policy fits the robot's settings: asked once, at configuration."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -9,12 +12,14 @@ from act_ros.control import oldest_behind
 from act_ros.errors import ParameterError
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import Settings
-from act_ros.policy import PolicyProcess, Statistics
+from act_ros.policy import GuestPolicy, PolicyProcess, Statistics
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 WARM_PASSES = 5
+TRIALS = 3  # for each size of a batch
+MAX_BATCH = 8  # observations of ZMQ clients in one pass
 FAR = 5.0  # standard deviations from the mean of training
 
 
@@ -36,8 +41,8 @@ def check_latency(
             f'leaves {tick * 500:.0f} ms; set inference: asynchronous'
         )
     # When a chunk arrives, the one before is of an observation two passes ago, and three where
-    # a ZMQ client had a turn between. A synchronous one is of this tick, and simulated time
-    # stands still meanwhile.
+    # a ZMQ client had a turn between: `guest_batch` sees to longer ones. A synchronous one is of
+    # this tick, and simulated time stands still meanwhile.
     passes = 3 if settings.zmq_endpoint else 2
     if synchronous:
         passes = 0 if simulated else passes - 1
@@ -55,6 +60,31 @@ def check_latency(
             'a chunk lasts %.2f s, but with a pass of %.2f s the next one may come after %.2f s: '
             'there will be ticks without a plan', chunk, latency, behind,
         )  # fmt: skip
+
+
+def guest_batch(policy: PolicyProcess, settings: Settings, latency: float, chunk: float) -> int:
+    """How many observations of ZMQ clients may go through in one pass, which the robot waits for.
+
+    As many as take no longer than two of the robot's passes, and leave it within its time-out
+    and its plan.
+
+    :param latency: slowest of the robot's warm passes [s].
+    :param chunk: how long one plan lasts [s].
+    """
+    if settings.inference == 'synchronous':
+        return 1
+    needed = oldest_behind(settings, latency)
+    longest = min(
+        2 * latency, settings.command_timeout - needed, chunk + settings.max_age - needed
+    )
+    place = policy.admit(MAX_BATCH)
+    with contextlib.closing(GuestPolicy(place)) as guest:
+        place.close()
+        for count in range(2, MAX_BATCH + 1):
+            guest.warm_up(count)  # the first one of its size may be slow
+            if not all(_duration(partial(guest.warm_up, count)) <= longest for _ in range(TRIALS)):
+                return count - 1
+    return MAX_BATCH
 
 
 def check_silence(wiring: Wiring) -> None:
@@ -99,9 +129,10 @@ def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics) -> None:
 
 def slowest_pass(policy: PolicyProcess) -> float:
     """The slowest of a few warm passes [s]."""
-    durations = []
-    for _ in range(WARM_PASSES):
-        started = time.perf_counter()
-        policy.warm_up()
-        durations.append(time.perf_counter() - started)
-    return max(durations)
+    return max(_duration(policy.warm_up) for _ in range(WARM_PASSES))
+
+
+def _duration(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

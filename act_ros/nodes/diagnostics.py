@@ -7,9 +7,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.time import Time
 
-from act_ros.bridge.server import PolicyServer
+from act_ros.bridge.process import EndpointProcess
 from act_ros.control import MotionMeter
-from act_ros.errors import one_line
 from act_ros.nodes import logs
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.messages import key_values
@@ -47,7 +46,7 @@ class Report:
         failure: str,
         wiring: Wiring | None,
         controller: Controller | None,
-        server: PolicyServer | None,
+        server: EndpointProcess | None,
         now: int,
         input_faults: Mapping[str, str],
     ) -> DiagnosticArray:
@@ -64,11 +63,11 @@ class Report:
         if controller is not None:
             statuses.append(self._inference(controller))
         if server is not None:
-            values = {'zmq_requests': server.requests, 'zmq_errors': server.errors}
-            level, text = OK, f'serving {server.endpoint}'
-            if server.failure is not None:
-                reason = one_line(server.failure)
-                level, text = ERROR, f'{server.endpoint} is served no more ({reason}): {AGAIN}'
+            counts = {f'zmq_{name}': count for name, count in server.counts.items()}
+            values = {**counts, 'zmq_restarts': server.restarts}
+            level, text = (WARN, fault) if (fault := server.fault) else (
+                OK, f'serving {server.endpoint}'
+            )
             statuses.append(self._status('zmq', level, text, values))
         message = DiagnosticArray(status=statuses)
         message.header.stamp = Time(nanoseconds=now).to_msg()

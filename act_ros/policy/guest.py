@@ -17,7 +17,7 @@ import numpy as np
 from act_ros.errors import PolicyError
 from act_ros.helper_process import raise_again
 from act_ros.policy.buffers import PolicyInfo, SharedBuffers
-from act_ros.policy.interface import Observation, check_observation
+from act_ros.policy.interface import Observation, blank_observation, check_observation
 
 REQUEST = struct.Struct('=I')  # how many observations
 LONGEST = 4096  # bytes of an answer: empty, or an error's type and text
@@ -63,6 +63,7 @@ class GuestPolicy:
         self.max_batch = place.count
         self._buffers = SharedBuffers(place.memory, info, place.count)
         self._socket = socket.socket(fileno=os.dup(place.socket))
+        self._shade = 0  # of the next warm-up's frames
         self._turn = threading.Lock()
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -89,6 +90,12 @@ class GuestPolicy:
                 self._ask(len(part))
                 chunks[start : start + len(part)] = buffers.chunks[: len(part)]
         return chunks
+
+    def warm_up(self, count: int) -> None:
+        """One pass of that many observations, on frames that were not there before."""
+        shades = range(self._shade, self._shade + count)
+        self._shade = shades.stop
+        self.predict_batch([blank_observation(self.task, self.statistics, s) for s in shades])
 
     def close(self) -> None:
         """Leave; whoever waits for a pass is told at once."""

@@ -76,6 +76,15 @@ class BatchPredictor(Predictor, Protocol):
         ...
 
 
+def blank_observation(task: Task, statistics: Statistics, shade: int) -> Observation:
+    """The mean of training, and frames that show nothing.
+
+    :param shade: of the frames; another one than before, or they are known already.
+    """
+    frame = np.full((*task.image_size, 3), shade % 256, dtype=np.uint8)
+    return statistics.qpos_mean, dict.fromkeys(task.cameras, frame)
+
+
 def check_observation(task: Task, qpos: object, images: object) -> None:
     """Refuse an observation that the policy was not trained for.
 

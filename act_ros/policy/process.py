@@ -17,7 +17,7 @@ from act_ros.errors import PolicyError
 from act_ros.helper_process import END_TIMEOUT, EndedError, HelperProcess
 from act_ros.policy.buffers import PolicyInfo, SharedBuffers, make_memory
 from act_ros.policy.guest import GuestPlace
-from act_ros.policy.interface import Observation, check_observation
+from act_ros.policy.interface import Observation, blank_observation, check_observation
 
 LOAD = 'act_ros.policy:load_policy'
 
@@ -91,9 +91,8 @@ class PolicyProcess:
 
     def warm_up(self) -> None:
         """One pass on frames that were not there before: what a pass takes at most."""
-        self._shade = (self._shade + 1) % 256
-        blank = np.full((*self.task.image_size, 3), self._shade, dtype=np.uint8)
-        self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+        self._shade += 1
+        self.predict(*blank_observation(self.task, self.statistics, self._shade))
 
     def admit(self, count: int) -> GuestPlace:
         """Make a place for a guest, in another process perhaps; one before it has to leave.

@@ -1,14 +1,19 @@
 """The node over DDS: lifecycle, inputs by name, faults, commands."""
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from act_ros.bridge.client import PolicyClient
 from act_ros.observation import stamp_ns
 from act_ros.policy import Rollout, load_policy
 from test.nodes.graph import JOINTS, MARGIN, TASK, TICK, run_node
 from test.policy.test_aggregation import naive
+from test.processes import children
 from test.rule import small_config, vector, write_random
 from test.waiting import wait_until
 
@@ -206,6 +211,37 @@ def test_the_zmq_endpoint_has_an_episode_of_its_own(graph, ckpt, tmp_path):
         assert graph.change('deactivate') and graph.change('cleanup')
         with PolicyClient(endpoint, timeout=0.3) as client:
             wait_until(lambda: not answers(client), 5, 'the endpoint to be gone')
+
+
+def test_an_endpoint_whose_process_is_killed_costs_no_command_and_comes_back(
+    graph, ckpt, tmp_path
+):
+    with run_node(tmp_path, ckpt, zmq_endpoint='tcp://127.0.0.1:*') as node:
+        graph.activate(node)
+        endpoint = node.wait_for('serving ZMQ on ').split()[-1]
+        flowing(graph)
+        episode, overruns = graph.ticks[-1].episode, graph.reports[-1].get('tick_overruns', '0')
+        (child,) = (p for p in children(node.process.pid) if 'act_ros.bridge.child' in command(p))
+        os.kill(child, signal.SIGKILL)
+        fault = f'{endpoint} is not served (the ZMQ endpoint was ended by SIGKILL)'
+        wait_until(
+            lambda: fault in graph.reports[-1]['message']
+            and graph.reports[-1]['levels']['zmq'] == DiagnosticStatus.WARN,
+            5, lambda: f'a warning: {graph.reports[-1]}',
+        )  # fmt: skip
+        node.wait_for(fault)
+        node.wait_for(f'serving ZMQ on {endpoint} again')
+        with PolicyClient(endpoint, timeout=10) as client:
+            client.act(*vector('small').observation(0))
+        wait_until(lambda: graph.reports[-1].get('zmq_restarts') == '1', 5, 'the count')
+        assert graph.reports[-1]['levels']['zmq'] == DiagnosticStatus.OK
+        flowing(graph)
+        assert {t.episode for t in graph.ticks} == {episode}
+        assert int(graph.reports[-1]['tick_overruns']) - int(overruns) <= 5  # of some 200
+
+
+def command(pid: int) -> str:
+    return Path(f'/proc/{pid}/cmdline').read_text().replace('\0', ' ')
 
 
 def answers(client) -> bool:

@@ -45,10 +45,11 @@ def test_an_inference_thread_that_has_ended_is_an_error(running):
 def test_a_pass_that_failed_is_said_where_one_looks_for_it(running):
     controller, _ = running
 
-    def fail(qpos, images):
+    def fail(observe):
+        observe()
         raise MemoryError('no room')
 
-    controller.inference._policy.policy.predict = fail
+    controller.inference._policy.predict_newest = fail
     wait_until(
         lambda: statuses(controller)['inference'].message == 'inference: MemoryError: no room', 10,
         lambda: statuses(controller)['inference'].message,

@@ -1,0 +1,55 @@
+"""The child of `act_ros.bridge.process`: serves ZMQ clients until its parent says so or is gone.
+
+It imports neither torch nor ROS. The policy is a guest's, in the inference process.
+"""
+
+import contextlib
+import logging
+import resource
+import sys
+import threading
+
+from act_ros.bridge.server import PolicyServer
+from act_ros.errors import ActError, one_line
+from act_ros.helper_process import Parent, ParentGoneError, begin
+from act_ros.policy.guest import GuestPolicy
+from act_ros.policy.rollout import Rollout
+
+log = logging.getLogger(__name__)
+
+# What it may have of its own: the server's bounds are below this. Whatever got past them would
+# end this process, and neither the machine nor the controller.
+MEMORY = 1024 * 2**20
+PERIOD = 1.0  # of the counts [s]
+
+
+def serve(parent: Parent) -> int:
+    """Serve what the parent says; the exit code."""
+    _, setup = parent.receive()
+    try:
+        rollout = Rollout.from_settings(GuestPolicy(setup.place), setup.settings)
+        server = PolicyServer(rollout, setup.endpoint)
+    except ActError as error:
+        parent.send_error(error)
+        return 1
+    parent.send('done', server.endpoint)
+    serving = threading.Thread(target=server.run, name='zmq', daemon=True)
+    serving.start()
+    while serving.is_alive():
+        if parent.wait(PERIOD):
+            what, detail = parent.receive()
+            if what == 'stop':
+                server.close()
+                return 0
+            rollout.set_decay(detail)
+        parent.send('counts', {'requests': server.requests, 'errors': server.errors})
+    log.error('the server has ended: %s', one_line(server.failure or ActError('without a reason')))
+    return 1
+
+
+def main() -> None:
+    """Run the endpoint; what it is to serve comes from `EndpointProcess`."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    parent, _ = begin()
+    with contextlib.suppress(ParentGoneError):
+        sys.exit(serve(parent))
