@@ -18,6 +18,7 @@ measurement begins when commands have come for 5 s.
   seconds          length of the measurement
   inferences       forward passes during it
   node_overruns    ticks left out by the node's own count; should agree with ticks_missed
+  zmq_requests     with --zmq-load: requests to the node's ZMQ endpoint that it read and refused
 
 Other programs on the machine count as jitter: measure while nothing else runs.
 """
@@ -46,6 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         '--command-rate', type=float, default=0.0, metavar='HZ',
         help="the node's command_rate, a multiple of 50 (default: 0, the policy's rate)",
     )  # fmt: skip
+    parser.add_argument(
+        '--zmq-load', action='store_true',
+        help="set the node's zmq_endpoint, and send it requests of 60 MB without a pause",
+    )  # fmt: skip
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.seconds = QUICK
@@ -59,8 +64,9 @@ def main(argv: list[str] | None = None) -> int:
             from benchmarks.control_run import measure
 
             figures = measure(
-                graph, arguments.seconds, arguments.realtime_priority, arguments.command_rate
-            )
+                graph, arguments.seconds, arguments.realtime_priority, arguments.command_rate,
+                arguments.zmq_load,
+            )  # fmt: skip
         show('control loop', figures, arguments.json)
 
     return cli.run('control_loop', work)

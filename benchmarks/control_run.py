@@ -44,7 +44,7 @@ SILENCE = 5.0  # without a command or a report for as long, the run is over [s]
 
 
 def measure(
-    graph: OwnGraph, seconds: float, priority: int | None, rate: float = 0.0
+    graph: OwnGraph, seconds: float, priority: int | None, rate: float = 0.0, zmq: bool = False
 ) -> dict[str, object]:
     """Start node and traffic, measure, and end both.
 
@@ -52,6 +52,7 @@ def measure(
     :param seconds: length of the measurement.
     :param priority: the node's `realtime_priority`; None leaves it at its default.
     :param rate: its `command_rate` [Hz]; 0 = that of the policy.
+    :param zmq: whether its ZMQ endpoint is kept busy meanwhile.
     :raises ActError: a process ended, or commands did not come or were stopped.
     """
     task, file = load_task(), task_file(DEFAULT_TASK)
@@ -60,13 +61,18 @@ def measure(
         write_checkpoint(folder, task, NETWORK)
         values = read_raw_parameters(file) | _parameters(folder, task, priority)
         values['command_rate'] = rate
+        values['zmq_endpoint'] = endpoint = f'ipc://{folder}/zmq' if zmq else ''
         arguments = graph.arguments(values, folder / 'parameters.yaml')
         traffic, node = (
             stack.enter_context(running(name, module(program, *arguments), folder))
             for name, program in PROGRAMS.items()
         )
         topic = command_topic(read_parameter_file(file), task)
-        listener = stack.enter_context(listening(graph, topic, [traffic, node]))
+        processes = [traffic, node]
+        if zmq:
+            load = module('benchmarks.zmq_load', endpoint)
+            processes.append(stack.enter_context(running('zmq_load', load, folder)))
+        listener = stack.enter_context(listening(graph, topic, processes))
         listener.wait_for(
             lambda: listener.stamps, START_TIMEOUT,
             lambda: f'no command within {START_TIMEOUT:g} s; the node says: {node.last_line()}',
@@ -135,6 +141,7 @@ def _window(listener: 'Listener', node: Running, seconds: float, period: int) ->
         'seconds': round(lasted, 2),
         'inferences': inferences,
         'node_overruns': int(after['tick_overruns']) - int(before['tick_overruns']),
+        'zmq_requests': int(after.get('zmq_requests', 0)) - int(before.get('zmq_requests', 0)),
     }
 
 

@@ -5,6 +5,7 @@ It imports neither torch nor ROS. The policy is a guest's, in the inference proc
 
 import contextlib
 import logging
+import os
 import resource
 import sys
 import threading
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 # What it may have of its own: the server's bounds are below this. Whatever got past them would
 # end this process, and neither the machine nor the controller.
 MEMORY = 1024 * 2**20
+NICE = 10  # where cores are short they are the robot's: its tick's, and its network's
 PERIOD = 1.0  # of the counts [s]
 
 
@@ -49,6 +51,7 @@ def serve(parent: Parent) -> int:
 
 def main() -> None:
     """Run the endpoint; what it is to serve comes from `EndpointProcess`."""
+    os.nice(NICE)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     parent, _ = begin()
     with contextlib.suppress(ParentGoneError):

@@ -20,6 +20,7 @@ FIGURES = {
     'control_loop': {
         'ticks_missed', 'jitter_p50_ms', 'jitter_p99_ms', 'jitter_max_ms', 'command_rate_hz',
         'cpu_percent', 'rss_growth_mb', 'realtime', 'seconds', 'inferences', 'node_overruns',
+        'zmq_requests',
     },
     'evaluation': {'overhead_ms', 'sweep_ms', 'report_s', 'rss_mb', 'rss_growth_mb'},
     'training': {
@@ -67,7 +68,7 @@ def test_every_benchmark_with_a_command_line_is_here():
         path.stem for path in (ROOT / 'benchmarks').glob('*.py')
         if re.search('^if __name__', path.read_text(), re.MULTILINE)
     }  # fmt: skip
-    assert found - {'robot_traffic'} == {*FIGURES, *ROWS}  # that one is a part of control_loop
+    assert found - {'robot_traffic', 'zmq_load'} == {*FIGURES, *ROWS}  # parts of control_loop
 
 
 @pytest.mark.parametrize('name', [name for name in FIGURES if name != 'control_loop'])
@@ -79,9 +80,10 @@ def test_its_figures(run, name):
 
 @pytest.mark.skipif(find_spec('rclpy') is None, reason='rclpy is not importable')
 def test_the_figures_of_the_control_loop(run):
-    figures = run('control_loop')
+    figures = run('control_loop', '--zmq-load')
     assert {*figures} == FIGURES['control_loop']
     assert figures['inferences'] >= 1
+    assert figures['zmq_requests'] >= 1
 
 
 def test_the_rows_of_aggregation(run):

@@ -102,6 +102,8 @@ def test_it_is_a_process_without_network_or_ros_and_its_memory_is_bounded(serve,
     status = Path(f'/proc/{pid(endpoint)}/status').read_text()
     used = int(re.search(r'VmData:\s+(\d+) kB', status)[1]) * 1024
     assert used < child.MEMORY / 4  # the rest is for the requests
+    ours, theirs = (os.getpriority(os.PRIO_PROCESS, each) for each in (0, pid(endpoint)))
+    assert theirs == min(ours + child.NICE, 19)
 
 
 @pytest.mark.parametrize(
