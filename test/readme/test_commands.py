@@ -54,6 +54,7 @@ NOT_HERE = {
 }
 # Tests of their own run these.
 BENCHMARKS = {f'python -m benchmarks.{name}' for name in (*FIGURES, *ROWS)}
+BENCHMARKS.add('python -m benchmarks.control_loop --zmq-load')
 ELSEWHERE = [command for command in text.commands(README) if command in BENCHMARKS]
 
 needs_ros = pytest.mark.skipif(find_spec('rclpy') is None, reason='rclpy is not importable')
