@@ -61,7 +61,9 @@ setup(
             'types-PyYAML>=6.0',
             'colcon-core',
             'colcon-ros',
-            'cv-bridge==1.13.0.post0',  # the oracle of the image tests
+            # The oracles of the tests of images and of messages.
+            'cv-bridge==1.13.0.post0',
+            'msgpack>=1.0.3',
         ],
     },
     entry_points={

@@ -16,7 +16,7 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 RESET = 'RESET'
 STOPPING = 'stopping'  # what a request is told that the server answers no more
 
-_MAX_OPCODES = 10_000  # a request with thirty cameras has some 1,000
+MAX_OPCODES = 10_000  # a request with thirty cameras has some 1,000
 _MAX_ERROR = 500  # characters
 
 
@@ -38,9 +38,14 @@ def parse_request(data: bytes | memoryview) -> str | dict[str, Any]:
     :raises ProtocolError: one line that says what was found and expected.
     """
     try:
-        request = plain_pickle.loads(data, max_opcodes=_MAX_OPCODES)
+        request = plain_pickle.loads(data, max_opcodes=MAX_OPCODES)
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the request: {error}') from None
+    return check_request(request)
+
+
+def check_request(request: object) -> str | dict[str, Any]:
+    """Refuse what is no request: see `parse_request`."""
     if isinstance(request, str) and request == RESET:
         return request
     if not isinstance(request, dict):
@@ -82,7 +87,7 @@ def parse_reply(data: bytes | memoryview) -> dict[str, Any]:
     :raises ProtocolError: it is no dict with a status, or says ERROR without a message.
     """
     try:
-        reply = plain_pickle.loads(data, max_opcodes=_MAX_OPCODES)
+        reply = plain_pickle.loads(data, max_opcodes=MAX_OPCODES)
     except plain_pickle.UnsafePickleError as error:
         raise ProtocolError(f'cannot read the reply: {error}') from None
     status = reply.get('status') if isinstance(reply, dict) else None

@@ -1,6 +1,7 @@
 """JPEG and PNG frames: what they are without decoding, and their pixels."""
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -9,8 +10,9 @@ import numpy as np
 from act_ros.errors import ObservationError, shorten
 from act_ros.observation import jpeg
 
-_PNG = b'\x89PNG\r\n\x1a\n'
+PNG = b'\x89PNG\r\n\x1a\n'
 _PNG_HEADER = struct.Struct('>8s4x4sIIBB')  # signature, IHDR: width, height, depth, colour type
+_MOST_CHUNKS = 4096  # some hundreds are usual
 _PNG_GREY = (0, 4)  # colour types, without and with alpha
 
 
@@ -37,7 +39,7 @@ def inspect_compressed(message: Any) -> tuple[tuple[int, int], bool]:
             )
         header = jpeg.read_header(data)
         size, colour = header.size, len(header.components) > 1
-    elif data[:8] == _PNG and len(data) >= _PNG_HEADER.size and data[12:16].tobytes() == b'IHDR':
+    elif data[:8] == PNG and len(data) >= _PNG_HEADER.size and data[12:16].tobytes() == b'IHDR':
         _, _, width, height, depth, kind = _PNG_HEADER.unpack_from(data)
         if depth > 8:
             raise ObservationError(
@@ -93,13 +95,23 @@ def _critical(data: bytes) -> bytes:
 
     :raises ObservationError: a chunk, or the last one, is not there as a whole.
     """
-    parts, place, kind = [_PNG], len(_PNG), b''
+    chunks = (data[begin:end] for kind, begin, end in png_chunks(data) if kind[:1].isupper())
+    return b''.join((PNG, *chunks))
+
+
+def png_chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, begin and end of each chunk of a PNG, its length and checksum included.
+
+    :raises ObservationError: a chunk, or the last one, is not there as a whole; or there are more
+        than any picture has.
+    """
+    end, kind, count = len(PNG), b'', 0
     while kind != b'IEND':
-        kind = data[place + 4 : place + 8]
-        end = place + 12 + int.from_bytes(data[place : place + 4], 'big')
+        begin, count = end, count + 1
+        if count > _MOST_CHUNKS:
+            raise ObservationError(f'a PNG of more than {_MOST_CHUNKS} chunks')
+        kind = bytes(data[begin + 4 : begin + 8])
+        end = begin + 12 + int.from_bytes(data[begin : begin + 4], 'big')
         if end > len(data):
             raise ObservationError(f'a PNG cut off: no end in its {len(data)} bytes')
-        if kind[:1].isupper():
-            parts.append(data[place:end])
-        place = end
-    return b''.join(parts)
+        yield kind, begin, end

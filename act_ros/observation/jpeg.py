@@ -44,6 +44,9 @@ _PLAIN_JFIF = b'\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0'
 MOST_STRAYS = 16
 # Ten are usual. Each takes the decoder a millisecond, and a small file has room for thousands.
 MOST_SCANS = 100
+# Some kilobytes and dozens are usual. Each part of the data is decoded with all of its tables.
+_MOST_TABLES = 1 << 14  # bytes
+_MOST_SEGMENTS = 4096
 _LARGEST = 65500  # side of a picture that libjpeg takes [px]
 
 
@@ -104,9 +107,14 @@ def _segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
 
     Bytes between them are passed over, as libjpeg does. Where data ends before the end marker
     there is none.
+
+    :raises ObservationError: there are more than any picture has.
     """
-    end = 2
+    end = count = 2
     while found := _MARKER.search(data, end):
+        count += 1
+        if count > _MOST_SEGMENTS:
+            raise ObservationError(f'a JPEG of more than {_MOST_SEGMENTS} segments')
         begin, marker = found.start(), found[0][1]
         end = begin + 2
         if marker in _ALONE:
@@ -155,6 +163,7 @@ def _cleaned(header: Header, data: bytes) -> list[tuple[int, bytes]]:
     :raises ObservationError: there is no end marker.
     """
     kept: list[tuple[int, bytes]] = []
+    tables = 0
     for marker, begin, end in _segments(data):
         segment = data[begin:end]
         if marker == _END:
@@ -170,6 +179,9 @@ def _cleaned(header: Header, data: bytes) -> list[tuple[int, bytes]]:
             segment = segment if known else b''
         elif marker not in (*_TABLES, _RESTART_INTERVAL, _SCAN, *_DECODED):
             continue
+        tables += len(segment) if marker in _TABLES else 0
+        if tables > _MOST_TABLES:
+            raise ObservationError(f'a JPEG of more than {_MOST_TABLES} bytes of tables')
         kept.append((marker, segment))
     raise ObservationError(f'a JPEG cut off: no end marker in its {len(data)} bytes')
 

@@ -2,7 +2,7 @@
 
 import pickletools
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from typing import Any
 
 from act_ros.plain_pickle.arrays import (
@@ -41,19 +41,12 @@ _MAX_KEY = 1024  # characters: equal keys are compared to their ends
 _MAX_MEMO = 1 << 20
 
 
-def _need_plain(items: Iterable) -> None:
-    if STAND_INS.isdisjoint(map(type, items)):
-        return
-    for item in items:
-        need(type(item) not in LONG, f'refused: {described(item)} as a value')
-    raise UnsafePickleError(f'refused: a dtype, a name or raw array data as a value; {ONLY}')
-
-
 class _Machine:
     """One message being read. ``stack`` is what lies above the latest MARK."""
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, stand_ins: Set[type]) -> None:
         self.view, self.pos, self.end = view, 0, len(view)
+        self.stand_ins = stand_ins
         self.stack: list = []
         self.outer: list[list] = []  # the stacks below each MARK
         self.memo: dict[int, Any] = {}  # a dict, so that a large index costs nothing
@@ -80,8 +73,16 @@ class _Machine:
         need(self.pos == self.end, 'bytes follow the end of the pickle')
         single = len(self.stack) == 1 and not self.outer
         need(single, 'the pickle does not end with exactly one value')
-        _need_plain(self.stack)
+        self.need_plain(self.stack)
         return self.stack[0]
+
+    def need_plain(self, items: list) -> None:
+        if self.stand_ins.isdisjoint(map(type, items)):
+            return
+        for item in items:
+            long = type(item) in LONG and type(item) in self.stand_ins
+            need(not long, f'refused: {described(item)} as a value')
+        raise UnsafePickleError(f'refused: a dtype, a name or raw array data as a value; {ONLY}')
 
     # --- taking bytes from the message, and values from the stack
 
@@ -187,7 +188,7 @@ class _Machine:
 
     def push_tuple(self, items: list) -> None:
         self.enclose(items)
-        plain = STAND_INS.isdisjoint(map(type, items))
+        plain = self.stand_ins.isdisjoint(map(type, items))
         self.stack.append(tuple(items) if plain else Args(items))
 
     def push_filled(self, empty: list | dict) -> None:
@@ -198,7 +199,7 @@ class _Machine:
     def fill(self, kind: type, items: list) -> None:
         target = self.stack[-1]
         need(type(target) is kind, f'the pickle adds items to what is no {kind.__name__}')
-        _need_plain(items)
+        self.need_plain(items)
         self.enclose(items)
         need(id(target) not in self.complete, f'refused: a {kind.__name__} that contains itself')
         if kind is list:
@@ -337,7 +338,9 @@ _OPCODES: dict[bytes, Callable[[_Machine], object]] = {
 _TABLE = [_OPCODES.get(bytes((code,)), _Machine.refuse) for code in range(256)]
 
 
-def loads(data: bytes | memoryview, *, max_opcodes: int = 100_000) -> object:
+def loads(
+    data: bytes | memoryview, *, max_opcodes: int = 100_000, long_bytes: bool = False
+) -> object:
     """Read one pickled object made of plain data and numeric arrays.
 
     Reads what Python 2.7 and 3 with NumPy 1 and 2 write in protocols 0 to 5. Arrays are
@@ -352,6 +355,7 @@ def loads(data: bytes | memoryview, *, max_opcodes: int = 100_000) -> object:
 
     :param data: The whole message; any contiguous buffer.
     :param max_opcodes: The most pickle opcodes to read: one or two for each number or string.
+    :param long_bytes: Read bytes longer than 64 KB as values too: as memoryviews of ``data``.
     :returns: None, bool, int, float, str, bytes, bytearray, list, tuple, dict, or a NumPy array
         or scalar. A text, and bytes that are no array's, take 64 KB at most. A dict has 256 keys
         at most, and these are text of 1024 characters at most. Containers may be nested to any
@@ -359,8 +363,9 @@ def loads(data: bytes | memoryview, *, max_opcodes: int = 100_000) -> object:
     :raises UnsafePickleError: If the message is anything else.
     """
     view = memoryview(data).toreadonly().cast('B')
+    stand_ins = STAND_INS - {memoryview} if long_bytes else STAND_INS
     try:
-        return _Machine(view).run(max_opcodes)
+        return _Machine(view, stand_ins).run(max_opcodes)
     except UnsafePickleError:
         raise
     # What else Python and NumPy raise is about the message, such as text that is no number.
