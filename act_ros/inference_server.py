@@ -107,7 +107,7 @@ class Service:
 
         set_torch_threads(settings.torch_threads)
         policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
-        rollout = Rollout.from_settings(policy, settings)
+        rollout = Rollout(policy, settings)
         # Bound before the warm-up, so that a taken port is told at once; requests that come
         # meanwhile wait in the socket.
         self.server = PolicyServer(rollout, settings.zmq_endpoint)

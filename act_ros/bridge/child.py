@@ -29,7 +29,7 @@ def serve(parent: Parent) -> int:
     """Serve what the parent says; the exit code."""
     _, setup = parent.receive()
     try:
-        rollout = Rollout.from_settings(GuestPolicy(setup.place), setup.settings)
+        rollout = Rollout(GuestPolicy(setup.place), setup.settings)
         server = PolicyServer(rollout, setup.endpoint)
     except ActError as error:
         parent.send_error(error)

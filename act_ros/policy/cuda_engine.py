@@ -86,19 +86,20 @@ class CudaEngine(TorchEngine):
             # By numpy: for a large copy torch wakes all its threads, and they spin afterwards.
             for row, frame in zip(self._staged.numpy(), frames, strict=False):
                 np.copyto(row, frame)
+            # Each by itself: the next replay writes there again, and some of them stay for long.
             if len(self.vision) == 1:
-                return list(self._encode(0, self._staged[: len(frames)]))
-            return [self._encode(camera, self._staged[i : i + 1])[0]
+                return [each.clone() for each in self._encode(0, self._staged[: len(frames)])]
+            return [self._encode(camera, self._staged[i : i + 1])[0].clone()
                     for i, camera in enumerate(cameras)]  # fmt: skip
 
     def _encode(self, index: int, staged: Tensor) -> Tensor:
-        """Tokens of frames in the pinned memory, (N, h * w, hidden)."""
+        """Tokens of frames in the pinned memory, (N, h * w, hidden), until the next replay."""
         graph = self._views.get((index, len(staged)))
         if graph is None:
             return self.vision[index](staged.to(self.device, non_blocking=True))
         graph.inputs[0].copy_(staged, non_blocking=True)
         graph.graph.replay()
-        return graph.output.clone()  # the next replay writes there again
+        return graph.output
 
     def decode(self, qpos: np.ndarray, tokens: Sequence[Sequence[Tensor]]) -> np.ndarray:
         """Chunks of normalised actions."""

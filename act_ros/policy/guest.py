@@ -1,13 +1,12 @@
 """The guest's end of the inference process: the same model, in turns with the robot.
 
-What a guest sends is a number of observations, which lie in memory that both share, and what it
-gets is whether their chunks lie there: it never has the model while it does anything else.
+What a guest sends is whose observations lie in memory that both share, and what it gets is whether
+their chunks lie there: it never has the model while it does anything else.
 """
 
 import contextlib
 import os
 import socket
-import struct
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,14 @@ import numpy as np
 from act_ros.errors import PolicyError
 from act_ros.helper_process import raise_again
 from act_ros.policy.buffers import PolicyInfo, SharedBuffers
-from act_ros.policy.interface import Observation, blank_observation, check_observation
+from act_ros.policy.interface import (
+    Observation,
+    blank_observation,
+    check_chunk,
+    check_observation,
+)
 
-REQUEST = struct.Struct('=I')  # how many observations
+SOURCE = np.dtype(np.uint32)  # a request is one for each observation: whose cameras it is of
 LONGEST = 4096  # bytes of an answer: empty, or an error's type and text
 ENDED = 'the inference process has ended, or takes no guests'
 
@@ -80,6 +84,16 @@ class GuestPolicy:
         """
         for qpos, images in observations:
             check_observation(self.task, qpos, images)
+        chunks = self.forward(observations, [0] * len(observations))
+        for (qpos, _), chunk in zip(observations, chunks, strict=True):
+            check_chunk(self.task, chunk, qpos, self.statistics)
+        return chunks
+
+    def forward(self, observations: Sequence[Observation], sources: Sequence[int]) -> np.ndarray:
+        """As `Policy.forward`.
+
+        :raises PolicyError: the inference process has ended, too.
+        """
         buffers, at_once = self._buffers, self.max_batch
         chunks = np.empty((len(observations), *buffers.chunks.shape[1:]), np.float32)
         with self._turn:
@@ -87,7 +101,7 @@ class GuestPolicy:
                 part = observations[start : start + at_once]
                 for i, (qpos, images) in enumerate(part):
                     buffers.put(i, qpos, images)
-                self._ask(len(part))
+                self._ask(sources[start : start + at_once])
                 chunks[start : start + len(part)] = buffers.chunks[: len(part)]
         return chunks
 
@@ -103,9 +117,9 @@ class GuestPolicy:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _ask(self, count: int) -> None:
+    def _ask(self, sources: Sequence[int]) -> None:
         try:
-            self._socket.send(REQUEST.pack(count))
+            self._socket.send(np.array(sources, SOURCE).tobytes())
             answer = self._socket.recv(LONGEST)
         except OSError:
             raise PolicyError(ENDED) from None

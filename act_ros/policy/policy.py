@@ -1,7 +1,7 @@
 """A loaded checkpoint as a function: one observation in, one chunk of actions out."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,21 +68,35 @@ class Policy:
             return np.empty((0, self.chunk_size, self.action_dim), np.float32)
         for qpos, images in observations:
             check_observation(self.task, qpos, images)
+        chunks = self.forward(observations)
+        for (qpos, _), chunk in zip(observations, chunks, strict=True):
+            check_chunk(self.task, chunk, qpos, self.statistics)
+        return chunks
+
+    def forward(
+        self, observations: Sequence[Observation], sources: Sequence[Hashable] | None = None
+    ) -> np.ndarray:
+        """As `predict_batch`, without the checks: neither of what is given nor of what comes.
+
+        For observations that are nothing to each other: one that leads to no number shall not
+        cost the others their chunks.
+
+        :param observations: each as `check_observation` accepts it, one or more.
+        :param sources: whose cameras each is of, for frames that have not changed; by default
+            all are of the same.
+        """
         statistics = self.statistics
         states = np.array([qpos for qpos, _ in observations], dtype=np.float32)
         with np.errstate(over='ignore'):  # then the chunk is not finite
             normalised = (states - statistics.qpos_mean) / statistics.qpos_std
         try:
-            tokens = self._cache.tokens([images for _, images in observations])
+            tokens = self._cache.tokens([images for _, images in observations], sources)
             chunks = self.engine.decode(normalised, tokens)
         except torch.cuda.OutOfMemoryError:  # its name in every version
             raise PolicyError(
                 f'the device has too little memory for a pass of {len(observations)} observations'
             ) from None
-        chunks = chunks * statistics.action_std + statistics.action_mean
-        for (qpos, _), chunk in zip(observations, chunks, strict=True):
-            check_chunk(self.task, chunk, qpos, statistics)
-        return chunks
+        return chunks * statistics.action_std + statistics.action_mean
 
     def warm_up(self) -> None:
         """Run on frames of its own, once with all of them new and once with all known."""

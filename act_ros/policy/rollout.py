@@ -11,6 +11,8 @@ from act_ros.policy.interface import Predictor, check_observation
 from act_ros.safety import action_entries, action_turns, joints_of
 from act_ros.task import Task
 
+_DEFAULTS = Settings()
+
 
 def make_aggregator(
     chunk_size: int,
@@ -63,62 +65,85 @@ def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int
     return query_every or chunk_size
 
 
-class Rollout:
-    """Observation in, action out, one step a call.
+class Episode:
+    """From chunks to the actions of an episode's steps, in their order.
 
-    :param policy: predicts the chunks.
-    :param temporal_aggregation: blend all chunks that cover a step; False plays them in order.
-    :param query_every: steps between chunks with aggregation off; 0 = the chunk size.
-    :param decay: of the aggregation's weights.
-    :param follow_newest: entries of the action that follow the newest chunk alone.
-    :param continuous: positions of the action that are the same a turn further.
+    :param aggregator: of its own.
+    :param every: steps between chunks.
+    :ivar step: the next one; those before it are over.
     """
 
-    def __init__(
-        self,
-        policy: Predictor,
-        *,
-        temporal_aggregation: bool = True,
-        query_every: int = 0,
-        decay: float = 0.01,
-        follow_newest: Sequence[str] = (),
-        continuous: Sequence[str] = (),
-    ) -> None:
-        self._policy = policy
-        self._aggregator = make_aggregator(
-            policy.chunk_size,
-            policy.task,
-            temporal_aggregation=temporal_aggregation,
-            decay=decay,
-            follow_newest=follow_newest,
-            continuous=continuous,
-        )
-        self._every = query_interval(policy.chunk_size, temporal_aggregation, query_every)
-        self.step = 0
+    def __init__(self, aggregator: TemporalAggregator, every: int) -> None:
+        self._aggregator, self._every = aggregator, every
+        self.reset()
 
     @classmethod
-    def from_settings(cls, policy: Predictor, settings: Settings) -> 'Rollout':
+    def from_settings(cls, policy: Predictor, settings: Settings) -> 'Episode':
         """The episode of a policy that parameters ask for.
 
         :raises ActError: as `query_interval` and `make_aggregator`.
         """
-        return cls(
-            policy,
+        aggregator = make_aggregator(
+            policy.chunk_size,
+            policy.task,
             temporal_aggregation=settings.temporal_aggregation,
-            query_every=settings.query_every,
             decay=settings.decay,
             follow_newest=settings.follow_newest,
             continuous=settings.continuous,
         )
+        every = query_interval(
+            policy.chunk_size, settings.temporal_aggregation, settings.query_every
+        )
+        return cls(aggregator, every)
 
     def set_decay(self, decay: float) -> None:
-        """Take another decay at once; without aggregation it means nothing."""
+        """Take another decay at once, from any thread; without aggregation it means nothing."""
         self._aggregator.decay = decay
 
     def reset(self) -> None:
-        """Begin a new episode at step 0."""
+        """Begin again at step 0."""
         self._aggregator.reset()
         self.step = 0
+        self._chunk_due = 0  # from this step on
+
+    def wants_chunk(self, step: int) -> bool:
+        """Whether a step needs a chunk of its own."""
+        return step >= self._chunk_due
+
+    def act(self, step: int, chunk: np.ndarray | None) -> np.ndarray:
+        """The action of a step, after which the next one is the step that follows it.
+
+        :param step: `self.step` or later.
+        :param chunk: predicted from the observation of this step, where it wants one.
+        :returns: (action_dim,) float64, in the policy's units.
+        """
+        if chunk is not None:
+            self._aggregator.add(chunk, step)
+            self._chunk_due = step + self._every
+        action = self._aggregator.action(step)
+        self.step = step + 1
+        return action
+
+
+class Rollout:
+    """Observation in, action out, one step a call.
+
+    :param policy: predicts the chunks.
+    :param settings: those of the episode count.
+    :raises ActError: as `Episode.from_settings`.
+    """
+
+    def __init__(self, policy: Predictor, settings: Settings = _DEFAULTS) -> None:
+        self._policy = policy
+        self._episode = Episode.from_settings(policy, settings)
+
+    def set_decay(self, decay: float) -> None:
+        """Take another decay at once; without aggregation it means nothing."""
+        self._episode.set_decay(decay)
+
+    def reset(self) -> None:
+        """Begin a new episode at step 0."""
+        self._episode.reset()
 
     def act(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """The action of the current step; the step counts only if there is one.
@@ -129,8 +154,7 @@ class Rollout:
         :raises ActError: as `Policy.predict`.
         """
         check_observation(self._policy.task, qpos, images)
-        if self.step % self._every == 0:
-            self._aggregator.add(self._policy.predict(qpos, images), self.step)
-        action = self._aggregator.action(self.step)
-        self.step += 1
-        return action
+        step, chunk = self._episode.step, None
+        if self._episode.wants_chunk(step):
+            chunk = self._policy.predict(qpos, images)
+        return self._episode.act(step, chunk)

@@ -16,10 +16,12 @@ import select
 import socket
 import traceback
 
+import numpy as np
+
 from act_ros.errors import ActError, PolicyError, one_line
 from act_ros.helper_process import Parent, ParentGoneError, begin
 from act_ros.policy.buffers import PolicyInfo, SharedBuffers
-from act_ros.policy.guest import LONGEST, REQUEST
+from act_ros.policy.guest import LONGEST, SOURCE
 from act_ros.policy.policy import Policy, set_torch_threads
 
 
@@ -38,22 +40,21 @@ class Guest:
         """Run the pass that it has asked for; False where it is gone or makes no sense."""
         try:
             request = self.socket.recv(LONGEST, socket.MSG_DONTWAIT)
-            (count,) = REQUEST.unpack(request) if len(request) == REQUEST.size else (0,)
-            if not 1 <= count <= len(self._buffers.qpos):
+            count, rest = divmod(len(request), SOURCE.itemsize)
+            if rest or not 1 <= count <= len(self._buffers.qpos):
                 return False
-            self.socket.send(b'\0' + self._answer(policy, count), socket.MSG_DONTWAIT)
+            sources = np.frombuffer(request, SOURCE).tolist()
+            self.socket.send(b'\0' + self._answer(policy, sources), socket.MSG_DONTWAIT)
         except OSError:  # also where it takes no answers
             return False
         return True
 
-    def _answer(self, policy: Policy, count: int) -> bytes:
-        buffers = self._buffers
+    def _answer(self, policy: Policy, sources: list[int]) -> bytes:
+        buffers, count = self._buffers, len(sources)
         try:
+            # What leads to no number is seen at the other end: the rest of the pass is good.
             observations = [buffers.observation(i) for i in range(count)]
-            if count == 1:
-                buffers.chunks[0] = policy.predict(*observations[0])
-            else:
-                buffers.chunks[:count] = policy.predict_batch(observations)
+            buffers.chunks[:count] = policy.forward(observations, sources)
         except Exception as error:
             error = _known(error)
             return f'{type(error).__name__}\n{one_line(error)}'.encode()[: LONGEST - 1]

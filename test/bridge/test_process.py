@@ -73,7 +73,7 @@ def test_the_decay_is_set_live_and_outlives_the_process(serve, ckpt, reference, 
     policy = load_policy(ckpt, device='cpu')
 
     def check(decay):
-        rollout = Rollout(policy, decay=decay)
+        rollout = Rollout(policy, Settings(decay=decay))
         with PolicyClient(endpoint.endpoint, timeout=20) as client:
             client.reset()
             for i in range(3):

@@ -8,6 +8,7 @@ import torch
 
 from act_ros.bridge.client import PolicyClient
 from act_ros.bridge.server import PolicyServer
+from act_ros.parameters import Settings
 from act_ros.policy import Rollout, load_policy
 from test.nodes.graph import run_node
 from test.rule import vector
@@ -78,10 +79,10 @@ def tick(graph, node, i, now):
     ids=str,
 )
 def test_node_server_and_policy_agree(graph, reference_ckpt, tmp_path, settings):
-    direct = Rollout(load_policy(reference_ckpt, device='cpu'), **settings)
+    direct = Rollout(load_policy(reference_ckpt, device='cpu'), Settings(**settings))
     expected = np.array([direct.act(*REFERENCE.observation(i)) for i in range(STEPS)])
 
-    served = Rollout(load_policy(reference_ckpt, device='cpu'), **settings)
+    served = Rollout(load_policy(reference_ckpt, device='cpu'), Settings(**settings))
     server = PolicyServer(served, 'tcp://127.0.0.1:*')
     thread = threading.Thread(target=server.run)
     thread.start()

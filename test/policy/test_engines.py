@@ -12,7 +12,7 @@ from act_ros.errors import ActError, ParameterError
 from act_ros.policy import load_policy
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
-from act_ros.policy.token_cache import TokenCache
+from act_ros.policy.token_cache import MOST_SOURCES, TokenCache
 from act_ros.policy.torch_engine import plain_text
 from detr import detr_vae
 from detr.inference import Actions, Vision
@@ -202,6 +202,34 @@ def test_a_batch_encodes_each_new_frame_once():
         [1, 2, 3], [1, 2, 4], [5, 2, 4], [1, 2, 3],
     ]  # fmt: skip
     assert sorted(engine.shown) == [0, 0, 0, 1, 2, 2, 2]
+
+
+def test_frames_are_compared_with_those_of_the_same_source():
+    engine = Counting()
+    cache = TokenCache(engine, 'abc')
+    ours, theirs = frames(1, 2, 3), frames(4, 5, 6)
+    for _ in range(3):  # in turns, and in one batch
+        cache.tokens([ours], ['one'])
+        cache.tokens([theirs], ['two'])
+        rows = cache.tokens([theirs, ours], ['two', 'one'])
+        assert [[value for _, value in row] for row in rows] == [[4, 5, 6], [1, 2, 3]]
+    assert engine.shown == [0, 1, 2, 0, 1, 2]
+    cache.tokens([ours])  # of nobody in particular, which is another one
+    assert len(engine.shown) == 9
+
+
+def test_the_source_that_was_not_here_for_longest_makes_room():
+    engine = Counting()
+    cache = TokenCache(engine, 'abc')
+    for source in range(MOST_SOURCES):
+        cache.tokens([frames(1, 2, 3)], [source])
+    cache.tokens([frames(1, 2, 3)], [0])
+    cache.tokens([frames(1, 2, 3)], ['another'])
+    engine.shown.clear()
+    cache.tokens([frames(1, 2, 3)], [0])
+    assert engine.shown == []
+    cache.tokens([frames(1, 2, 3)], [1])
+    assert engine.shown == [0, 1, 2]
 
 
 def test_after_a_failure_everything_is_encoded_again():

@@ -19,7 +19,7 @@ import torch
 
 from act_ros.errors import ObservationError, PolicyError
 from act_ros.policy import GuestPolicy, PolicyProcess, load_policy
-from act_ros.policy.guest import REQUEST
+from act_ros.policy.guest import SOURCE
 from test.rule import vector, write_checkpoint
 from test.waiting import wait_until
 
@@ -32,17 +32,17 @@ SECONDS = {SLOW: 0.02, SLOWER: 0.5}
 def load_paced(*args, **options):
     """A policy that says which passes it runs, and takes its time where qpos says so."""
     policy = load_policy(*args, **options)
-    predict_batch = policy.predict_batch
+    forward = policy.forward
 
-    def paced(observations):
+    def paced(observations, sources=None):
         qpos = observations[0][0]
         LOG.info('pass %d of %d', qpos[1], len(observations))
         time.sleep(SECONDS.get(float(qpos[0]), 0.0))
         if qpos[0] == BAD:
             raise RuntimeError('out of\nmemory')
-        return predict_batch(observations)
+        return forward(observations, sources)
 
-    policy.predict_batch = paced
+    policy.forward = paced
     return policy
 
 
@@ -117,6 +117,15 @@ def test_what_waits_goes_through_in_one_pass_as_far_as_there_is_room(guest, dire
     assert guest.predict_batch([]).shape == (0, *expected[0].shape)
 
 
+def test_one_that_leads_to_no_number_costs_the_others_of_its_pass_nothing(guest, direct):
+    observations = [observation(0), observation(1, mark=1e38), observation(2)]
+    chunks = guest.forward(observations, [0, 1, 2])
+    for i in (0, 2):
+        expected = direct.predict(*observations[i])
+        np.testing.assert_allclose(chunks[i], expected, rtol=0, atol=1e-5)
+    assert not np.isfinite(chunks[1]).all()
+
+
 def test_a_mistake_of_the_guest_is_the_same_one_line_as_here(guest, direct):
     qpos, images = observation()
     with pytest.raises(ObservationError, match='qpos has shape'):
@@ -185,8 +194,8 @@ def test_a_robot_that_thinks_better_of_its_turn_gives_it_back(robot, guest):
 
 
 NONSENSE = {
-    'too_many': REQUEST.pack(5),
-    'none': REQUEST.pack(0),
+    'too_many': bytes(5 * SOURCE.itemsize),
+    'none': b'',
     'short': b'\1',
     'long': b'x' * 100_000,
 }
@@ -212,7 +221,7 @@ def test_a_guest_that_takes_no_answers_has_to_leave(robot, direct):
         end.settimeout(5)
         with pytest.raises(ConnectionError):
             for _ in range(100_000):
-                end.send(REQUEST.pack(1))
+                end.send(bytes(SOURCE.itemsize))
     np.testing.assert_array_equal(
         robot.predict(*observation()), direct.predict(*observation())
     )

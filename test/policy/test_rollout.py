@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from act_ros.errors import ObservationError, ParameterError
+from act_ros.parameters import Settings
 from act_ros.policy import Rollout, load_policy
 from test.rule import vector, write_checkpoint
 
@@ -21,7 +22,7 @@ def reference():
 @pytest.mark.parametrize('query_every', [0, 1, 3, 8])
 def test_without_aggregation_equals_the_public_loop(policy, reference, query_every):
     every = query_every or policy.chunk_size
-    rollout = Rollout(policy, temporal_aggregation=False, query_every=query_every)
+    rollout = Rollout(policy, Settings(temporal_aggregation=False, query_every=query_every))
     for t in range(12):
         if t % every == 0:
             all_actions = policy.predict(*reference.observation(t))
@@ -49,7 +50,7 @@ def test_a_refused_observation_is_no_step(policy, reference):
 
 def test_refuses_a_query_interval_longer_than_a_chunk(policy):
     with pytest.raises(ParameterError, match='query_every is 9, but a chunk has 8'):
-        Rollout(policy, temporal_aggregation=False, query_every=9)
+        Rollout(policy, Settings(temporal_aggregation=False, query_every=9))
 
 
 @pytest.mark.parametrize(
