@@ -26,16 +26,19 @@ def exit_at_once() -> None:
         signal.signal(number, lambda *_: os._exit(0))
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a program to end; a hangup only where nobody, as nohup, ignores it."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
+
+
 def interrupt_on_signals() -> None:
     """From here on there is something to end in order: a signal becomes a KeyboardInterrupt.
 
     Further ones shall not disturb what the first has begun; if that hangs, as in writing to a
-    terminal that nobody reads, the kernel ends it. A hangup is ignored where it was, as under
-    nohup.
+    terminal that nobody reads, the kernel ends it.
     """
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    numbers = stop_signals()
 
     def interrupt(*_: object) -> None:
         for number in numbers:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-STOPS = (signal.SIGINT, signal.SIGTERM)
+from act_ros.cli import stop_signals
+
 LINE_EVERY = 15.0  # where there is no terminal for a bar [s]
 
 
@@ -53,7 +54,8 @@ class ProgressBar:
 
     def show(self, done: int, text: str) -> None:
         """Show how much of all is done, and a text beside it."""
-        self._bar.start()
+        with self._at_best():
+            self._bar.start()
         self._bar.update(self._task, completed=done, text=text)
         now = time.monotonic()
         if self._console.is_terminal or now - self._told < LINE_EVERY:
@@ -69,7 +71,8 @@ class ProgressBar:
 
     def note(self, text: str) -> None:
         """Print a line that stays, above the bar."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with self._at_best():
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -77,21 +80,33 @@ class ProgressBar:
         try:
             yield
         finally:
-            self._bar.stop()
+            with self._at_best():
+                self._bar.stop()
+
+    @contextlib.contextmanager
+    def _at_best(self) -> Iterator[None]:
+        """What is shown fails no work: a terminal may be gone, and a pipe's reader too."""
+        try:
+            yield
+        except OSError:
+            self._console.quiet = True
 
     @contextlib.contextmanager
     def until_stopped(self, again: Any = signal.SIG_DFL) -> Iterator[None]:
         """A first signal is the wish to stop, a second one ends at once; the bar ends with it.
 
+        A hangup comes more than once, from the terminal and from the shell: that is one wish.
+
         :param again: handles a second one instead.
         """
+        numbers = stop_signals()
 
         def stop(*_: object) -> None:
             self.stopped = True
-            for number in STOPS:
-                signal.signal(number, again)
+            for number in numbers:
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else again)
 
-        for number in STOPS:
+        for number in numbers:
             signal.signal(number, stop)
         with self.shown():
             yield

@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> bool:
     from act_ros.config import parameter_files
     from act_ros.parameter_file import read_parameter_file
     from act_ros.policy.policy import resolve_device
+    from act_ros.training.output import remove_state
     from act_ros.training.recipe import read_recipe
     from act_ros.training.results import Results
     from act_ros.training.team import is_first, joined
@@ -77,13 +78,13 @@ def run(arguments: argparse.Namespace) -> bool:
             data, _ = read(arguments, settings, recipe)
             return train(recipe, data, results, team, resume=arguments.resume)
     if results.check(resume=arguments.resume):
+        remove_state(results.out)  # a kill may have come between the end and this
         print(f'{results.out} holds a finished training: {results.known["ended"]}')
         return True
     data, about = read(arguments, settings, recipe, results)
     # One file describes the task itself; two are the default task's, and what counts over it.
     own = Path(arguments.params_file) if arguments.params_file and len(files) == 1 else None
-    results.begin(about, data.task, recipe, own)
-    with joined(cuda=cuda) as team:
+    with results.begun(about, data.task, recipe, own), joined(cuda=cuda) as team:
         return train(recipe, data, results, team, resume=arguments.resume)
 
 
@@ -142,25 +143,14 @@ def train(
     recipe: 'Recipe', data: 'Data', results: 'Results', team: 'Team', *, resume: bool
 ) -> bool:
     """Train, with what is known of it in the folder at any time; whether it came to its end."""
-    from act_ros.errors import ActError
     from act_ros.training.trainer import run as take_steps
 
     progress = ProgressBar('steps', {0: recipe.steps_of(len(data.train))}, quiet=not team.first)
     # Who started a team sends a signal more than once, and kills it where that does not help.
     again = signal.SIG_DFL if team.size == 1 else signal.SIG_IGN
-    try:
-        with progress.until_stopped(again):
-            report = partial(show, results, progress)
-            outcome = take_steps(recipe, data, results.out, report, resume=resume, team=team)
-    except (ActError, OSError) as error:
-        if team.first:
-            results.give_up()
-        if isinstance(error, ActError):
-            raise
-        raise ActError(
-            f'cannot write to --out {results.out}: {error.strerror or error}; make room, then go '
-            f'on with --resume'
-        ) from None
+    with progress.until_stopped(again):
+        report = partial(show, results, progress)
+        outcome = take_steps(recipe, data, results.out, report, resume=resume, team=team)
     if outcome.ended is None:
         progress.note('interrupted: --resume goes on')
         return False

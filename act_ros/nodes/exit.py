@@ -23,6 +23,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from act_ros.cli import stop_signals
 from act_ros.errors import ActError
 from act_ros.nodes import logs
 from act_ros.parameter_file import named_in, parse_parameter_file
@@ -56,9 +57,7 @@ def run_node(make: Callable[[], N], halt: Callable[[N], int | None]) -> int:
     os.set_blocking(wake_write, False)
     # First: a signal between a handler that does nothing and this would be lost.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it shall outlive the terminal
-        signals.append(signal.SIGHUP)
+    signals = stop_signals()
     for number in signals:
         signal.signal(number, lambda *_: None)
 

@@ -4,7 +4,8 @@
               ticks.npz    small arrays, see `Entry`
               frames.rgb   frames one after the other, (n, H, W, 3) uint8
 
-KEY is a digest of what an episode was made from. A folder is whole or not there.
+KEY is a digest of what an episode was made from. A folder is whole or not there, whatever
+ends the program or the machine.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from act_ros.errors import BagError
+from act_ros.files import reach_disk
 
 ABOUT, TICKS, FRAMES = 'about.json', 'ticks.npz', 'frames.rgb'
 ARRAYS = ('time', 'qpos', 'action', 'sample', 'frame')
@@ -94,36 +97,96 @@ class Cache:
     def building(self) -> Iterator[Path]:
         """A folder for what is not whole yet; it goes at the end, or after a kill with the next.
 
-        :raises OSError: it cannot be made.
+        :raises BagError: it cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            with _locked(self.folder):
-                for old in self.folder.glob(f'{PART}*'):
-                    with suppress(BlockingIOError), _locked(old, fcntl.LOCK_NB):
-                        shutil.rmtree(old, ignore_errors=True)
-                part = TemporaryDirectory(prefix=PART, dir=self.folder, ignore_cleanup_errors=True)
-                path = Path(stack.enter_context(part))
-                stack.enter_context(_locked(path))
+            with self.writing():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with _locked(self.folder):
+                    for old in self.folder.glob(f'{PART}*'):
+                        with suppress(BlockingIOError), _locked(old, fcntl.LOCK_NB):
+                            shutil.rmtree(old, ignore_errors=True)
+                    path = _temporary(stack, self.folder, PART)
+                    stack.enter_context(_locked(path))
             yield path
 
-    def keep(self, identity: Mapping[str, Any], part: Path) -> None:
-        """Take in a finished episode.
+    @contextmanager
+    def begun(self, identity: Mapping[str, Any], building: Path) -> Iterator['Begun']:
+        """An episode to be written, gone at the end unless it is kept.
 
-        :param part: its folder, with `FRAMES` in it.
+        :param building: folder for what is not whole yet.
+        :raises BagError: it cannot be made.
         """
+        with ExitStack() as stack:
+            with self.writing():
+                folder = _temporary(stack, building) / key_of(identity)
+                folder.mkdir()
+                # Without a buffer: nothing is left that could fail when it is closed.
+                frames = stack.enter_context((folder / FRAMES).open('wb', buffering=0))
+            yield Begun(self, identity, folder, frames)
+
+    def take_in(self, identity: Mapping[str, Any], folder: Path) -> None:
+        """Keep the finished folder of an episode, unless another program was faster."""
+        reach_disk(folder)
         target = self.folder / key_of(identity)
-        if target.exists():  # damaged
-            target.rename(part.with_name(f'{part.name}.damaged'))
-        with suppress(FileExistsError):  # another program was faster, with the same
-            part.rename(target)
+        with _locked(self.folder):
+            if self.find(identity) is not None:
+                return
+            if target.exists():  # damaged
+                target.rename(folder.with_name('damaged'))
+            folder.rename(target)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Say in one line that the cache cannot be written to.
+
+        :raises BagError: it could not.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise BagError(
+                f'cannot write to --cache {self.folder}: {error.strerror or error}; what is '
+                f'whole there is gone on with'
+            ) from error
 
 
-def write_entry(part: Path, entry: Entry) -> None:
-    """Write all but the frames, which are there."""
-    np.savez(part / TICKS, **entry.arrays())  # type: ignore[arg-type]
-    about = {**entry.about, 'bytes': (part / FRAMES).stat().st_size}
-    (part / ABOUT).write_text(json.dumps(about, indent=1), encoding='utf-8')
+class Begun:
+    """An episode that is being written to a cache.
+
+    :raises BagError: from each method: the disk is full.
+    """
+
+    def __init__(
+        self, cache: Cache, identity: Mapping[str, Any], folder: Path, frames: FileIO
+    ) -> None:
+        self._cache, self._identity = cache, identity
+        self._folder, self._frames = folder, frames
+
+    def add(self, frame: np.ndarray) -> None:
+        """Write the next frame, (H, W, 3) uint8."""
+        left = np.ascontiguousarray(frame).data.cast('B')
+        with self._cache.writing():
+            while left:
+                left = left[self._frames.write(left) :]
+
+    def keep(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Take it into the cache.
+
+        :param about: see `Entry`.
+        :param arrays: see `Entry.arrays`.
+        """
+        with self._cache.writing():
+            np.savez(self._folder / TICKS, **arrays)  # type: ignore[arg-type]
+            text = json.dumps({**about, 'bytes': self._frames.tell()}, indent=1)
+            (self._folder / ABOUT).write_text(text, encoding='utf-8')
+            self._cache.take_in(self._identity, self._folder)
+
+
+def _temporary(stack: ExitStack, parent: Path, prefix: str = '') -> Path:
+    """A folder that is gone when the stack ends."""
+    made = TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
+    return Path(stack.enter_context(made))
 
 
 def read_frame(frames: Path, number: int, out: np.ndarray) -> None:

@@ -1,7 +1,6 @@
 """From bags to what a training takes: episodes found, decoded once, split, normalised."""
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from act_ros import workers
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ParameterError, listed
+from act_ros.files import free
 from act_ros.parameters import Settings
 from act_ros.recording.checks import check_frames, first_commands
 from act_ros.recording.command_faults import lines, unreadable
@@ -144,19 +144,13 @@ def decode(
     left = {number: episodes[number] for number, entry in entries.items() if entry is None}
     if left:
         _check_room(left.values(), cache)
-        try:
-            with cache.building() as part:
-                jobs = {n: Job(episode, cache.folder, part) for n, episode in left.items()}
-                if processes > 1 and len(jobs) > 1:
-                    count = min(processes, len(jobs))
-                    workers.run_in_processes(do_job, jobs, count, _nothing, progress)
-                else:
-                    workers.run_here(do_job, jobs, _nothing, progress)
-        except OSError as error:
-            raise BagError(
-                f'cannot write to --cache {cache.folder}: {error.strerror or error}; what is '
-                f'whole there is gone on with'
-            ) from None
+        with cache.building() as part:
+            jobs = {n: Job(episode, cache.folder, part) for n, episode in left.items()}
+            if processes > 1 and len(jobs) > 1:
+                count = min(processes, len(jobs))
+                workers.run_in_processes(do_job, jobs, count, _nothing, progress)
+            else:
+                workers.run_here(do_job, jobs, _nothing, progress)
     for number in left:
         entries[number] = cache.find(episodes[number].identity())
         if entries[number] is None:
@@ -174,14 +168,11 @@ def _check_room(episodes: Iterable[Episode], cache: Cache) -> None:
     for episode in episodes:
         height, width = episode.settings.task_image_size
         needed += episode.frames * height * width * 3
-    folder = cache.folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+    room = free(cache.folder)
+    if needed > room:
         raise ParameterError(
-            f'the frames need {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free at '
-            f'{folder}: give another --cache, or a larger --sample-every'
+            f'the frames need {needed / 1e6:.0f} MB, and {room / 1e6:.0f} MB are free for '
+            f'{cache.folder}: give another --cache, or a larger --sample-every'
         )
 
 

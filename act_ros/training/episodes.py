@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,9 @@ from act_ros.recording.episodes import NS, Window
 from act_ros.recording.playback import Playback, RecordedActions
 from act_ros.recording.ticks import Tick
 from act_ros.task import Task
-from act_ros.training.cache import FRAMES, Cache, Entry, key_of, write_entry
+from act_ros.training.cache import Cache
 
-FORMAT = 1  # of what is made of an episode
+FORMAT = 2  # of what is made of an episode
 # The parameters that what is made of it depends on.
 PARAMETERS = (
     'task.cameras', 'task.image_size', 'task.state', 'task.action', 'control_rate',
@@ -98,24 +97,18 @@ def do_job(job: Job, tell: Callable[[int], bool] = lambda ticks: True) -> None:
     """Decode an episode into the cache.
 
     :param tell: how many ticks are done.
-    :raises ActError: the bag does not fit.
-    :raises OSError: the disk is full.
+    :raises ActError: the bag does not fit, or the disk is full.
     """
-    identity = job.episode.identity()
-    with TemporaryDirectory(dir=job.building) as folder:
-        part = Path(folder, key_of(identity))
-        part.mkdir()
-        with (part / FRAMES).open('wb') as file:
-            about, arrays = extract(job.episode, file, tell)
-        write_entry(part, Entry(about, **arrays, frames=part / FRAMES))
-        Cache(job.cache).keep(identity, part)
+    with Cache(job.cache).begun(job.episode.identity(), job.building) as begun:
+        begun.keep(*extract(job.episode, begun.add, tell))
 
 
 def extract(
-    episode: Episode, file: BinaryIO, tell: Callable[[int], bool]
+    episode: Episode, write: Callable[[np.ndarray], None], tell: Callable[[int], bool]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Play an episode, and write the frames of its samples.
 
+    :param write: takes the next frame.
     :returns: what was found, and the arrays of an `Entry`.
     """
     settings, window = episode.settings, episode.window
@@ -123,7 +116,7 @@ def extract(
     with Bag(episode.bag) as bag:
         played = Playback(bag, window, settings, task, episode.namespace)
         actions = RecordedActions(played.commands, task.rate)
-        ticks = _Ticks(task, episode, file)
+        ticks = _Ticks(task, episode, write)
         for tick in played.ticks():
             ticks.look(tick)
             actions.look(tick.time)
@@ -156,8 +149,10 @@ def extract(
 class _Ticks:
     """The ticks of an episode; samples wait until their first action is known."""
 
-    def __init__(self, task: Task, episode: Episode, file: BinaryIO) -> None:
-        self._task, self._file = task, file
+    def __init__(
+        self, task: Task, episode: Episode, write: Callable[[np.ndarray], None]
+    ) -> None:
+        self._task, self._write_frame = task, write
         self._every, self._offset = episode.sample_every, episode.action_offset
         self.time: list[int] = []
         self._qpos: list[np.ndarray] = []
@@ -204,7 +199,7 @@ class _Ticks:
             self._note({str(error).partition(':')[0]: str(error)})
             return
         for name, pixels in fresh.items():
-            self._file.write(np.ascontiguousarray(pixels).data)
+            self._write_frame(pixels)
             self._newest[name] = snapshot.frames[name], self.written
             self.written += 1
         self._sample.append(index)
@@ -219,10 +214,13 @@ class _Ticks:
         """All of it; a pause, in which no ticks were made, ends what was commanded before."""
         action = np.array(self._action, np.float32).reshape(-1, self._task.action_dim)
         action[np.array(self._pauses, int) - 1] = np.nan
+        sample = np.array(self._sample, np.int64)
+        frame = np.array(self._frame, np.int64).reshape(-1, len(self._task.cameras))
+        begins = np.isfinite(action[sample - self._offset]).all(axis=1)
         return {
             'time': np.array(self.time, np.int64),
             'qpos': np.array(self._qpos, np.float32).reshape(-1, self._task.state_dim),
             'action': action,
-            'sample': np.array(self._sample, np.int64),
-            'frame': np.array(self._frame, np.int64).reshape(-1, len(self._task.cameras)),
+            'sample': sample[begins],
+            'frame': frame[begins],
         }

@@ -1,8 +1,8 @@
 """What a training writes: the checkpoint in the public format, and what it is taken up from."""
 
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from act_ros.errors import CheckpointError, TrainingError
-from act_ros.files import whole
+from act_ros.errors import CheckpointError, TrainingError, one_line
+from act_ros.files import free, whole
 from act_ros.plain_pickle import dumps
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
@@ -23,12 +23,28 @@ TRAINING, PICTURE, TASK = 'training.json', 'training.png', 'task.yaml'
 STATE_NAME = 'training_state.pt'  # while it has not come to its end
 
 
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which then takes its place.
+
+    :raises TrainingError: one line that says why it could not be written.
+    """
+    try:
+        with whole(path) as part:
+            yield part
+    except OSError as error:
+        raise TrainingError(
+            f'cannot write {path}, and nothing there has changed: '
+            f'{error.strerror or one_line(error)} ({free(path) / 1e6:.0f} MB are free); '
+            f'once it can be, --resume goes on'
+        ) from error
+
+
 def write_statistics(out: Path, data: Data) -> None:
     """Write `dataset_stats.pkl` with the keys that the public code has there."""
     statistics = {**asdict(data.statistics), 'example_qpos': data.example_qpos}
-    with whole(out / STATS_NAME) as part:
+    with written(out / STATS_NAME) as part:
         part.write_bytes(dumps(statistics))
-        _reach_disk(part)
 
 
 def write_checkpoint(out: Path, weights: Mapping[str, Tensor], dtype: torch.dtype) -> None:
@@ -84,24 +100,11 @@ def remove_parts(out: Path) -> None:
 
 
 def _save(path: Path, content: object) -> None:
-    try:
-        with whole(path) as part:
+    with written(path) as part:
+        try:
             torch.save(content, part)
-            _reach_disk(part)
-    except (OSError, RuntimeError):  # torch says of a full disk only that a position is not right
-        free = shutil.disk_usage(path.parent).free / 1e6
-        raise TrainingError(
-            f'cannot write {path}, and nothing there has changed; the disk has {free:.0f} MB left'
-        ) from None
-
-
-def _reach_disk(part: Path) -> None:
-    """A file takes another's place only once it would outlive a loss of power."""
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        except RuntimeError as error:  # of a full disk it says only that a position is not right
+            raise OSError('its end is not where it should be') from error
 
 
 def _loaded(content: Any) -> Any:

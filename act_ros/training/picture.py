@@ -5,7 +5,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from act_ros.files import whole
 from act_ros.training.progress import Losses, Validation
 
 COLOURS = {'train': '#c44e17', 'validation': '#1668a8'}
@@ -46,5 +45,4 @@ def draw(history: Sequence[Validation], path: Path) -> None:
     for axis in axes[2:]:
         axis.set_xlabel('step', fontsize=8)
     axes[0].legend(fontsize=7)
-    with whole(path) as part:
-        figure.savefig(part, format='png', dpi=100)
+    figure.savefig(path, format='png', dpi=100)

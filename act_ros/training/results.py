@@ -4,8 +4,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,30 +15,30 @@ import yaml
 
 from act_ros.config import DEFAULT_TASK
 from act_ros.errors import ParameterError, listed, shorten
-from act_ros.files import whole
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
 from act_ros.task import Task
 from act_ros.training.cache import Entry, key_of
 from act_ros.training.dataset import Split, remarks
 from act_ros.training.episodes import PARAMETERS, Episode
-from act_ros.training.output import CKPT_NAME, PICTURE, STATE_NAME, TASK, TRAINING
+from act_ros.training.output import CKPT_NAME, PICTURE, STATE_NAME, TASK, TRAINING, written
 from act_ros.training.picture import draw
 from act_ros.training.progress import Validation
 from act_ros.training.recipe import Recipe
 
 DRAW_EVERY = 20.0  # [s]
+KINDS = ('recipe', 'parameters', 'options')  # of the options that must be the same
 
 
 def options_of(recipe: Recipe, episodes: Sequence[Episode]) -> dict[str, dict[str, Any]]:
     """The options with which a training must be gone on, by kind, as JSON has them."""
     first = episodes[0]
     parameters = first.settings.parameters()
-    options = {
-        'recipe': recipe.lasting(),
-        'parameters': {name: parameters[name] for name in PARAMETERS if name in parameters},
-        'options': {'--namespace': first.namespace},
-    }
-    return json.loads(json.dumps(options))
+    options = (
+        recipe.lasting(),
+        {name: parameters[name] for name in PARAMETERS if name in parameters},
+        {'--namespace': first.namespace},
+    )
+    return json.loads(json.dumps(dict(zip(KINDS, options, strict=True))))
 
 
 def described(entries: Sequence[Entry], parts: Split) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def described(entries: Sequence[Entry], parts: Split) -> dict[str, Any]:
 class Results:
     """The folder of a training.
 
-    :param out: is made by `begin`.
+    :param out: is made by `begun`.
     :ivar out: as given.
     :ivar known: what an earlier run of it left in `training.json`.
     """
@@ -111,10 +111,12 @@ class Results:
         if not path.exists():
             return False
         try:
-            self.known = json.loads(path.read_text(encoding='utf-8'))
-            self.known['ended']
-        except (OSError, ValueError, KeyError, TypeError):
+            known = json.loads(path.read_text(encoding='utf-8'))
+        except (OSError, ValueError):
             raise ParameterError(f'{path} cannot be read; give another --out') from None
+        if not _is_of_a_training(known):
+            raise ParameterError(f'{path} is not what a training writes; give another --out')
+        self.known = known
         return True
 
     def compare(
@@ -144,14 +146,27 @@ class Results:
             what = f'{listed(new)} is new or has changed' if new else 'some are not given'
             raise ParameterError(f'{other} episodes: {what}; {same}')
 
-    def begin(
+    @contextmanager
+    def begun(
         self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
-    ) -> None:
-        """Make the folder, with what is known before the first step.
+    ) -> Iterator[None]:
+        """A training, its folder made; where it ends before anything came of it, that goes again.
 
         :param about: for `training.json`.
         :param own: the parameter file that describes the task; None: it is a shipped one.
+        :raises ActError: the folder cannot be written to.
         """
+        try:
+            self._begin(about, task, recipe, own)
+            yield
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _begin(
+        self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
+    ) -> None:
+        """Make the folder, with what is known before the first step."""
         kept = {key: self.known.get(key) for key in ('validations', 'best')}
         self._about = {**about, 'versions': _versions(), **kept, 'ended': None}
         self._made = [path for path in (self.out, *self.out.parents) if not path.exists()]
@@ -164,21 +179,22 @@ class Results:
         }
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            self._write(TRAINING, _lines(self._about))
-            if own is not None:
-                self._write(TASK, own.read_text(encoding='utf-8'))
-            self._write(CONFIG_NAME, yaml.safe_dump(side, sort_keys=False))
         except OSError as error:
             raise ParameterError(
                 f'cannot write to --out {self.out}: {error.strerror}'
             ) from None
+        self._write(TRAINING, _lines(self._about))
+        if own is not None:
+            self._write(TASK, own.read_text(encoding='utf-8'))
+        self._write(CONFIG_NAME, yaml.safe_dump(side, sort_keys=False))
 
-    def give_up(self) -> None:
-        """Remove what is of no use where a training failed before anything came of it."""
+    def _give_up(self) -> None:
+        """Remove what is of no use where nothing came of a training."""
         if self.known or any((self.out / name).exists() for name in (CKPT_NAME, STATE_NAME)):
             return
         for name in (TRAINING, TASK, CONFIG_NAME, STATS_NAME, PICTURE):
-            (self.out / name).unlink(missing_ok=True)
+            with suppress(OSError):  # there is no such folder
+                (self.out / name).unlink()
         for folder in self._made:
             with suppress(OSError):  # something else is in it
                 folder.rmdir()
@@ -197,13 +213,26 @@ class Results:
         now = time.monotonic()
         # It takes half a second; before the end it need not be the newest.
         if history and (ended or now - self._drawn > DRAW_EVERY):
-            draw(history, self.out / PICTURE)
+            with written(self.out / PICTURE) as part:
+                draw(history, part)
             self._drawn = time.monotonic()
         self._write(TRAINING, _lines(self._about))
 
     def _write(self, name: str, text: str) -> None:
-        with whole(self.out / name) as part:
+        with written(self.out / name) as part:
             part.write_text(text, encoding='utf-8')
+
+
+def _is_of_a_training(known: Any) -> bool:
+    """Whether it has what a later run relies on."""
+    if not isinstance(known, dict) or not isinstance(known.get('ended', 0), str | None):
+        return False
+    if not all(isinstance(known.get(kind), dict) for kind in (*KINDS, 'episodes')):
+        return False
+    return all(
+        isinstance(each, dict) and isinstance(each.get('key'), str)
+        for each in known['episodes'].values()
+    )
 
 
 def _lines(about: Mapping[str, Any]) -> str:

@@ -14,10 +14,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from act_ros.errors import ParameterError
+from act_ros.errors import ParameterError, TrainingError, one_line
 
 # Until they meet: one may decode bags for hours while the others wait for it.
 PATIENCE = timedelta(days=2)
+# How the two backends say that another process is gone, each by its own transport alone; they
+# have no type for it.
+LOSSES = ('gloo/transport/', 'ncclRemoteError')
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Team:
         return numbers
 
 
+def is_loss_of_another(error: BaseException) -> bool:
+    """Whether an error says that another process of the team is gone."""
+    return any(each in str(error) for each in LOSSES)
+
+
 def size_of_all() -> int:
     """How many the environment tells of."""
     return int(os.environ.get('WORLD_SIZE', '1'))
@@ -81,12 +89,18 @@ def joined(*, cuda: bool) -> Iterator[Team]:
     """Meet the others that the environment tells of; without any, be alone.
 
     :param cuda: it is trained on GPUs.
+    :raises TrainingError: they do not meet.
     """
     size = size_of_all()
     if size == 1:
         yield Team()
         return
-    dist.init_process_group('cpu:gloo,cuda:nccl' if cuda else 'gloo', timeout=PATIENCE)
+    try:
+        dist.init_process_group('cpu:gloo,cuda:nccl' if cuda else 'gloo', timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f'the {size} processes do not meet, which torchrun starts: {one_line(error)}'
+        ) from error
     try:
         yield Team(dist.get_rank(), size, int(os.environ.get('LOCAL_RANK', '0')))
     finally:

@@ -20,9 +20,10 @@ from act_ros.training.learner import ALONE, Learner
 from act_ros.training.order import Order, noise
 from act_ros.training.progress import Losses, Progress, Validation
 from act_ros.training.recipe import Recipe
-from act_ros.training.team import Team
+from act_ros.training.team import Team, is_loss_of_another
 
 REPORT_EVERY = 0.5  # seconds
+CPU_ALLOCATOR = 'DefaultCPUAllocator'  # speaks by a RuntimeError like any other
 
 Report = Callable[[Progress], bool]
 
@@ -257,14 +258,15 @@ def failures_are_named(recipe: Recipe, device: torch.device, team: Team) -> Iter
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or 'memory' in text:
+        if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
+            CPU_ALLOCATOR in str(error)
+        ):
             raise TrainingError(
                 f'the memory of {device} is too small for batch_size {recipe.batch_size}: lower '
                 f'it, or the sizes of the network'
-            ) from None
-        if team.size > 1 and any(word in text for word in ('connection', 'gloo', 'nccl')):
+            ) from error
+        if is_loss_of_another(error):
             raise TrainingError(
                 f'process {team.rank} of {team.size} ends, for another one has ended'
-            ) from None
+            ) from error
         raise

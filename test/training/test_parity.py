@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from act_ros.config import load_task
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.training.batch import Batch
-from act_ros.training.objective import Objective
+from act_ros.training.learner import Learner
+from act_ros.training.recipe import Recipe
 from detr.detr_vae import LATENT_DIM
-from detr.training import TrainingACT
 from test import rule
 
 PRECISION = 1e-4  # relative
@@ -33,19 +34,25 @@ class Training:
         network = json.loads((rule.REFERENCE / f'{name}.json').read_text())
         self.manifest = network['manifest']
         checkpoint = read_checkpoint(rule.write_checkpoint(folder, name))
-        self.network = TrainingACT(
-            checkpoint.config, decoder_layers=network['config']['dec_layers'], dropout=0.0
-        )
+        config = checkpoint.config
+        recipe = Recipe(
+            chunk_size=config.chunk_size, hidden_dim=config.hidden_dim,
+            feedforward_dim=config.feedforward_dim, encoder_layers=config.encoder_layers,
+            decoder_layers=network['config']['dec_layers'], heads=config.heads,
+            backbone=config.backbone, backbone_width=config.width,
+            backbone_per_camera=config.num_backbones > 1, pre_norm=config.pre_norm, dropout=0.0,
+            norm='frozen', kl_weight=self.about['kl_weight'], lr=self.about['lr'],
+            lr_backbone=self.about['lr_backbone'], weight_decay=self.about['weight_decay'],
+            precision='float32',
+        )  # fmt: skip
+        steps = len(self.about['losses'])
+        self.learner = Learner(recipe, load_task(), steps, torch.device('cpu'))
+        self.network = self.learner.network
         state = {key.removeprefix('model.'): value
                  for key, value in rule.state_dict(network).items()}  # fmt: skip
         state['pos_table'] = self.network.pos_table
         self.network.load_state_dict(state)
-        action_dim = checkpoint.config.action_dim
-        self.objective = Objective(
-            self.network, self.about['kl_weight'], torch.ones(action_dim)
-        ).train()
-
-        batch, chunk = self.about['batch'], checkpoint.config.chunk_size
+        batch, chunk, action_dim = self.about['batch'], config.chunk_size, config.action_dim
         qpos, images = rule.inputs({**network, 'n': batch})
         statistics = checkpoint.statistics
         rng = np.random.default_rng([network['seed'], 17])
@@ -59,14 +66,6 @@ class Training:
             torch.from_numpy(actions),
             torch.from_numpy(np.arange(chunk) >= ends[:, None]),
         )
-
-    def optimizer(self):
-        backbone = [p for name, p in self.network.named_parameters() if 'backbone' in name]
-        others = [p for name, p in self.network.named_parameters() if 'backbone' not in name]
-        return torch.optim.AdamW(
-            [{'params': others}, {'params': backbone, 'lr': self.about['lr_backbone']}],
-            lr=self.about['lr'], weight_decay=self.about['weight_decay'],
-        )  # fmt: skip
 
 
 @pytest.fixture(scope='module', params=NAMES)
@@ -91,17 +90,13 @@ def test_losses_and_gradients_equal_the_public_ones(training):
             value.numpy(), training.arrays[name], rtol=PRECISION, atol=PRECISION, err_msg=name
         )
 
-    optimizer = training.optimizer()
     for step, expected in enumerate(training.about['losses']):
-        optimizer.zero_grad()
-        losses = training.objective(training.batch, training.noise)
+        losses = training.learner.step(step, training.batch, training.noise)
         for name, value in zip(('l1', 'kl', 'loss'), losses.tolist(), strict=True):
             precision = PRECISION + (CHAOS[training.name][step] if name == 'l1' else 0)
             assert value == pytest.approx(expected[name], rel=precision), (step, name)
-        losses[2].backward()
         if step == 0:
             check_gradients(training)
-        optimizer.step()
 
 
 def check_gradients(training):

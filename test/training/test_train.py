@@ -1,12 +1,15 @@
 """`python -m act_ros.train`, as a user meets it."""
 
+import fcntl
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ import yaml
 from act_ros.config import task_file
 from act_ros.policy import load_policy
 from act_ros.train import main
-from act_ros.training import dataset
+from act_ros.training import dataset, team
 from test.bags import bags
 from test.bags.bags import write
 from test.readme.clone import free_port
@@ -53,9 +56,9 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope='module', autouse=True)
+@pytest.fixture(autouse=True)
 def signals():
-    """They are handled after this as before."""
+    """They are handled after each test as before."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -229,7 +232,7 @@ def test_a_task_of_ones_own_goes_with_the_checkpoint(call, tmp_path):
         (('--params-file', '/none.yaml'), '/none.yaml'),
         (('--backbone-weights', '/none.pth'), '/none.pth'),
         (('--device', 'cuda:77'), 'cuda:77'),
-        (('--cache', '/proc/none'), '0 MB are free at /proc: give another --cache, or a larger'),
+        (('--cache', '/proc/none'), '0 MB are free for /proc/none: give another --cache'),
         (('--out', '/proc/none'), 'cannot write to --out /proc/none: '),
     ],
 )
@@ -255,15 +258,97 @@ def test_too_little_memory_is_one_line(call, monkeypatch, tmp_path):
     assert not out.exists() and list((tmp_path / 'cache').iterdir()) == []
 
 
-def test_a_full_disk_is_one_line_and_nothing_half_written_is_left(call):
+@pytest.mark.parametrize(
+    ('room', 'name'), [(1000, 'training.json'), (600_000, 'policy_best.ckpt')]
+)
+def test_a_full_disk_is_one_line_and_nothing_half_written_is_left(call, tmp_path, room, name):
+    assert call('--steps', '1', out=tmp_path / 'decoded')[0] == 0
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         code, said, out = call()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    check_refusal(code, said, f'cannot write {out}/policy_best.ckpt, and nothing there has')
+    check_refusal(code, said, f'cannot write {out}/{name}, and nothing there has changed: ')
     assert not out.exists()
+
+
+def test_interrupted_before_the_first_step_it_leaves_nothing(call, monkeypatch):
+    def interrupted(**how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(team, 'joined', interrupted)
+    code, said, out = call()
+    assert code == 130 and 'Traceback' not in said.err
+    assert not out.exists()
+
+
+def test_processes_that_do_not_meet_leave_nothing(call, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.delenv('MASTER_ADDR', raising=False)
+    code, said, out = call()
+    check_refusal(code, said, 'the 2 processes do not meet, which torchrun starts: ')
+    assert 'MASTER_ADDR' in said.err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        '{"ended": null}', '{"ended": 3}', '[]', 'null',
+        '{"ended": null, "recipe": {}, "parameters": {}, "options": {}, "episodes": {"a": {}}}',
+        '{"ended": null, "recipe": 1, "parameters": {}, "options": {}, "episodes": {}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_description_is_one_line(call, tmp_path, content):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'training.json').write_text(content)
+    code, said, out = call('--resume')
+    check_refusal(code, said, f'{out}/training.json is not what a training writes; give another')
+    assert (out / 'training.json').read_text() == content
+    (out / 'training.json').write_text(content[:-1])
+    code, said, _ = call('--resume')
+    check_refusal(code, said, f'{out}/training.json cannot be read; give another --out')
+
+
+def on_terminal(arguments):
+    """Start a program on a terminal of its own; the program, and the user's end of it."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        arguments, stdin=its, stdout=its, stderr=its, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(its)
+    return process, ours
+
+
+def test_a_lost_terminal_puts_it_by(call, folder, tmp_path):
+    out = tmp_path / 'out'
+    process, terminal = on_terminal(
+        command(folder, out, '--cache', str(folder / 'cache'), '--steps', '100000')
+    )
+    with process:
+        shown = b''
+        while b'samples/s' not in shown:
+            shown += os.read(terminal, 4096)
+        assert not saved(out)
+        os.close(terminal)
+        os.kill(process.pid, signal.SIGHUP)  # as a shell does, too
+        assert process.wait(60) == 130
+    assert saved(out)
+    assert json.loads((out / 'training.json').read_text())['ended'] is None
+
+
+def test_where_a_hangup_is_ignored_it_trains_on(folder, tmp_path):
+    out = tmp_path / 'out'
+    given = ('--cache', str(folder / 'cache'), '--steps', '20', '--save-every', '0')
+    with subprocess.Popen(['nohup', *command(folder, out, *given)],
+                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+        wait_until(lambda: saved(out), 120, 'a state')
+        process.send_signal(signal.SIGHUP)
+        text = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, text
+    assert json.loads((out / 'training.json').read_text())['ended'] == '20 steps'
 
 
 def test_interrupted_while_it_decodes_it_leaves_what_is_whole(call, monkeypatch, tmp_path):

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import resource
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +20,9 @@ from act_ros.policy import load_policy
 from act_ros.training import trainer
 from act_ros.training.objective import distance
 from act_ros.training.output import CKPT_NAME, STATE_NAME, read_state
-from act_ros.training.trainer import run
+from act_ros.training.team import Team
+from act_ros.training.trainer import failures_are_named, run
+from test.readme.clone import free_port
 from test.training import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ EVERYTHING = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope='module', autouse=True)
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -49,7 +50,6 @@ def losses(outcome):
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
     """The outcome of a training, and the checkpoint that it wrote."""
-    torch.set_num_threads(1)
     out = tmp_path_factory.mktemp('uninterrupted')
     outcome = run(tiny.recipe(**EVERYTHING), tiny.data(), out)
     return outcome, (out / CKPT_NAME).read_bytes()
@@ -180,6 +180,24 @@ def test_too_little_memory_is_one_line(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize(
+    ('error', 'text'),
+    [
+        (MemoryError(), 'the memory of cpu is too small for batch_size 8: lower it'),
+        (torch.cuda.OutOfMemoryError('CUDA out of memory.'), 'the memory of cpu is too small'),
+        (RuntimeError('unsupported memory format option ChannelsLast'), None),
+        (RuntimeError('a connection of the graph is missing; gloo and nccl are not'), None),
+    ],
+)
+def test_only_what_is_known_gets_another_name_and_keeps_its_cause(error, text):
+    with (
+        pytest.raises(TrainingError if text else RuntimeError, match=text) as caught,
+        failures_are_named(tiny.recipe(), torch.device('cpu'), Team(0, 2)),
+    ):
+        raise error
+    assert (caught.value.__cause__ if text else caught.value) is error
+
+
 def start(out, changes, **environment):
     return subprocess.Popen(
         [sys.executable, '-m', 'test.training.process', str(out), json.dumps(changes)],
@@ -190,7 +208,9 @@ def start(out, changes, **environment):
 
 def test_killed_at_any_moment_and_taken_up_again_equals_uninterrupted(uninterrupted, tmp_path):
     _, content = uninterrupted
-    draw, codes = random.Random(), []
+    seed, codes = random.randrange(2**32), []
+    print(f'kills are drawn by seed {seed}')
+    draw = random.Random(seed)
     for kill in (True, True, False):
         # Each step is reported and saved, so that a kill meets a saving, too.
         process = start(tmp_path, {**EVERYTHING, 'save_every': 0.0})
@@ -206,14 +226,24 @@ def test_killed_at_any_moment_and_taken_up_again_equals_uninterrupted(uninterrup
     assert sorted(p.name for p in tmp_path.iterdir()) == ['dataset_stats.pkl', CKPT_NAME]
 
 
+def start_two(out, changes):
+    where = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port()), 'WORLD_SIZE': '2'}
+    return [start(out, changes, RANK=str(i), LOCAL_RANK=str(i), **where) for i in (0, 1)]
+
+
+def test_a_process_that_lost_another_says_so(tmp_path):
+    first, other = start_two(tmp_path, {'steps': 10_000, 'validate_every': 10_000})
+    first.stdout.readline()
+    other.kill()
+    other.communicate()
+    said = first.communicate(timeout=60)[0]
+    assert said.splitlines()[-1].endswith('process 0 of 2 ends, for another one has ended')
+
+
 def test_two_processes_that_share_each_batch_equal_one(tmp_path, monkeypatch):
     changes = {**EVERYTHING, 'dropout': 0.0, 'steps': 6, 'validate_every': 3, 'freeze_norm': 0.6,
                'save_every': 0.0}  # fmt: skip
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    where = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': '2'}
-    processes = [start(tmp_path, changes, RANK=str(i), LOCAL_RANK=str(i), **where) for i in (0, 1)]
+    processes = start_two(tmp_path, changes)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[1] == ''
