@@ -29,7 +29,7 @@ from act_ros.files import reach_disk
 
 ABOUT, TICKS, FRAMES = 'about.json', 'ticks.npz', 'frames.rgb'
 ARRAYS = ('time', 'qpos', 'action', 'sample', 'frame')
-PART = '.part-'
+PART, LOCK = '.part-', '.lock'
 OPEN = 128  # files that are open at once
 
 
@@ -104,7 +104,9 @@ class Cache:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 with _locked(self.folder):
                     for old in self.folder.glob(f'{PART}*'):
-                        with suppress(BlockingIOError), _locked(old, fcntl.LOCK_NB):
+                        # In use, or gone meanwhile.
+                        used = suppress(BlockingIOError, FileNotFoundError)
+                        with used, _locked(old, fcntl.LOCK_NB):
                             shutil.rmtree(old, ignore_errors=True)
                     path = _temporary(stack, self.folder, PART)
                     stack.enter_context(_locked(path))
@@ -208,14 +210,18 @@ def read_frame(frames: Path, number: int, out: np.ndarray) -> None:
 class _Opened:
     """A file, open for reading until it is forgotten: another thread may still read it."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __del__(self) -> None:
         os.close(self.descriptor)
 
 
-_opened = lru_cache(maxsize=OPEN)(_Opened)
+def _open(path: Path) -> _Opened:
+    return _Opened(os.open(path, os.O_RDONLY))
+
+
+_opened = lru_cache(maxsize=OPEN)(_open)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
@@ -228,9 +234,11 @@ def key_of(identity: Mapping[str, Any]) -> str:
 def _locked(folder: Path, how: int = 0) -> Iterator[None]:
     """A folder that one program has; let go of when it ends, however that is.
 
+    A file in it is locked, and open for writing: a folder of another machine has no other lock.
+
     :raises BlockingIOError: with LOCK_NB: another has it.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | how)
         yield

@@ -167,7 +167,7 @@ class Results:
         self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
     ) -> None:
         """Make the folder, with what is known before the first step."""
-        kept = {key: self.known.get(key) for key in ('validations', 'best')}
+        kept = {key: self.known.get(key) for key in ('validations', 'best', 'seconds')}
         self._about = {**about, 'versions': _versions(), **kept, 'ended': None}
         self._made = [path for path in (self.out, *self.out.parents) if not path.exists()]
         side = {

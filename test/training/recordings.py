@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from act_ros.bags.folder import bags_of
-from act_ros.training.cache import Cache
+from act_ros.training.cache import LOCK, Cache
 from act_ros.training.dataset import Selection, decode, find_episodes
 from act_ros.training.recipe import Recipe
 from test.bags import bags
@@ -24,6 +24,11 @@ def found(paths, cache, settings=SMALL, recipe=RECIPE, **selection):
 def read(paths, cache, recipe=RECIPE, **more):
     """All of it, from bags to entries."""
     return decode(found(paths, cache, recipe=recipe, **more), Cache(cache))
+
+
+def kept(cache):
+    """What is in a cache, but for the file by which it is locked."""
+    return [path for path in cache.iterdir() if path.name != LOCK]
 
 
 def everything(samples):

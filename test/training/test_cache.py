@@ -22,32 +22,42 @@ from act_ros.training.cache import Cache
 from act_ros.training.dataset import assemble, decode
 from act_ros.training.episodes import do_job
 from test.bags import bags
-from test.training.recordings import ALONE, RECIPE, SMALL, SMALL_TASK, everything, found, read
+from test.training.recordings import (
+    ALONE,
+    RECIPE,
+    SMALL,
+    SMALL_TASK,
+    everything,
+    found,
+    kept,
+    read,
+)
 
 
 def times(cache):
-    return {path: path.stat().st_mtime_ns for path in cache.rglob('*') if path.is_file()}
+    files = (path for path in cache.rglob('*') if path.is_file() and path.name != cached.LOCK)
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_what_is_known_is_not_decoded_again_and_else_it_is(several, tmp_path):
     cache = tmp_path / 'cache'
     read([several], cache)
     before = times(cache)
-    assert len(list(cache.iterdir())) == 4
+    assert len(kept(cache)) == 4
     read([several], cache)
     assert times(cache) == before
     # Another recipe for the training alone changes nothing, one for the samples does.
     read([several], cache, replace(RECIPE, chunk_size=30, lr=1e-3, seed=3))
     assert times(cache) == before
     read([several], cache, replace(RECIPE, sample_every=5))
-    assert len(list(cache.iterdir())) == 8
+    assert len(kept(cache)) == 8
     read([several], cache, settings=replace(SMALL, max_age=0.05))
-    assert len(list(cache.iterdir())) == 12
+    assert len(kept(cache)) == 12
     read([several], cache, duration=0.8)
-    assert len(list(cache.iterdir())) == 16
+    assert len(kept(cache)) == 16
     os.utime(next((several / 'run1').glob('*.mcap')), ns=(1, bags.START))
     read([several], cache)
-    assert len(list(cache.iterdir())) == 17
+    assert len(kept(cache)) == 17
     assert before.items() <= times(cache).items()
 
 
@@ -60,7 +70,7 @@ def test_what_is_damaged_is_made_again(several, tmp_path, name):
     read([several / 'run0'], cache, ALONE)
     assert file.read_bytes()[: len(content) // 2] == content[: len(content) // 2]
     assert file.stat().st_size == len(content)
-    assert len(list(cache.iterdir())) == 1
+    assert len(kept(cache)) == 1
 
 
 def test_processes_give_the_same_as_one(several, tmp_path):
@@ -86,7 +96,7 @@ def test_the_work_of_a_process_that_was_lost_is_done_again(several, tmp_path, mo
     monkeypatch.setattr(dataset, 'do_job', die_once)
     cache = Cache(tmp_path / 'cache')
     assert len(decode(found([several], cache.folder), cache, processes=2)) == 4
-    assert len(list(cache.folder.iterdir())) == 4
+    assert len(kept(cache.folder)) == 4
 
 
 KILLED = """
@@ -110,10 +120,10 @@ def test_killed_it_goes_on_with_what_is_whole(several, tmp_path):
     command = [sys.executable, '-c', KILLED, str(several), str(cache)]
     assert subprocess.run(command, check=False).returncode == -9
     left = times(cache)
-    whole = [path for path in cache.iterdir() if not path.name.startswith('.')]
-    assert len(whole) == 1 and len(list(cache.iterdir())) == 2
+    whole = [path for path in kept(cache) if not path.name.startswith('.')]
+    assert len(whole) == 1 and len(kept(cache)) == 2
     read([several], cache)
-    assert len(list(cache.iterdir())) == 4
+    assert len(kept(cache)) == 4
     assert times(whole[0]).items() <= left.items()
 
 
@@ -127,11 +137,11 @@ def test_a_full_disk_is_one_line_and_leaves_what_is_whole(several, tmp_path, mon
             read([several], cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert len(list(cache.iterdir())) == 1
+    assert len(kept(cache)) == 1
     monkeypatch.setattr(dataset, 'free', lambda path: 900_000)
     with pytest.raises(ActError, match='the frames need 1 MB, and 1 MB are free for'):
         read([several], cache)
-    assert len(list(cache.iterdir())) == 1
+    assert len(kept(cache)) == 1
 
 
 def test_what_a_bag_does_is_not_blamed_on_the_cache(several, tmp_path):
@@ -159,7 +169,7 @@ def test_what_another_program_has_kept_meanwhile_stays(several, tmp_path):
             do_job(job)
             before = times(cache.folder / cached.key_of(episode.identity()))
             slower.keep({}, {})
-        assert list(building.iterdir()) == []
+        assert kept(building) == []
     assert times(cache.folder) == before and len(before) == 3
 
 
@@ -169,19 +179,21 @@ def test_what_is_kept_has_reached_the_disk(several, tmp_path, monkeypatch):
 
     def fsync(handle):
         reach(handle)
-        assert [path for path in cache.iterdir() if not path.name.startswith('.')] == []
+        assert not (cache / entry_key).exists()
         synced[Path(f'/proc/self/fd/{handle}').readlink().name] = os.fstat(handle).st_size
 
     reach, cache = os.fsync, tmp_path / 'cache'
+    (episode,) = found([several / 'run0'], cache, recipe=ALONE)
+    entry_key = cached.key_of(episode.identity())
     monkeypatch.setattr(os, 'fsync', fsync)
     (entry,) = read([several / 'run0'], cache, ALONE)
     sizes = {path.name: path.stat().st_size for path in entry.frames.parent.iterdir()}
     assert len(sizes) == 3 and sizes.items() <= synced.items()
-    assert entry.key in synced
+    assert entry_key in synced
 
 
 def test_many_threads_read_more_files_than_are_open_at_once(several, tmp_path, monkeypatch):
-    monkeypatch.setattr(cached, '_opened', lru_cache(maxsize=1)(cached._Opened))
+    monkeypatch.setattr(cached, '_opened', lru_cache(maxsize=1)(cached._open))
     entries = read([several], tmp_path / 'cache')
     samples = assemble(entries, SMALL_TASK, ALONE)[0].train
     with ThreadPoolExecutor(8) as pool:
@@ -197,6 +209,15 @@ def test_a_cache_that_was_cut_meanwhile_is_one_line(several, tmp_path):
     data, _ = assemble(entries, SMALL_TASK, recipe)
     entries[0].frames.write_bytes(b'')
     with pytest.raises(ActError, match=r'frames.rgb has been cut while it was read; train again'):
+        everything(data.train)
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_cache_that_was_removed_meanwhile_is_one_line(several, tmp_path):
+    entries = read([several / 'run0'], tmp_path / 'cache', ALONE)
+    data, _ = assemble(entries, SMALL_TASK, ALONE)
+    shutil.rmtree(tmp_path / 'cache')
+    with pytest.raises(ActError, match=r'frames.rgb cannot be read: No such file or directory; t'):
         everything(data.train)
 
 

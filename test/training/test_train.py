@@ -23,6 +23,7 @@ from act_ros.training import dataset, team
 from test.bags import bags
 from test.bags.bags import write
 from test.readme.clone import free_port
+from test.training.recordings import kept
 from test.waiting import wait_until
 
 RECIPE = """
@@ -255,7 +256,7 @@ def test_too_little_memory_is_one_line(call, monkeypatch, tmp_path):
     monkeypatch.setattr(dataset, 'do_job', read)
     code, said, out = call('--cache', str(tmp_path / 'cache'))
     check_refusal(code, said, 'the memory is too small to read the bags: give fewer --decoders')
-    assert not out.exists() and list((tmp_path / 'cache').iterdir()) == []
+    assert not out.exists() and kept(tmp_path / 'cache') == []
 
 
 @pytest.mark.parametrize(
@@ -361,4 +362,4 @@ def test_interrupted_while_it_decodes_it_leaves_what_is_whole(call, monkeypatch,
     monkeypatch.setattr(dataset, 'do_job', interrupted)
     code, said, out = call('--cache', str(tmp_path / 'cache'))
     assert code == 130 and 'Traceback' not in said.err
-    assert not out.exists() and len(list((tmp_path / 'cache').iterdir())) == 1
+    assert not out.exists() and len(kept(tmp_path / 'cache')) == 1
