@@ -26,13 +26,13 @@ CODES: tuple[Code, ...] = get_args(Code)
 
 # What MessagePack's maps begin with. No pickler begins with one of these opcodes.
 _MAPS = frozenset((*range(0x81, 0x90), 0xDE, 0xDF))
-_FIELDS: dict[Kind, tuple[str, ...]] = {
+FIELDS: dict[Kind, tuple[str, ...]] = {
     'act': ('session', 'id', 'step', 'stamp', 'deadline', 'reply', 'qpos', 'images'),
     'reset': ('session', 'id', 'stamp', 'deadline'),
     'info': ('id', 'stamp'),
     'health': ('id', 'stamp'),
 }
-_KINDS = f'one of {", ".join(_FIELDS)}'
+_KINDS = f'one of {", ".join(FIELDS)}'
 _NAME = re.compile('[ -~]{1,64}')
 _MAX_STEP = 1 << 53  # what JavaScript can count to
 
@@ -131,9 +131,9 @@ def _checked(given: Mapping[str, Any], echo: Echo) -> Request:
     kind = given.get('request')
     if kind is None:
         raise protocol.ProtocolError(f"the request has no 'request', which is {_KINDS}")
-    if not isinstance(kind, str) or kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise _unlike('request', kind, _KINDS)
-    known = _FIELDS[kind]
+    known = FIELDS[kind]
     for name in given:
         if name != 'request' and name not in known:
             raise protocol.ProtocolError(

@@ -72,6 +72,6 @@ def test_the_layout_is_that_of_the_files():
 
 def test_every_link_leads_to_a_file():
     for path in text.documents():
-        for target in re.findall(r'\]\(([^)#]+)\)', path.read_text()):
+        for target in re.findall(r'\]\(([^)#]+)\)', text.prose(path.read_text())):
             if '://' not in target:
                 assert (path.parent / target).exists(), f'{path.name}: {target}'

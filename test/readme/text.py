@@ -31,9 +31,14 @@ def blocks(text: str) -> list[Block]:
     """All fenced blocks, in order."""
     found = []
     for match in _FENCED.finditer(text):
-        headings = re.findall(r'^#+ (.*)$', _FENCED.sub('', text[: match.start()]), re.MULTILINE)
+        headings = re.findall(r'^#+ (.*)$', prose(text[: match.start()]), re.MULTILINE)
         found.append(Block(headings[-1], match[1], match[2]))
     return found
+
+
+def prose(text: str) -> str:
+    """What is in no fenced block."""
+    return _FENCED.sub('', text)
 
 
 def commands(text: str) -> list[str]:
@@ -47,7 +52,7 @@ def commands(text: str) -> list[str]:
         for line in block.text.replace('\\\n', ' ').splitlines()
         if (command := ' '.join(re.sub(r'(^|\s)#.*', '', line).split()))
     ]  # fmt: skip
-    for span in _INLINE.findall(_FENCED.sub('', text)):
+    for span in _INLINE.findall(prose(text)):
         program, *arguments = span.split()
         if arguments and (program in PROGRAMS or program.startswith('.venv/bin/')):
             found.append(' '.join(span.split()))

@@ -1,0 +1,171 @@
+"""The clients of examples/ against a server: all get the actions that the policy gives."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import zmq
+
+from act_ros.bridge import requests
+from act_ros.bridge.pictures import decode_images
+from act_ros.errors import ObservationError
+from act_ros.policy import Rollout, load_policy
+from test.bridge.servers import PATIENCE
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
+PACKAGES = EXAMPLES / 'node_modules'
+
+
+@pytest.fixture(scope='module')
+def policy(ckpt):
+    return load_policy(ckpt, device='cpu')
+
+
+def answer(policy, sessions, request):
+    """The fields of a reply."""
+    session = request.echo.session
+    if request.kind == 'reset':
+        sessions[session] = Rollout(policy)
+        return {'step': 0}
+    observation = request.qpos, decode_images(request.images, policy.task)
+    if request.reply == 'chunk':
+        return {'chunk': policy.predict(*observation)}
+    assert request.step == sessions[session].step
+    return {'action': sessions[session].act(*observation), 'step': request.step}
+
+
+def serve(socket, policy):
+    """Answer until an empty message comes."""
+    sessions = {}
+    while (frames := socket.recv_multipart())[-1]:
+        request = requests.parse(frames[-1])
+        try:
+            fields = answer(policy, sessions, request)
+            reply = requests.ok(request.echo, 'epoch', queue=0.0, inference=0.0, **fields)
+        except KeyError:
+            reply = requests.error(request.echo, 'epoch', 'no_session', 'begin it with a reset')
+        except ObservationError as error:
+            reply = requests.error(request.echo, 'epoch', 'bad_observation', str(error))
+        socket.send_multipart([*frames[:-1], reply])
+
+
+@pytest.fixture(scope='module')
+def endpoint(policy):
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    port = socket.bind_to_random_port('tcp://127.0.0.1')
+    thread = threading.Thread(target=serve, args=(socket, policy), daemon=True)
+    thread.start()
+    yield f'tcp://127.0.0.1:{port}'
+    with context.socket(zmq.DEALER) as end:
+        end.connect(f'tcp://127.0.0.1:{port}')
+        end.send(b'')
+        thread.join(PATIENCE)
+    context.destroy(linger=0)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory, policy):
+    """A file for each camera: JPEG and PNG in turn."""
+    folder = tmp_path_factory.mktemp('pictures')
+    noise = np.random.default_rng(0)
+    files = {}
+    for i, camera in enumerate(policy.task.cameras):
+        files[camera] = folder / f'{camera}{(".jpg", ".png")[i % 2]}'
+        pixels = noise.integers(0, 256, (6, 8, 3), np.uint8)
+        size = policy.task.image_size[::-1]
+        assert cv2.imwrite(str(files[camera]), cv2.resize(pixels, size))
+    return files
+
+
+@pytest.fixture(scope='module')
+def wanted(policy, pictures):
+    """Actions of three steps, and a chunk."""
+    images = {name: path.read_bytes() for name, path in pictures.items()}
+    observation = np.zeros(17, np.float32), decode_images(images, policy.task)
+    rollout = Rollout(policy)
+    return [rollout.act(*observation) for _ in range(3)], policy.predict(*observation)
+
+
+# --- the clients
+
+
+def missing(reason):
+    pytest.skip(f'the example is not run: {reason}')
+
+
+def python(folder):
+    return [sys.executable, str(EXAMPLES / 'zmq_client.py')]
+
+
+def cpp(folder):
+    compiler = shutil.which('g++') or missing('no g++')
+    source = EXAMPLES / 'zmq_client.cpp'
+    for header, package in (('zmq.hpp', 'cppzmq-dev'), ('msgpack.hpp', 'libmsgpack-cxx-dev')):
+        found = subprocess.run(
+            [compiler, '-DMSGPACK_NO_BOOST', '-std=c++17', '-E', '-include', header, '-x', 'c++',
+             '/dev/null', '-o', '/dev/null'], capture_output=True, check=False,
+        )  # fmt: skip
+        if found.returncode:
+            missing(f'no {header} ({package})')
+    # As the file's head says.
+    line = re.search(r'^//     (g\+\+ .*)$', source.read_text(), re.MULTILINE)[1]
+    words = line.replace('zmq_client.cpp', str(source)).replace('-o zmq_client', '-o client')
+    subprocess.run(
+        [*words.split(), '-Wall', '-Wextra', '-Werror'], cwd=folder, check=True, timeout=300
+    )
+    return [str(folder / 'client')]
+
+
+def javascript(folder):
+    node = shutil.which('node') or missing('no node')
+    for package in ('zeromq', '@msgpack/msgpack'):
+        if not (PACKAGES / package).exists():
+            missing(f'no {package}: run npm ci --ignore-scripts in examples/')
+    return [node, str(EXAMPLES / 'zmq_client.mjs')]
+
+
+CLIENTS = {'python': python, 'c++': cpp, 'javascript': javascript}
+
+
+@pytest.fixture(scope='module', params=CLIENTS)
+def client(request, tmp_path_factory):
+    """The command of a client."""
+    return CLIENTS[request.param](tmp_path_factory.mktemp('client'))
+
+
+def run(client, endpoint, pictures):
+    cameras = [f'{name}={path}' for name, path in pictures.items()]
+    return subprocess.run(
+        [*client, endpoint, *cameras], capture_output=True, text=True, timeout=PATIENCE,
+        check=False,
+    )  # fmt: skip
+
+
+def test_the_example_gets_the_policys_actions(client, endpoint, pictures, wanted):
+    done = run(client, endpoint, pictures)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ['action'] * 3 + ['chunk', 'error']
+    actions, chunk = wanted
+    for step, action in enumerate(actions):
+        assert lines[step][1] == str(step)
+        np.testing.assert_allclose([*map(float, lines[step][2:])], action, rtol=1e-6)
+    assert [*map(int, lines[3][1:3])] == [*chunk.shape]
+    np.testing.assert_allclose([*map(float, lines[3][3:])], chunk[0], rtol=1e-6)
+    assert lines[4] == ['error', 'no_session']
+
+
+def test_an_error_of_the_server_ends_the_example_in_a_line(client, endpoint, tmp_path, pictures):
+    text = tmp_path / 'text.png'
+    text.write_text('no picture')
+    done = run(client, endpoint, {**pictures, next(iter(pictures)): text})
+    assert done.returncode == 1 and done.stdout == ''
+    assert re.fullmatch(r'error: bad_observation: .*neither JPEG nor PNG.*\n', done.stderr)

@@ -1,0 +1,3 @@
+from test.bridge import vectors
+
+vectors.write()
