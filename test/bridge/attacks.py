@@ -7,10 +7,12 @@ hold. None of them is a request that could be answered with an action.
 import os
 import pickle
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from act_ros import plain_msgpack
 from act_ros.bridge.protocol import MAX_MESSAGE_BYTES
 
 FULL = MAX_MESSAGE_BYTES - 4096  # room for what stands around the long part of a message
@@ -332,6 +334,81 @@ LIES = {
 }
 
 
+# --- MessagePack
+
+
+def packed(value: bytes, field: str = 'qpos') -> bytes:
+    """A request for a chunk, of which one field is packed already."""
+    fields = {'request': 'act', 'reply': 'chunk', 'qpos': np.zeros(17, np.float32), 'images': {}}
+    fields.pop(field, None)
+    head = bytes((0x81 + len(fields),))
+    return head + plain_msgpack.dumps(fields)[1:] + plain_msgpack.dumps(field) + value
+
+
+def seen(value: bytes) -> bytes:
+    """One whose camera sees that."""
+    return packed(b'\x81' + plain_msgpack.dumps('rgb_main') + value, 'images')
+
+
+def many(part: bytes, count: int = MANY) -> bytes:
+    return b'\xdd' + struct.pack('>I', count) + part * count
+
+
+def binary(data: bytes) -> bytes:
+    return b'\xc6' + struct.pack('>I', len(data)) + data
+
+
+def numbers(data: bytes, shape: list[int], code: str = '|u1') -> bytes:
+    return plain_msgpack.dumps({'dtype': code, 'shape': shape, 'data': data})
+
+
+PACKED = {
+    **{name: lambda part=part: packed(many(part)) for name, part in {
+        'nil': b'\xc0', 'empty lists': b'\x90', 'empty maps': b'\x80', 'maps': b'\x81\xa0\xc0',
+        'empty bytes': b'\xc4\x00', 'floats': b'\xcb' + bytes(8), 'short text': b'\xa1a',
+        'wide text': b'\xa4' + '\U0001f600'.encode(), 'arrays': numbers(b'ab', [2]),
+        'lists of lists': b'\x91\x91\x91\x91\xc0', 'bytes': binary(b'a' * 50),
+    }.items()},
+    'text': lambda: packed(many(b'\xda\xff\xff' + b'a' * 0xFFFF, 1000)),
+    'lists in each other': lambda: packed(b'\x91' * FULL),
+    'maps in each other': lambda: packed(b'\x81\xa1a' * (FULL // 3)),
+    'a long text': lambda: packed(b'\xdb' + struct.pack('>I', FULL) + b'a' * FULL),
+    'a long key': lambda: packed(b'\x81\xdb' + struct.pack('>I', FULL) + b'a' * FULL + b'\xc0'),
+    'long bytes': lambda: packed(binary(bytes(FULL))),
+    'long bytes as a session': lambda: packed(binary(bytes(FULL)), 'session'),
+    'long bytes as a picture': lambda: seen(binary(bytes(FULL))),
+    'a long array': lambda: packed(numbers(bytes(FULL), [FULL])),
+    'a long array of floats': lambda: packed(numbers(bytes(FULL), [FULL // 8], '<f8')),
+    'a long array as a picture': lambda: seen(numbers(bytes(FULL), [FULL // 3, 3])),
+    'a shape of many': lambda: packed(numbers(b'a', [1] * 9000)),
+    'a shape that overflows': lambda: packed(numbers(b'', [2**32, 2**31, 2])),
+    'objects': lambda: packed(numbers(bytes(8), [1], '|O')),
+    'a key twice': lambda: packed(b'\x82' + (b'\xa1a' + binary(bytes(SOME))) * 2),
+    'many keys': lambda: b'\xdf' + struct.pack('>I', MANY) + b'\xa1a\xc0' * MANY,
+    'keys that are numbers': lambda: packed(b'\xde\x00\xff' + b'\xcd\x01\x01\xc0' * 255),
+    'extensions': lambda: packed(many(b'\xd4\x01a')),
+    'a long extension': lambda: packed(b'\xc9' + struct.pack('>I', FULL) + b'\x01' + bytes(FULL)),
+    **{f'a lying {code:#x}': lambda code=code: packed(bytes((code,)) + b'\xff' * 4 + bytes(9))
+       for code in (0xC6, 0xC9, 0xDB, 0xDD, 0xDF)},
+    'lying lists in each other': lambda: packed(b'\xdd\xff\xff\xff\xff' * 32),
+    'noise': lambda: packed(os.urandom(SOME)),
+    'a PNG of a gigabyte': lambda: seen(binary(png(zlib.compress(bytes(1 << 30))))),
+    'a PNG of many chunks': lambda: seen(binary(png(*[b''] * 90_000))),
+    'a JPEG of many segments': lambda: seen(
+        binary(b'\xff\xd8' + b'\xff\xe1\0\2' * 200_000)),
+}  # fmt: skip
+
+
+def png(*parts: bytes) -> bytes:
+    """A PNG of the documented size, its data in parts."""
+    header = struct.pack('>IIBBBBB', 640, 480, 8, 2, 0, 0, 0)
+    chunks = [(b'IHDR', header), *((b'IDAT', part) for part in parts), (b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
 ATTACKS: dict[str, Callable[[], list[bytes]]] = {
     f'{group}: {name}': lambda make=make: [make()]
     for group, attacks in (
@@ -341,6 +418,7 @@ ATTACKS: dict[str, Callable[[], list[bytes]]] = {
         ('nested', NESTED),
         ('storm', STORMS),
         ('lie', LIES),
+        ('msgpack', PACKED),
     )
     for name, make in attacks.items()
 }

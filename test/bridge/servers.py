@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import zmq
 
@@ -146,7 +147,9 @@ class Requester:
     def raw(self, *frames: bytes) -> dict:
         """Send the frames of one message and return the reply."""
         self.socket.send_multipart(frames)
-        return pickle.loads(self.socket.recv())
+        reply = self.socket.recv()
+        pickled = reply.startswith(b'\x80')
+        return pickle.loads(reply) if pickled else msgpack.unpackb(reply)
 
     def ask(self, request: object, protocol: int | None = None) -> dict:
         return self.raw(pickle.dumps(request, protocol))
@@ -163,7 +166,8 @@ class Requester:
     def refused(self, *frames: bytes) -> str:
         """Send what must be refused and return the message."""
         reply = self.raw(*frames)
-        assert set(reply) == {'status', 'message'} and reply['status'] == 'ERROR', reply
+        assert {*reply} - {'epoch', 'error'} == {'status', 'message'}, reply
+        assert reply['status'] == 'ERROR', reply
         assert len(reply['message'].splitlines()) == 1, reply
         return reply['message']
 
