@@ -109,6 +109,10 @@ def _collect(
     return True
 
 
+def no_result(number: int, result: None) -> None:
+    """Take the result of work that leaves what it made elsewhere."""
+
+
 # --- in a worker ---------------------------------------------------------------------------
 
 
@@ -144,11 +148,14 @@ def _interrupts_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Both come to all of a terminal's processes; this one ends the others.
+    numbers = (signal.SIGINT, signal.SIGHUP)
+    usual = [signal.signal(number, signal.SIG_IGN) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in zip(numbers, usual, strict=True):
+            signal.signal(number, handler)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:

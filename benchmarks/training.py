@@ -90,7 +90,7 @@ def prepare(folder: Path, recipe: 'Recipe', episodes: int) -> tuple['Data', floa
     """Record bags and decode them; the samples, and how long the decoding took [s]."""
     from act_ros.config import CONFIG_DIR, parameter_files
     from act_ros.parameter_file import read_parameter_file
-    from act_ros.sim.record import write_attempt
+    from act_ros.sim.record import Job, write_attempt
     from act_ros.task import Task
     from act_ros.training.cache import Cache
     from act_ros.training.dataset import Selection, assemble, decode, find_episodes
@@ -99,7 +99,7 @@ def prepare(folder: Path, recipe: 'Recipe', episodes: int) -> tuple['Data', floa
     task = Task.from_settings(settings)
     bags = [folder / f'episode_{seed}' for seed in range(episodes)]
     for seed, bag in enumerate(bags):
-        write_attempt(bag, task, settings, seed)
+        write_attempt(Job(bag, settings, seed), lambda _: True)
     begin = time.perf_counter()
     cache = Cache(folder / 'cache')
     entries = decode(find_episodes(bags, settings, recipe, Selection(), cache), cache)

@@ -148,18 +148,14 @@ def decode(
             jobs = {n: Job(episode, cache.folder, part) for n, episode in left.items()}
             if processes > 1 and len(jobs) > 1:
                 count = min(processes, len(jobs))
-                workers.run_in_processes(do_job, jobs, count, _nothing, progress)
+                workers.run_in_processes(do_job, jobs, count, workers.no_result, progress)
             else:
-                workers.run_here(do_job, jobs, _nothing, progress)
+                workers.run_here(do_job, jobs, workers.no_result, progress)
     for number in left:
         entries[number] = cache.find(episodes[number].identity())
         if entries[number] is None:
             raise BagError(f'{episodes[number].name} has changed while it was read; train again')
     return [entry for entry in entries.values() if entry is not None]
-
-
-def _nothing(number: int, result: None) -> None:
-    """The result of a job is in the cache."""
 
 
 def _check_room(episodes: Iterable[Episode], cache: Cache) -> None:

@@ -1,12 +1,19 @@
 """Recordings of the expert are bags as a robot records them."""
 
 import filecmp
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from act_ros.bags.bag import Bag
 from act_ros.sim.record import main
+from test.processes import children
+from test.waiting import wait_until
 
 SMALL = """/**:
   ros__parameters:
@@ -21,13 +28,33 @@ def params(tmp_path_factory):
     return str(path)
 
 
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def recording(tmp_path, params):
+    """Four episodes by two workers, begun; what is left is ended."""
+    out = tmp_path / 'out'
+    command = [
+        sys.executable, '-m', 'act_ros.sim.record', '--params-file', params, '--episodes', '4',
+        '--workers', '2', '--out', str(out),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: list(out.glob('.episode_*')), 30.0, 'an episode that is begun')
+            yield process, out, command
+        finally:
+            process.kill()
+
+
 def test_each_episode_is_a_bag_that_depends_on_its_seed_alone(tmp_path, params):
     first, again = tmp_path / 'first', tmp_path / 'again'
     command = ['--params-file', params, '--episodes']
     assert main([*command, '2', '--seed', '7', '--out', str(first), '--workers', '2']) == 0
     assert main([*command, '1', '--seed', '8', '--out', str(again)]) == 0
-    assert sorted(path.name for path in first.iterdir()) == ['episode_00000', 'episode_00001']
-    seven, eight = (next(path.glob('*.mcap')) for path in sorted(first.iterdir()))
+    assert names(first) == ['episode_00000', 'episode_00001', 'recording.json']
+    seven, eight = (next(path.glob('*.mcap')) for path in sorted(first.glob('episode_*')))
     same = next((again / 'episode_00000').glob('*.mcap'))
     assert not filecmp.cmp(seven, eight, shallow=False)
     with Bag(eight) as one, Bag(same) as other:
@@ -86,3 +113,37 @@ def test_a_robot_that_is_not_simulated_is_refused(tmp_path, capsys):
     assert code == 2
     assert 'the simulated robot publishes rgb_main/image_raw as Image' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_recording_leaves_whole_episodes_and_is_gone_on_with(recording, number):
+    process, out, command = recording
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert 'the same command goes on with them' in said and 'Traceback' not in said
+    there = {path: path.stat().st_mtime_ns for path in out.glob('episode_*')}
+    assert len(there) < 4 and not list(out.glob('.*'))
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    assert names(out) == [*(f'episode_{i:05d}' for i in range(4)), 'recording.json']
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+
+
+def test_a_killed_worker_costs_no_episode(recording):
+    process, out, _ = recording
+    workers = [pid for pid in children(process.pid) if b'spawn_main' in cmdline(pid)]
+    os.kill(workers[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert names(out) == [*(f'episode_{i:05d}' for i in range(4)), 'recording.json']
+
+
+def cmdline(pid):
+    return Path(f'/proc/{pid}/cmdline').read_bytes()
+
+
+def test_another_recording_is_not_gone_on_with(tmp_path, params, capsys):
+    command = ['--params-file', params, '--episodes', '1', '--out', str(tmp_path / 'out')]
+    assert main(command) == 0
+    assert main([*command, '--seed', '1']) == 2
+    assert 'holds a recording of another --seed or --params-file' in capsys.readouterr().err
