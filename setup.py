@@ -51,11 +51,13 @@ setup(
         # Bags, without ROS. rosbags writes them and knows the messages; mcap, and what its chunks
         # are compressed with, reads files, also those that have lost their end.
         'bags': ['rosbags>=0.10', 'mcap>=1.1', 'zstandard>=0.20', 'lz4>=4.0'],
+        'curve': ['PyNaCl>=1.5'],  # the ZMQ server for clients with a key
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',
+            'PyNaCl>=1.5',
             'ruff==0.17.6',
             'mypy==2.4.1',
             'types-PyYAML>=6.0',
