@@ -31,7 +31,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description='Serve an ACT policy over ZMQ (pickle protocol), without ROS.',
+        description='Serve an ACT policy over ZMQ, without ROS.',
         epilog='A flag counts over --config, which counts over the defaults.',
     )
 
@@ -59,6 +59,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--query-every', type=int, metavar='STEPS', help=default('query_every'))
     parser.add_argument('--decay', type=float, help=default('decay'))
+    parser.add_argument(
+        '--max-sessions', type=int, metavar='N', help=default('zmq_max_sessions')
+    )
+    parser.add_argument(
+        '--session-timeout', type=float, metavar='S', help=default('zmq_session_timeout')
+    )
+    parser.add_argument('--max-batch', type=int, metavar='N', help=default('zmq_max_batch'))
+    parser.add_argument('--curve-dir', metavar='DIR', help=PARAMETERS['zmq_curve_dir'].text)
+    parser.add_argument(
+        '--insecure', action='store_true', default=None, help=PARAMETERS['zmq_insecure'].text
+    )
     return parser.parse_args(argv)
 
 
@@ -84,6 +95,11 @@ def resolve(arguments: argparse.Namespace) -> tuple['Settings', 'Task | None']:
         'query_every': arguments.query_every,
         'decay': arguments.decay,
         'zmq_endpoint': arguments.endpoint,
+        'zmq_max_sessions': arguments.max_sessions,
+        'zmq_session_timeout': arguments.session_timeout,
+        'zmq_max_batch': arguments.max_batch,
+        'zmq_curve_dir': arguments.curve_dir,
+        'zmq_insecure': arguments.insecure,
     }
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
     settings = replace(settings, zmq_endpoint=settings.zmq_endpoint or DEFAULT_ENDPOINT)
@@ -102,17 +118,17 @@ class Service:
     def run(self) -> None:
         settings, task = resolve(self.arguments)
         from act_ros.bridge.server import PolicyServer
-        from act_ros.policy import Rollout, load_policy, set_torch_threads
+
+        # Before the load, which takes long: who asks meanwhile is told so.
+        self.server = PolicyServer(settings.zmq_endpoint, settings)
+        log.info('listening on %s, loading', self.server.endpoint)
+        from act_ros.policy import load_policy, set_torch_threads
         from act_ros.policy.interface import load_options
 
         set_torch_threads(settings.torch_threads)
         policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
-        rollout = Rollout(policy, settings)
-        # Bound before the warm-up, so that a taken port is told at once; requests that come
-        # meanwhile wait in the socket.
-        self.server = PolicyServer(rollout, settings.zmq_endpoint)
-        log.info('listening on %s, warming up', self.server.endpoint)
         policy.warm_up()
+        self.server.begin(policy)
         # What is here now stays: no collection shall walk through it between two requests.
         gc.collect()
         gc.freeze()

@@ -270,6 +270,23 @@ class Settings:
     publish_tick: bool = row(False, 'publish ~/tick: what each command was made from')
     publish_chunk: bool = row(False, 'publish ~/chunk: the newest plan')
     zmq_endpoint: str = row('', "serve the ZMQ protocol too, e.g. 'tcp://127.0.0.1:5555'")
+    zmq_max_sessions: int = row(
+        64, 'ZMQ clients with an episode at once; the one idle for longest makes room',
+        range=(1, 10000),
+    )  # fmt: skip
+    zmq_session_timeout: float = row(
+        600.0, 'the episode of a ZMQ client that is silent for longer ends', unit='s',
+        range=(1.0, 1e7),
+    )  # fmt: skip
+    zmq_max_batch: int = row(
+        8, 'requests of ZMQ clients that go through the network in one pass', range=(1, 256),
+    )  # fmt: skip
+    zmq_curve_dir: str = row(
+        '', 'folder of keys: only ZMQ clients whose key is there are let in, and all is encrypted',
+    )  # fmt: skip
+    zmq_insecure: bool = row(
+        False, 'serve ZMQ clients beyond this machine without keys',
+    )  # fmt: skip
     realtime_priority: int = row(
         0,
         'SCHED_FIFO priority of the control tick, where the system permits it; 0 = none',

@@ -14,6 +14,13 @@ does beside the network: the safe reader, the checks of the observation, tempora
   ratio       bridge_p50_ms / bare_p50_ms
   request_mb  size of a pickled request
 
+A third server has the demonstration's policy, on whatever device there is, and is asked by
+several clients at once, each frame a new one.
+
+  single_per_s       passes a second of that policy in a loop in its process, without a network
+  clients_N_per_s    requests a second of N clients together
+  clients_N_ratio    clients_N_per_s / single_per_s
+
 All of it goes over TCP on this machine only, in short blocks that take turns, so that a busy
 machine is as hard on one as on the other.
 
@@ -24,6 +31,7 @@ MALLOC_TRIM_THRESHOLD_ to 1000000000 and MALLOC_ARENA_MAX to 1: freed memory is 
 """
 
 import contextlib
+import itertools
 import os
 import pickle
 import subprocess
@@ -32,25 +40,34 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.table import run as run_benchmark
 
+if TYPE_CHECKING:
+    from act_ros.policy import Policy
+    from act_ros.policy.interface import Observation
+    from act_ros.task import Task
+
 ROOT = Path(__file__).parents[1]
 ANY_PORT = 'tcp://127.0.0.1:*'
-QUICK = {'rounds': 1, 'block': 2, 'warm_up': 1}
+QUICK = {'rounds': 1, 'block': 2, 'warm_up': 1, 'seconds': 0.2}
+CROWDS = (1, 4, 16)  # clients
 PATIENCE = 20.0  # longest wait for an answer [s]
 END_TIMEOUT = 5.0  # from the request to end to SIGKILL [s]
 
 
-def measure(rounds: int = 40, block: int = 25, warm_up: int = 50) -> dict[str, float]:
+def measure(
+    rounds: int = 40, block: int = 25, warm_up: int = 50, seconds: float = 5.0
+) -> dict[str, float]:
     """Start both servers, ask them in turn, and end them.
 
     :param rounds: blocks of each kind.
     :param block: requests in a block.
     :param warm_up: requests of each kind before the first block.
+    :param seconds: that each number of clients asks for.
     :raises ActError: a server did not start or did not answer.
     """
     request = documented_request()
@@ -74,6 +91,7 @@ def measure(rounds: int = 40, block: int = 25, warm_up: int = 50) -> dict[str, f
         'client_p50_ms': _milliseconds(times['client'], 50),
         'ratio': round(float(np.median(times['bridge']) / np.median(times['bare'])), 3),
         'request_mb': round(len(pickle.dumps(request)) / 1e6, 3),
+        **_crowds(seconds),
     }
 
 
@@ -95,7 +113,7 @@ def serving(kind: str) -> Iterator[str]:
 
     The process ends when its standard input does, and so even if this one is killed.
 
-    :param kind: `bare` or `bridge`.
+    :param kind: `bare`, `bridge` or `policy`.
     :raises BenchmarkError: it did not start.
     """
     from benchmarks.processes import BenchmarkError
@@ -129,7 +147,7 @@ def serve(kind: str) -> None:
         os._exit(0)
 
     threading.Thread(target=end, daemon=True).start()
-    {'bare': _serve_bare, 'bridge': _serve_bridge}[kind]()
+    {'bare': _serve_bare, 'bridge': _serve_bridge, 'policy': _serve_policy}[kind]()
 
 
 def _serve_bare() -> None:
@@ -149,12 +167,77 @@ def _serve_bare() -> None:
 def _serve_bridge() -> None:
     from act_ros.bridge.server import PolicyServer
     from act_ros.config import load_task
-    from act_ros.policy import Rollout
     from benchmarks.evaluation import NullPolicy
 
-    server = PolicyServer(Rollout(NullPolicy(load_task())), ANY_PORT)
+    server = PolicyServer(ANY_PORT)
+    server.begin(NullPolicy(load_task()))
     print(server.endpoint, flush=True)
     server.run()
+
+
+def _serve_policy() -> None:
+    from act_ros.bridge.server import PolicyServer
+
+    policy = _demonstration()
+    server = PolicyServer(ANY_PORT)
+    server.begin(policy)
+    print(server.endpoint, flush=True)
+    server.run()
+
+
+def _demonstration() -> 'Policy':
+    from act_ros.policy import load_policy
+    from act_ros.sim import DEMONSTRATION
+
+    policy = load_policy(DEMONSTRATION)
+    policy.warm_up()
+    return policy
+
+
+def _new_frames(task: 'Task', seed: int) -> Iterator['Observation']:
+    """Observations whose frames differ from those before, from one noise."""
+    rng, (height, width) = np.random.default_rng(seed), task.image_size
+    noise = rng.integers(0, 256, (len(task.cameras), height + 64, width, 3), dtype=np.uint8)
+    qpos = np.zeros(task.state_dim, np.float32)
+    for top in itertools.cycle(range(64)):
+        frames = np.ascontiguousarray(noise[:, top : top + height])
+        yield qpos, dict(zip(task.cameras, frames, strict=True))
+
+
+def _crowds(seconds: float) -> dict[str, float]:
+    """Requests a second of several clients, and passes a second without them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from act_ros.bridge.client import PolicyClient
+
+    policy = _demonstration()
+    frames = [_new_frames(policy.task, i) for i in range(max(CROWDS))]
+    started, passes = time.perf_counter(), 0
+    while (took := time.perf_counter() - started) < seconds:
+        policy.predict(*next(frames[0]))
+        passes += 1
+    figures = {'single_per_s': round(passes / took, 1)}
+
+    def ask(endpoint: str, i: int, deadline: float) -> int:
+        count = 0
+        with PolicyClient(endpoint, timeout=PATIENCE) as client:
+            while time.perf_counter() < deadline:
+                client.act(*next(frames[i]))
+                count += 1
+        return count
+
+    with serving('policy') as endpoint:
+        ask(endpoint, 0, time.perf_counter() + seconds / 5)
+        for count in CROWDS:
+            with ThreadPoolExecutor(count) as pool:
+                started = time.perf_counter()
+                deadline = started + seconds
+                jobs = [pool.submit(ask, endpoint, i, deadline) for i in range(count)]
+                answered = sum(job.result() for job in jobs)
+                rate = answered / (time.perf_counter() - started)
+            figures[f'clients_{count}_per_s'] = round(rate, 1)
+            figures[f'clients_{count}_ratio'] = round(rate / figures['single_per_s'], 2)
+    return figures
 
 
 def _askers(stack: contextlib.ExitStack, request: dict[str, Any]) -> dict[str, Callable]:

@@ -14,7 +14,6 @@ from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError, one_line
 from act_ros.helper_process import Parent, ParentGoneError, begin
 from act_ros.policy.guest import GuestPolicy
-from act_ros.policy.rollout import Rollout
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +28,8 @@ def serve(parent: Parent) -> int:
     """Serve what the parent says; the exit code."""
     _, setup = parent.receive()
     try:
-        rollout = Rollout(GuestPolicy(setup.place), setup.settings)
-        server = PolicyServer(rollout, setup.endpoint)
+        server = PolicyServer(setup.endpoint, setup.settings)
+        server.begin(GuestPolicy(setup.place))
     except ActError as error:
         parent.send_error(error)
         return 1
@@ -43,7 +42,7 @@ def serve(parent: Parent) -> int:
             if what == 'stop':
                 server.close()
                 return 0
-            rollout.set_decay(detail)
+            server.set_decay(detail)
         parent.send('counts', {'requests': server.requests, 'errors': server.errors})
     log.error('the server has ended: %s', one_line(server.failure or ActError('without a reason')))
     return 1

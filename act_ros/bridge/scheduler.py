@@ -93,7 +93,9 @@ class Scheduler:
             self.sessions.end(peer)
 
     def add(self, call: Call, now: float) -> None:
-        """Take a request."""
+        """Take a request. Of a client that is gone it is dropped."""
+        if call.peer not in self._keys:
+            return
         self.sessions.end_idle(now)
         session = self._session_of(call, now)
         if session is None:
@@ -206,7 +208,7 @@ class Scheduler:
         while waiting and waiting[0][0].kind == 'reset' and (session.named or not session.in_hand):
             if not session.named:
                 session.episode = None
-            self._answer(session, waiting.popleft(), Outcome())
+            self._answer(session, waiting.popleft(), Outcome(step=0))
         if waiting and not session.in_hand:
             self._ready.setdefault(session)
         else:

@@ -1,112 +1,151 @@
-"""The ZMQ server: one request, one control step, one reply."""
+"""The ZMQ server: requests from many clients, one policy, a reply to each request."""
 
-import errno
 import logging
-import math
-import os
 import queue
 import re
+import secrets
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Protocol
 
-import numpy as np
-import zmq
-
-from act_ros.bridge import protocol
+from act_ros.bridge import protocol, requests
+from act_ros.bridge.events import Closed, Event, Message, Opened
+from act_ros.bridge.front import Front
+from act_ros.bridge.keys import ServerKeys
+from act_ros.bridge.passes import Passes, most_at_once
+from act_ros.bridge.reading import Reading
 from act_ros.bridge.refusals import Refusals
+from act_ros.bridge.requests import Echo, Request, RequestError
+from act_ros.bridge.scheduler import STOPPING, Scheduler, Turn
+from act_ros.bridge.sessions import Call, Outcome
 from act_ros.errors import ActError
+from act_ros.parameters import Settings
+from act_ros.policy.interface import Predictor
+from act_ros.policy.rollout import Episode
 
 log = logging.getLogger(__name__)
 
-_GRACE = 0.5  # [s] that `stop` leaves to the request in hand
+_GRACE = 0.5  # [s] that `stop` leaves to the pass in hand
 _QUIET = 0.05  # [s] without a further request, after which nobody waits any more
-_MAX_ENVELOPE = 16  # frames of an envelope: the client, proxies, and the empty one
+_LINGER = 0.2  # [s] for clients to take their last replies
+_MAX_ENVELOPE = 15  # frames of an envelope: those of proxies, and the empty one
 _MAX_ADDRESS = 255  # bytes in one of them, as ZMQ itself has it
+_WINDOW = 1000  # requests that the times are of
 
-_LOOPBACK = re.compile(r'tcp://(127\.[\d.]+|localhost|\[::1\]):.*|(ipc|inproc)://.*')
-
-
-class Actor(Protocol):
-    """What the server serves: `act_ros.policy.Rollout`."""
-
-    def act(self, qpos: np.ndarray, images: dict[str, np.ndarray]) -> np.ndarray: ...
-
-    def reset(self) -> None: ...
+_LOOPBACK = re.compile(r'tcp://(127\.[\d.]+|localhost|\[::1\]):.*|ipc://.*')
+# What is in the nature of things, and no mistake of the client's.
+_LOADING = Outcome('loading', 'loading')
+_UNREMARKABLE = ('loading', 'stopping', 'expired', 'replaced', 'old_step')
 
 
-@dataclass(slots=True)
-class _Message:
-    """A message from a client.
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """The way back to who sent a request.
 
-    :ivar envelope: the client's number, perhaps those of proxies on the way, an empty frame.
-    :ivar size: how many frames follow, of which `request` is the first.
+    :ivar envelope: addresses of proxies, if any, and an empty frame.
     """
 
-    envelope: list[zmq.Frame]
-    size: int
-    request: zmq.Frame
+    peer: int
+    envelope: list[memoryview]
+    echo: Echo
+
+
+@dataclass
+class _Beginning:
+    """Makes episodes of a policy, which has to be there by then, as settings say now."""
+
+    settings: Settings
+    policy: Predictor | None = None
+
+    def __call__(self) -> Episode:
+        assert self.policy is not None
+        return Episode.from_settings(self.policy, self.settings)
 
 
 class PolicyServer:
-    """Serves an actor to REQ sockets, one request at a time.
+    """Serves a policy to any number of clients, each with an episode of its own.
 
-    Every request gets a reply, whatever it holds; a frame above 64 MB is dropped with its
-    connection. How many frames a peer strings together libzmq does not limit: whoever reaches
-    the port can fill the memory.
+    Every request gets a reply, whatever it holds. The port is open from the beginning: until
+    `begin` brings a policy, requests are told 'loading'. The network has a thread of its own,
+    which never waits for the policy: `stop` is answered at once to all who wait.
 
-    The socket has a thread of its own from the beginning, which never waits for the actor: so
-    that `stop` is answered at once to all who wait. `run` is the actor's thread.
-
-    :param actor: gives the action of each step; one for the server alone.
     :param endpoint: where to listen, e.g. `tcp://127.0.0.1:5555`.
+    :param settings: those of episodes and of the endpoint count.
     :ivar endpoint: where it listens, with the port's number.
-    :ivar requests: how many the actor's thread has answered.
-    :ivar errors: how many of them with ERROR.
+    :ivar outcomes: how many requests were answered, by the error's code; 'ok' for the others.
+    :ivar queue_times: of the latest requests, how long they waited for their pass [s].
+    :ivar inference_times: of the latest requests, how long that took [s].
+    :ivar batches: how many passes there were, by the number of their requests.
     :ivar failure: what ended the server without `stop`; None while it serves.
-    :raises ActError: the endpoint cannot be bound.
+    :raises ActError: the endpoint cannot be bound, or is open to the network without CURVE.
     """
 
-    def __init__(self, actor: Actor, endpoint: str = protocol.DEFAULT_ENDPOINT) -> None:
-        self._actor = actor
-        self.requests = 0
-        self.errors = 0
+    def __init__(
+        self, endpoint: str = protocol.DEFAULT_ENDPOINT, settings: Settings | None = None
+    ) -> None:
+        settings = settings or Settings()
+        self._episodes = _Beginning(settings)
+        self.outcomes: Counter[str] = Counter()
+        self.queue_times: deque[float] = deque(maxlen=_WINDOW)
+        self.inference_times: deque[float] = deque(maxlen=_WINDOW)
+        self.batches: Counter[int] = Counter()
         self.failure: BaseException | None = None
         self._refusals = Refusals()
-        self._context = zmq.Context()
-        self._socket = _bound_socket(self._context, endpoint)
-        self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        if not _LOOPBACK.fullmatch(self.endpoint):
-            log.warning(
-                '%s is open to the network: the protocol knows no password, so whoever reaches '
-                'it can ask for actions and reset the episode', self.endpoint,
-            )  # fmt: skip
-        self._wake_read, self._wake_write = os.pipe()
-        # Not closed by `run`: `stop` may come after its end, and must not write to another's file.
-        closing = weakref.finalize(self, _close_pipe, self._wake_read, self._wake_write)
-        closing.atexit = False  # the threads may still run then
+        self._epoch = secrets.token_hex(8)
+        self._passes: Passes | None = None  # nor a policy, as long as it loads
+        self._scheduler = Scheduler(
+            self._episodes,
+            max_sessions=settings.zmq_max_sessions,
+            session_timeout=settings.zmq_session_timeout,
+            max_batch=settings.zmq_max_batch,
+        )
         self._stopping = False
-        # One request at a time goes to the actor's thread, None at the end, and its reply back.
-        self._requests: SimpleQueue[_Message | None] = SimpleQueue()
-        self._replies: deque[bytes] = deque()
-        self._in_hand: list[zmq.Frame] | None = None  # the envelope of that request
-        self._courier = threading.Thread(target=self._carry, name='zmq socket', daemon=True)
-        self._courier.start()
+        # One pass at a time goes to the policy's thread, None at the end, and its outcomes back.
+        self._begun: SimpleQueue[list[Turn] | None] = SimpleQueue()
+        self._finished: SimpleQueue[list[Outcome]] = SimpleQueue()
+        self._in_hand: list[Turn] = []
+        self._front = _open_front(endpoint, settings)
+        self.endpoint = self._front.endpoint
+        self._reading = Reading(self._front.wake)
+        self._network = threading.Thread(target=self._serve, name='zmq network', daemon=True)
+        self._network.start()
+
+    @property
+    def requests(self) -> int:
+        """How many have been answered."""
+        return self.outcomes.total()
+
+    @property
+    def errors(self) -> int:
+        """How many of them with ERROR."""
+        return self.requests - self.outcomes['ok']
+
+    def begin(self, policy: Predictor) -> None:
+        """Take requests from here on, for `run` to answer.
+
+        :raises ActError: the settings do not fit the policy.
+        """
+        self._episodes.policy = policy
+        self._episodes()
+        most = self._episodes.settings.zmq_max_batch
+        self._scheduler.max_batch = min(most, most_at_once(policy))
+        self._passes = Passes(policy)
 
     def run(self) -> None:
-        """Answer requests until `stop`.
+        """Answer requests until `stop`; this is the policy's thread.
 
         :raises Exception: what ended the server otherwise; also in `failure`.
         """
         try:
-            while not self._stopping and self._answer_next():
-                pass
-            self._refusals.tell()
+            while (turns := self._begun.get()) is not None:
+                if not self._network.is_alive():
+                    break  # nobody waits for it any more
+                assert self._passes is not None  # `begin` came before
+                self._finished.put(self._passes.run(turns))
+                del turns  # their observations need not stay until the next pass
+                self._front.wake()
         except BaseException as error:
             self.failure = error
             raise
@@ -115,14 +154,22 @@ class PolicyServer:
         if self.failure is not None:
             raise self.failure
 
+    def set_decay(self, decay: float) -> None:
+        """Take another decay at once, in all episodes. For any thread."""
+        self._episodes.settings = replace(self._episodes.settings, decay=decay)
+        for session in self._scheduler.sessions:
+            if session.episode is not None:
+                session.episode.set_decay(decay)
+
     def stop(self) -> None:
         """Answer no more requests. For any thread or signal handler; returns at once.
 
-        Those that wait get an ERROR that says so. The one in hand has half a second left, and
-        then gets the same. The address is free within a second, whatever the actor does.
+        Those that wait get an ERROR that says so. The pass in hand has half a second left, and
+        then its requests get the same. The address is free within a second, whatever the policy
+        does.
         """
         self._stopping = True
-        os.write(self._wake_write, b'\0')
+        self._front.wake()
 
     def close(self, timeout: float | None = None) -> None:
         """Stop, and wait until the address is free.
@@ -130,156 +177,147 @@ class PolicyServer:
         :param timeout: the longest wait [s]; None = as long as it takes, a second at most.
         """
         self.stop()
-        self._courier.join(timeout)
+        self._network.join(timeout)
 
-    # --- the actor's thread
+    # --- the network's thread
 
-    def _answer_next(self) -> bool:
-        """Answer the next request; False at the end."""
-        try:
-            message = self._requests.get(timeout=self._refusals.tell_when_due())
-        except queue.Empty:
-            return True
-        if message is None:
-            return False
-        started = time.perf_counter()
-        self._replies.append(self._answer(message))
-        os.write(self._wake_write, b'\0')
-        log.debug('answered in %.1f ms', (time.perf_counter() - started) * 1e3)
-        return True
-
-    def _answer(self, message: _Message) -> bytes:
-        """The reply to a request; never raises."""
-        self.requests += 1
-        try:
-            if message.size != 1:
-                raise protocol.ProtocolError(
-                    f'the request has {message.size} frames, expected one pickled object'
-                )
-            request = protocol.parse_request(message.request.buffer)
-            if isinstance(request, str):
-                self._actor.reset()
-                return protocol.ok()
-            return protocol.ok(self._actor.act(request['qpos'], request['images']))
-        except ActError as error:
-            return self._refuse(str(error))
-        except Exception as error:  # a fault in here must not take the server down
-            return self._refuse(f'the policy failed: {type(error).__name__}: {error}', error)
-
-    def _refuse(self, text: str, fault: Exception | None = None) -> bytes:
-        self.errors += 1
-        text = protocol.one_line(text)
-        self._refusals.add(text, fault)
-        return protocol.error(text)
-
-    # --- the socket's thread
-
-    def _carry(self) -> None:
-        """Bring requests to the actor's thread, and its replies back, until `stop`."""
-        poller = zmq.Poller()
-        poller.register(self._wake_read, zmq.POLLIN)
+    def _serve(self) -> None:
         try:
             while not self._stopping:
-                # Further requests wait in the socket, and in their clients.
-                poller.register(self._socket, 0 if self._in_hand else zmq.POLLIN)
-                self._exchange(dict(poller.poll()), self._hand_over)
-            poller.register(self._socket, zmq.POLLIN)
-            self._take_leave(poller)
+                self._exchange(self._patience())
+            self._take_leave()
+            self._refusals.tell()
         except Exception as error:
             self.failure = error
         finally:
-            self._context.destroy()
-            self._requests.put(None)
+            self._front.close(_LINGER)
+            self._reading.close()
+            self._begun.put(None)
 
-    def _hand_over(self, message: _Message) -> None:
-        self._in_hand = message.envelope
-        self._requests.put(message)
+    def _patience(self) -> float | None:
+        """How long there is nothing to do if nothing comes [s]."""
+        due = self._refusals.tell_when_due()
+        left = max(0.0, self._scheduler.next_time() - time.monotonic())
+        if due is not None:
+            left = min(left, due)
+        return left if left < 3600 else None
 
-    def _take_leave(self, poller: zmq.Poller) -> None:
-        """Tell all who wait that they do so in vain."""
-        reply = protocol.error(protocol.STOPPING)
+    def _exchange(self, timeout: float | None) -> bool:
+        """Take what has come, give turns, and send what is answered; whether anything came."""
+        events = self._front.poll(timeout)
+        for event in events:
+            self._note(event)
+        for message, request in self._reading.take():
+            self._take_request(message, request)
+        now = time.monotonic()
+        self._finish(now)
+        self._scheduler.expire(now)
+        if not self._in_hand and not self._stopping:
+            self._in_hand = self._scheduler.take(now)
+            if self._in_hand:
+                self.batches[len(self._in_hand)] += 1
+                self._begun.put(self._in_hand)
+        for call, outcome in self._scheduler.answers():
+            self._answer(call.context, outcome)
+        return bool(events)
 
-        def refuse(message: _Message) -> None:
-            self._send(message.envelope, reply)
-
+    def _take_leave(self) -> None:
+        """Tell all who wait that they do so in vain, once the pass in hand has had its time."""
+        self._scheduler.stop()
         deadline = time.monotonic() + _GRACE
         while (left := deadline - time.monotonic()) > 0:
-            ready = dict(poller.poll(math.ceil(min(left, _QUIET) * 1e3)))
-            if not ready and not self._in_hand:
+            if not self._exchange(min(left, _QUIET)) and not self._in_hand:
                 break
-            self._exchange(ready, refuse)
-        if self._in_hand:
-            self._send(self._in_hand, reply)
+        self._scheduler.stop(self._in_hand)
+        for call, outcome in self._scheduler.answers():
+            self._answer(call.context, outcome)
 
-    def _exchange(
-        self, ready: Mapping[object, int], deliver: Callable[[_Message], None]
-    ) -> None:
-        """Send the reply that is there, and receive a message if one is."""
-        if self._wake_read in ready:
-            os.read(self._wake_read, 64)
-        if self._in_hand and self._replies:
-            self._send(self._in_hand, self._replies.popleft())
-            self._in_hand = None
-        if self._socket in ready and (message := self._receive()):
-            deliver(message)
-
-    def _receive(self) -> _Message | None:
-        """A message with an envelope; others are dropped."""
-        frames, count = [], 0
-        more = True
-        while more:
-            frame = self._socket.recv(copy=False)
-            more = bool(self._socket.getsockopt(zmq.RCVMORE))
-            count += 1
-            if count <= _MAX_ENVELOPE + 1:  # what is too much is counted
-                frames.append(frame)
-        empty = next((i for i, frame in enumerate(frames) if i > 0 and not len(frame)), count)
-        # What is sent back to a peer that does not read shall not fill the memory.
-        short = all(len(frame) <= _MAX_ADDRESS for frame in frames[:empty])
-        if empty + 1 >= len(frames) or not short:
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Opened):
+            self._scheduler.opened(event.peer, event.identity)
+        elif isinstance(event, Closed):
+            self._scheduler.closed(event.peer)
+        elif (size := _envelope_size(event)) is None:
             log.debug('dropped a message without an envelope')
-            return None
-        return _Message(frames[: empty + 1], count - empty - 1, frames[empty + 1])
+            self._front.done(event.peer)
+        elif (count := len(event.frames) + event.dropped - size) != 1:
+            way = _Return(event.peer, event.frames[:size], Echo('pickle', documented=True))
+            text = f'the request has {count} frames, expected one pickled object'
+            self._answer(way, Outcome('bad_request', text))
+        else:
+            self._reading.add(event)
 
-    def _send(self, envelope: list[zmq.Frame], reply: bytes) -> None:
-        # It never waits: a ROUTER drops what a peer that does not read has no room for.
-        self._socket.send_multipart([*envelope, reply])
+    def _take_request(self, message: Message, request: Request | RequestError) -> None:
+        way = _Return(message.peer, message.frames[:-1], request.echo)
+        if isinstance(request, RequestError):
+            self._answer(way, Outcome('bad_request', str(request)))
+        elif request.kind == 'info' or request.kind == 'health':
+            self._answer(way, Outcome('bad_request', f'{request.kind!r} is not served'))
+        elif self._stopping or self._passes is None:
+            self._answer(way, STOPPING if self._stopping else _LOADING)
+        else:
+            echo = request.echo
+            chunk = request.kind == 'act' and request.reply == 'chunk'
+            self._scheduler.add(
+                Call(
+                    message.peer, 'chunk' if chunk else request.kind, message.received, request,
+                    echo.session, echo.id, request.step, message.started + request.deadline, way,
+                ),
+                time.monotonic(),
+            )  # fmt: skip
+
+    def _finish(self, now: float) -> None:
+        """Give the outcomes of the pass in hand back, if they are there."""
+        try:
+            outcomes = self._finished.get_nowait()
+        except queue.Empty:
+            return
+        for turn, outcome in zip(self._in_hand, outcomes, strict=True):
+            self.queue_times.append(turn.begun - turn.call.received)
+            self.inference_times.append(outcome.inference)
+            self._scheduler.finish(turn, outcome, now)
+        self._in_hand = []
+
+    def _answer(self, way: _Return, outcome: Outcome) -> None:
+        self.outcomes[outcome.code or 'ok'] += 1
+        if outcome.code:
+            text = protocol.one_line(outcome.message)
+            if outcome.code not in _UNREMARKABLE:
+                self._refusals.add(text, outcome.fault)
+            reply = requests.error(way.echo, self._epoch, outcome.code, text)
+        else:
+            reply = requests.ok(
+                way.echo, self._epoch, step=outcome.step, queue=outcome.queue,
+                inference=outcome.inference, action=outcome.action, chunk=outcome.chunk,
+            )  # fmt: skip
+        self._front.send(way.peer, [*way.envelope, reply])
+        self._front.done(way.peer)
 
 
-def _bound_socket(context: zmq.Context, endpoint: str) -> zmq.Socket:
-    # Not a REP: after a message without a REQ's envelope from a peer that is gone (a port
-    # scanner will do) libzmq's REP loses its answer to whoever asks next.
-    socket = context.socket(zmq.ROUTER)
-    socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_MESSAGE_BYTES)
-    # One message in hand and one waiting a client; more stay in the client's own buffers.
-    socket.setsockopt(zmq.RCVHWM, 1)
-    socket.setsockopt(zmq.LINGER, 200)
-    # A robot that lost its network never says goodbye: its connection shall not stay for good.
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
-    socket.setsockopt(zmq.IPV6, protocol.is_ipv6(endpoint))
-    try:
-        socket.bind(endpoint)
-    except zmq.ZMQError as error:
-        context.destroy()
-        raise ActError(_bind_error(endpoint, error)) from None
-    return socket
+def _open_front(endpoint: str, settings: Settings) -> Front:
+    keys = ServerKeys.load(settings.zmq_curve_dir) if settings.zmq_curve_dir else None
+    front = Front(endpoint, keys=keys)
+    if keys is None and not _LOOPBACK.fullmatch(front.endpoint):
+        if not settings.zmq_insecure:
+            front.close()
+            raise ActError(
+                f'{front.endpoint} is open to the network, and whoever reaches it could ask for '
+                f'actions; let only clients with a key in (--curve-dir or zmq_curve_dir, a folder '
+                f'that python -m act_ros.make_keys makes), or say --insecure or zmq_insecure'
+            )
+        log.warning(
+            '%s is open to the network and asks for no key: whoever reaches it can ask for '
+            'actions and read what others send', front.endpoint,
+        )  # fmt: skip
+    return front
 
 
-def _close_pipe(*ends: int) -> None:
-    for end in ends:
-        os.close(end)
-
-
-def _bind_error(endpoint: str, error: zmq.ZMQError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f'address in use: {endpoint}; another server runs there, stop it or choose another '
-            f'port with --endpoint'
-        )
-    return (
-        f'cannot listen on {endpoint!r}: {error.strerror or error}; expected '
-        f'tcp://ADDRESS:PORT, e.g. {protocol.DEFAULT_ENDPOINT}'
-    )
+def _envelope_size(message: Message) -> int | None:
+    """How many frames are the envelope; None where there is none that a proxy could write."""
+    frames = message.frames
+    empty = next((i for i, frame in enumerate(frames) if not len(frame)), None)
+    if empty is None or empty >= _MAX_ENVELOPE or empty + 1 >= len(frames):
+        return None
+    # What is sent back to a peer that does not read shall not fill the memory.
+    short = all(len(frame) <= _MAX_ADDRESS for frame in frames[:empty])
+    return empty + 1 if short else None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from act_ros.bridge.requests import Code
 from act_ros.policy.rollout import Episode
 
 ANSWERS = 8  # of a named session that are kept, for requests that come once more
@@ -27,20 +28,24 @@ Key = str | bytes | int
 class Outcome:
     """What came of a request.
 
-    :ivar code: of the error; '' where there is none.
+    :ivar code: of the error, as in docs/zmq.md; '' where there is none.
     :ivar message: one line, of the error.
     :ivar step: that the action is of.
-    :ivar result: an action or a chunk.
+    :ivar action: of an act.
+    :ivar chunk: where that was asked for.
     :ivar queue: how long it waited for its pass [s].
     :ivar inference: how long its pass took [s].
+    :ivar fault: behind an error that is no mistake of the client's.
     """
 
-    code: str = ''
+    code: Code | Literal[''] = ''
     message: str = ''
     step: int | None = None
-    result: np.ndarray | None = None
+    action: np.ndarray | None = None
+    chunk: np.ndarray | None = None
     queue: float = 0.0
     inference: float = 0.0
+    fault: Exception | None = None
 
 
 @dataclass(slots=True, eq=False)

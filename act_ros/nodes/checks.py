@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 WARM_PASSES = 5
 TRIALS = 3  # for each size of a batch
-MAX_BATCH = 8  # observations of ZMQ clients in one pass
 FAR = 5.0  # standard deviations from the mean of training
 
 
@@ -71,20 +70,21 @@ def guest_batch(policy: PolicyProcess, settings: Settings, latency: float, chunk
     :param latency: slowest of the robot's warm passes [s].
     :param chunk: how long one plan lasts [s].
     """
-    if settings.inference == 'synchronous':
+    most = settings.zmq_max_batch
+    if settings.inference == 'synchronous' or most == 1:
         return 1
     needed = oldest_behind(settings, latency)
     longest = min(
         2 * latency, settings.command_timeout - needed, chunk + settings.max_age - needed
     )
-    place = policy.admit(MAX_BATCH)
+    place = policy.admit(most)
     with contextlib.closing(GuestPolicy(place)) as guest:
         place.close()
-        for count in range(2, MAX_BATCH + 1):
+        for count in range(2, most + 1):
             guest.warm_up(count)  # the first one of its size may be slow
             if not all(_duration(partial(guest.warm_up, count)) <= longest for _ in range(TRIALS)):
                 return count - 1
-    return MAX_BATCH
+    return most
 
 
 def check_silence(wiring: Wiring) -> None:

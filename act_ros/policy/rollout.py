@@ -137,10 +137,6 @@ class Rollout:
         self._policy = policy
         self._episode = Episode.from_settings(policy, settings)
 
-    def set_decay(self, decay: float) -> None:
-        """Take another decay at once; without aggregation it means nothing."""
-        self._episode.set_decay(decay)
-
     def reset(self) -> None:
         """Begin a new episode at step 0."""
         self._episode.reset()

@@ -16,6 +16,8 @@ FIGURES = {
     'bridge': {
         'bare_p50_ms', 'bare_p99_ms', 'bare_per_s', 'bridge_p50_ms', 'bridge_p99_ms',
         'bridge_per_s', 'client_p50_ms', 'ratio', 'request_mb',
+        'single_per_s', 'clients_1_per_s', 'clients_1_ratio', 'clients_4_per_s', 'clients_4_ratio',
+        'clients_16_per_s', 'clients_16_ratio',
     },
     'control_loop': {
         'ticks_missed', 'jitter_p50_ms', 'jitter_p99_ms', 'jitter_max_ms', 'command_rate_hz',

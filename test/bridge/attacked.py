@@ -58,10 +58,9 @@ def resident() -> int:
 def serve(pipe: Connection) -> None:
     """Serve until the pipe ends; each word through the pipe is answered with notes."""
     from act_ros.bridge.server import PolicyServer
-    from act_ros.policy.rollout import Rollout
-
     sys.setswitchinterval(SWITCH_INTERVAL)
-    server = PolicyServer(Rollout(Predictor()), 'tcp://127.0.0.1:*')
+    server = PolicyServer('tcp://127.0.0.1:*')
+    server.begin(Predictor())
     threading.Thread(target=server.run, name='zmq', daemon=True).start()
     gc.collect()
     gc.freeze()

@@ -15,7 +15,9 @@ import msgpack
 import numpy as np
 import zmq
 
-from act_ros.bridge.server import Actor, PolicyServer
+from act_ros.bridge.server import PolicyServer
+from act_ros.parameters import Settings
+from act_ros.task import Entry, Task
 from test.rule import Vector
 from test.waiting import wait_until
 
@@ -115,9 +117,12 @@ def answering(peer: zmq.Socket, reply: bytes) -> Iterator[None]:
 
 
 @contextmanager
-def serving(actor: Actor, endpoint: str = ANY_PORT) -> Iterator[PolicyServer]:
+def serving(
+    policy: object, endpoint: str = ANY_PORT, **settings: object
+) -> Iterator[PolicyServer]:
     """A server in a thread of this process."""
-    server = PolicyServer(actor, endpoint)
+    server = PolicyServer(endpoint, Settings(**settings))
+    server.begin(policy)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -182,10 +187,20 @@ def assert_step(requester: Requester, reference: Vector, i: int) -> None:
     np.testing.assert_allclose(action, reference.aggregated[i], atol=1e-4, rtol=0)
 
 
+# What `Steps` takes.
+SIGHT = np.zeros(17), {'eye': np.zeros((4, 6, 3), np.uint8)}
+
+
 class Steps:
-    """An actor that counts; it may wait, or fail."""
+    """A policy whose passes count; they may wait, or fail.
+
+    :ivar step: passes so far.
+    """
+
+    chunk_size = 1
 
     def __init__(self, blocked: bool = False, fault: Exception | None = None):
+        self.task = tiny_task()
         self.step = 0
         self.fault = fault
         self.waiting = False
@@ -193,13 +208,16 @@ class Steps:
         if not blocked:
             self.go.set()
 
-    def reset(self):
-        self.step = 0
-
-    def act(self, qpos, images):
+    def predict(self, qpos, images):
         self.waiting = True
         assert self.go.wait(PATIENCE)
         if self.fault is not None:
             raise self.fault
         self.step += 1
-        return np.array([float(self.step)])
+        return np.array([[float(self.step)]])
+
+
+def tiny_task() -> Task:
+    """One small camera, 17 entries of the state and one of the action."""
+    state = tuple(Entry.parse(f'arm/{i}/position') for i in range(17))
+    return Task('tiny', ('eye',), state, state[:1], 50.0, (4, 6))

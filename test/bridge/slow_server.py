@@ -6,9 +6,12 @@ Argument: what is slow, `load`, `warm-up` or `pass`; says on stderr when it has 
 
 import sys
 import time
-from types import SimpleNamespace
+from dataclasses import replace
+
+import numpy as np
 
 from act_ros import inference_server, policy
+from test.bridge.servers import tiny_task
 
 SLOW = 30.0  # [s]
 what = sys.argv[1]
@@ -20,23 +23,24 @@ def begin(stage: str) -> None:
         time.sleep(SLOW)
 
 
-def load_policy(*_: object, **__: object) -> SimpleNamespace:
+class Slow:
+    chunk_size = 1
+    task = replace(tiny_task(), name='slow')
+
+    def warm_up(self) -> None:
+        begin('warm-up')
+
+    def predict(self, *_: object) -> np.ndarray:
+        begin('pass')
+        return np.zeros((1, 1))
+
+
+def load_policy(*_: object, **__: object) -> Slow:
     begin('load')
     if what == 'bug':
         raise ZeroDivisionError
-    return SimpleNamespace(task=SimpleNamespace(name='slow'), warm_up=lambda: begin('warm-up'))
+    return Slow()
 
 
-class Rollout:
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def reset(self) -> None:
-        begin('pass')
-
-    def act(self, *_: object) -> None:
-        begin('pass')
-
-
-policy.load_policy, policy.Rollout = load_policy, Rollout
+policy.load_policy = load_policy
 sys.exit(inference_server.main(['--endpoint', 'tcp://127.0.0.1:*']))

@@ -12,10 +12,10 @@ import zmq
 from act_ros.bridge.client import PolicyClient, PolicyTimeoutError, ServerError
 from act_ros.bridge.protocol import ProtocolError
 from act_ros.errors import ActError
-from test.bridge.servers import ANY_PORT, PATIENCE, ROOT, Steps, answering, serving
+from test.bridge.servers import ANY_PORT, PATIENCE, ROOT, SIGHT, Steps, answering, serving
 from test.waiting import wait_until
 
-QPOS = np.zeros(17)
+QPOS, _ = SIGHT
 
 
 def test_gives_the_actions_of_the_reference(server, reference):
@@ -40,10 +40,10 @@ def test_a_late_answer_is_not_taken_for_that_of_a_later_request():
     steps = Steps(blocked=True)
     with serving(steps) as server, PolicyClient(server.endpoint, timeout=1) as client:
         with pytest.raises(PolicyTimeoutError, match=r'within 1 s; is the server running there'):
-            client.act(QPOS, {})
+            client.act(*SIGHT)
         steps.go.set()
         wait_until(lambda: steps.step == 1, PATIENCE, 'the late answer given')
-        assert [client.act(QPOS, {}).tolist() for _ in range(3)] == [[2], [3], [4]]
+        assert [client.act(*SIGHT).tolist() for _ in range(3)] == [[2], [3], [4]]
 
 
 def test_a_client_may_come_before_its_server():
@@ -72,14 +72,14 @@ def test_an_interrupted_call_leaves_the_client_usable(monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr('act_ros.bridge.protocol.parse_reply', interrupt)
             client.reset()
-        assert client.act(QPOS, {}).tolist() == [1]
+        assert client.act(*SIGHT).tolist() == [1]
 
 
 def test_what_cannot_be_sent_leaves_the_client_usable():
     with serving(Steps()) as server, PolicyClient(server.endpoint, timeout=PATIENCE) as client:
         with pytest.raises(TypeError, match='set cannot be written as plain data'):
             client.act(QPOS, {'rgb_main': {1, 2}})
-        assert client.act(QPOS, {}).tolist() == [1]
+        assert client.act(*SIGHT).tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,10 @@ def test_a_reply_that_is_none_is_refused_and_the_client_goes_on(reply, message):
             for expected in (message, None):
                 with answering(peer, next(answers)):
                     if expected is None:
-                        assert client.act(QPOS, {}).shape == (17,)
+                        assert client.act(*SIGHT).shape == (17,)
                         continue
                     with pytest.raises(ProtocolError, match=expected):
-                        client.act(QPOS, {})
+                        client.act(*SIGHT)
 
 
 @pytest.mark.parametrize('endpoint', ['', 'tcp://', 'localhost:5555', 'tcp://127.0.0.1:port'])

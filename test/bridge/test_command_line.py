@@ -15,6 +15,7 @@ from act_ros.policy import load_policy
 from test.bridge.servers import (
     ANY_PORT,
     PATIENCE,
+    SIGHT,
     Process,
     Requester,
     ServerProcess,
@@ -170,7 +171,7 @@ def test_a_signal_ends_a_server_in_the_middle_of(stage, number):
         if stage == 'pass':
             endpoint = process.find(r'serving slow on (\S+)\n')[1]
             with Requester(endpoint) as requester:
-                requester.socket.send(b'\x8c\x05RESET.')
+                requester.socket.send(good_request(*SIGHT))
                 process.find('in the pass\n')
                 assert process.stop(number, LIMIT) == 0
         else:
@@ -180,21 +181,33 @@ def test_a_signal_ends_a_server_in_the_middle_of(stage, number):
 
 
 @pytest.mark.parametrize('number', STOPS)
-@pytest.mark.parametrize('stage', ['warm-up', 'pass'])
-def test_a_signal_is_told_to_all_who_wait_and_to_whose_request_is_in_hand(stage, number):
-    with closing(Process(SLOW_SERVER, stage)) as process, ExitStack() as stack:
-        endpoint = process.find(r'listening on (\S+),')[1]
+def test_a_signal_is_told_to_all_who_wait_and_to_whose_request_is_in_hand(number):
+    with closing(Process(SLOW_SERVER, 'pass')) as process, ExitStack() as stack:
+        endpoint = process.find(r'serving slow on (\S+)\n')[1]
         requesters = [stack.enter_context(Requester(endpoint)) for _ in range(5)]
-        image = np.zeros((480, 640, 3), np.uint8)
-        for i, requester in enumerate(requesters):
-            requester.socket.send(pickle.dumps('RESET') if i % 2 else good_request(image, {}))
-        process.find(f'in the {stage}\n')
+        for requester in requesters:
+            requester.socket.send(good_request(*SIGHT))
+        process.find('in the pass\n')
         wait_until(lambda: len(connections(endpoint)) == 5, PATIENCE, 'five connections')
         assert process.stop(number, LIMIT) == 0
         for requester in requesters:
             reply = pickle.loads(requester.socket.recv())
             assert reply == {'status': 'ERROR', 'message': 'stopping'}
         assert 'Traceback' not in process.stderr
+
+
+@pytest.mark.parametrize('stage', ['load', 'warm-up'])
+def test_while_the_model_loads_requests_are_told_so(stage):
+    with closing(Process(SLOW_SERVER, stage)) as process:
+        endpoint = process.find(r'listening on (\S+), loading\n')[1]
+        process.find(f'in the {stage}\n')
+        with Requester(endpoint) as requester:
+            for request in ('RESET', {'qpos': SIGHT[0], 'images': SIGHT[1]}):
+                reply = requester.ask(request)
+                assert reply == {'status': 'ERROR', 'message': 'loading'}
+            request = {'request': 'reset', 'session': 'robot', 'id': 1}
+            assert requester.ask(request)['error'] == 'loading'
+        assert process.stop(signal.SIGTERM, LIMIT) == 0
 
 
 def test_a_signal_ends_a_server_that_still_loads_its_libraries(ckpt):

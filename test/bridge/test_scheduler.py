@@ -34,8 +34,8 @@ def carry_out(turn):
     """What the policy's thread does."""
     chunk = predict(turn.call.observation) if turn.wants_chunk else None
     if turn.call.kind == 'chunk':
-        return Outcome(step=turn.step, result=chunk)
-    return Outcome(step=turn.step, result=turn.episode.act(turn.step, chunk), inference=0.5)
+        return Outcome(step=turn.step, chunk=chunk)
+    return Outcome(step=turn.step, action=turn.episode.act(turn.step, chunk), inference=0.5)
 
 
 class Bench:
@@ -87,13 +87,13 @@ class Bench:
         """One request alone: its action, or the error's code."""
         call = self.send(peer, 'act', observation, **about)
         outcome = self.run()[call]
-        return outcome.code or outcome.result.item()
+        return outcome.code or outcome.action.item()
 
     def begin(self, name, peer=None):
         """A named session."""
         peer = peer or self.connect()
         call = self.send(peer, 'reset', session=name)
-        assert self.answers() == {call: Outcome()}
+        assert self.answers() == {call: Outcome(step=0)}
         return peer
 
 
@@ -162,7 +162,7 @@ def test_requests_of_a_connection_are_steps_in_their_order(bench):
     calls += [bench.send(peer, 'act', i) for i in (3, 4)]
     results = bench.run()
     assert list(results) == calls
-    actions = [results[call].result.item() for call in calls if call.kind == 'act']
+    actions = [results[call].action.item() for call in calls if call.kind == 'act']
     assert actions == [*alone(1, 2), *alone(3, 4)]
 
 
@@ -178,7 +178,7 @@ def test_a_chunk_is_as_predicted_and_is_no_step(bench):
     peer = bench.connect()
     bench.act(peer, 1)
     call = bench.send(peer, 'chunk', 9)
-    np.testing.assert_array_equal(bench.run()[call].result, predict(9))
+    np.testing.assert_array_equal(bench.run()[call].chunk, predict(9))
     assert bench.act(peer, 2) == alone(1, 2)[1]
 
 
@@ -209,7 +209,7 @@ def test_those_who_wait_go_through_together_and_in_turns():
     assert order == [[a, b, c], [d, a, b], [c, d, a], [b, c, d]]
     answers = bench.answers()
     for each in calls.values():
-        assert [answers[call].result.item() for call in each] == alone(0, 1, 2)
+        assert [answers[call].action.item() for call in each] == alone(0, 1, 2)
 
 
 def test_of_one_session_one_request_is_in_hand(bench):
@@ -266,7 +266,7 @@ def test_of_several_requests_of_a_named_session_the_newest_waits(bench):
     *older, newest = [bench.send(peer, 'act', i, session='robot') for i in range(2, 6)]
     answers = bench.run()
     assert [answers[call].code for call in older] == ['replaced'] * 3
-    assert [answers[call].result.item() for call in (first, newest)] == alone(1, 5)
+    assert [answers[call].action.item() for call in (first, newest)] == alone(1, 5)
 
 
 def test_an_older_step_that_comes_later_does_not_replace_a_newer_one(bench):
@@ -285,7 +285,7 @@ def test_a_reset_of_a_named_session_waits_for_nothing(bench):
     reset = bench.send(peer, 'reset', session='robot')
     answers = bench.answers()
     assert (answers[waiting].code, answers[reset].code) == ('replaced', '')
-    assert bench.run()[running].result.item() == alone(1)[0]  # of the episode before
+    assert bench.run()[running].action.item() == alone(1)[0]  # of the episode before
     assert bench.act(peer, 3, session='robot') == alone(3)[0]
 
 
@@ -324,7 +324,7 @@ def test_a_repeated_id_that_is_under_way_runs_once(bench):
     assert bench.take() == [first]
     third = bench.send(bench.connect(), 'act', 1, session='robot', id=7)  # it is in hand
     answers = bench.run()
-    assert {answers[call].result.item() for call in (first, second, third)} == set(alone(1))
+    assert {answers[call].action.item() for call in (first, second, third)} == set(alone(1))
     assert bench.act(peer, 2, session='robot') == alone(1, 2)[1]
 
 
@@ -337,7 +337,7 @@ def test_a_repeated_id_waits_on_where_the_first_has_gone_or_expired(bench):
     bench.now += 1
     answers = bench.run()
     assert answers[late].code == 'expired'
-    assert answers[stays].result.item() == alone(1)[0]
+    assert answers[stays].action.item() == alone(1)[0]
     assert len(answers) == 2
 
 
@@ -407,7 +407,7 @@ def test_a_session_with_a_request_in_hand_does_not_end():
     bench.take()
     bench.now += 1000
     bench.scheduler.expire(bench.now)
-    assert bench.run()[call].result.item() == alone(1)[0]
+    assert bench.run()[call].action.item() == alone(1)[0]
     assert bench.act(peer, 2, session='robot') == alone(1, 2)[1]
 
 
@@ -540,7 +540,8 @@ class Alone(RuleBasedStateMachine):
             if outcome.code:
                 assert self.expected.get(call) is None
             elif call in self.expected:
-                np.testing.assert_array_equal(outcome.result, self.expected[call])
+                result = outcome.chunk if outcome.action is None else outcome.action
+                np.testing.assert_array_equal(result, self.expected[call])
                 self.note(key, outcome)
             elif call.kind == 'reset' and key not in self.done:
                 self.references[self.client(call)] = make_episode()

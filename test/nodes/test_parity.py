@@ -82,8 +82,8 @@ def test_node_server_and_policy_agree(graph, reference_ckpt, tmp_path, settings)
     direct = Rollout(load_policy(reference_ckpt, device='cpu'), Settings(**settings))
     expected = np.array([direct.act(*REFERENCE.observation(i)) for i in range(STEPS)])
 
-    served = Rollout(load_policy(reference_ckpt, device='cpu'), Settings(**settings))
-    server = PolicyServer(served, 'tcp://127.0.0.1:*')
+    server = PolicyServer('tcp://127.0.0.1:*', Settings(**settings))
+    server.begin(load_policy(reference_ckpt, device='cpu'))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
