@@ -4,17 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import zmq
 
-from act_ros.bridge import requests
 from act_ros.bridge.pictures import decode_images
-from act_ros.errors import ObservationError
 from act_ros.policy import Rollout, load_policy
 from test.bridge.servers import PATIENCE
 
@@ -25,50 +21,6 @@ PACKAGES = EXAMPLES / 'node_modules'
 @pytest.fixture(scope='module')
 def policy(ckpt):
     return load_policy(ckpt, device='cpu')
-
-
-def answer(policy, sessions, request):
-    """The fields of a reply."""
-    session = request.echo.session
-    if request.kind == 'reset':
-        sessions[session] = Rollout(policy)
-        return {'step': 0}
-    observation = request.qpos, decode_images(request.images, policy.task)
-    if request.reply == 'chunk':
-        return {'chunk': policy.predict(*observation)}
-    assert request.step == sessions[session].step
-    return {'action': sessions[session].act(*observation), 'step': request.step}
-
-
-def serve(socket, policy):
-    """Answer until an empty message comes."""
-    sessions = {}
-    while (frames := socket.recv_multipart())[-1]:
-        request = requests.parse(frames[-1])
-        try:
-            fields = answer(policy, sessions, request)
-            reply = requests.ok(request.echo, 'epoch', queue=0.0, inference=0.0, **fields)
-        except KeyError:
-            reply = requests.error(request.echo, 'epoch', 'no_session', 'begin it with a reset')
-        except ObservationError as error:
-            reply = requests.error(request.echo, 'epoch', 'bad_observation', str(error))
-        socket.send_multipart([*frames[:-1], reply])
-
-
-@pytest.fixture(scope='module')
-def endpoint(policy):
-    context = zmq.Context()
-    socket = context.socket(zmq.ROUTER)
-    port = socket.bind_to_random_port('tcp://127.0.0.1')
-    thread = threading.Thread(target=serve, args=(socket, policy), daemon=True)
-    thread.start()
-    yield f'tcp://127.0.0.1:{port}'
-    with context.socket(zmq.DEALER) as end:
-        end.connect(f'tcp://127.0.0.1:{port}')
-        end.send(b'')
-        thread.join(PATIENCE)
-    context.destroy(linger=0)
-    assert not thread.is_alive()
 
 
 @pytest.fixture(scope='module')
@@ -141,16 +93,16 @@ def client(request, tmp_path_factory):
     return CLIENTS[request.param](tmp_path_factory.mktemp('client'))
 
 
-def run(client, endpoint, pictures):
+def run(client, server, pictures):
     cameras = [f'{name}={path}' for name, path in pictures.items()]
     return subprocess.run(
-        [*client, endpoint, *cameras], capture_output=True, text=True, timeout=PATIENCE,
+        [*client, server.endpoint, *cameras], capture_output=True, text=True, timeout=PATIENCE,
         check=False,
     )  # fmt: skip
 
 
-def test_the_example_gets_the_policys_actions(client, endpoint, pictures, wanted):
-    done = run(client, endpoint, pictures)
+def test_the_example_gets_the_policys_actions(client, server, pictures, wanted):
+    done = run(client, server, pictures)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [line[0] for line in lines] == ['action'] * 3 + ['chunk', 'error']
@@ -163,9 +115,9 @@ def test_the_example_gets_the_policys_actions(client, endpoint, pictures, wanted
     assert lines[4] == ['error', 'no_session']
 
 
-def test_an_error_of_the_server_ends_the_example_in_a_line(client, endpoint, tmp_path, pictures):
+def test_an_error_of_the_server_ends_the_example_in_a_line(client, server, tmp_path, pictures):
     text = tmp_path / 'text.png'
     text.write_text('no picture')
-    done = run(client, endpoint, {**pictures, next(iter(pictures)): text})
+    done = run(client, server, {**pictures, next(iter(pictures)): text})
     assert done.returncode == 1 and done.stdout == ''
     assert re.fullmatch(r'error: bad_observation: .*neither JPEG nor PNG.*\n', done.stderr)
