@@ -305,6 +305,8 @@ def test_stop_tells_all_who_wait_whatever_the_actor_does():
             requester.socket.send(large)
         for _ in range(50):
             many.socket.send_multipart([b'', good_request(*SIGHT)])
+        # Who has not got through to the server does not wait there.
+        wait_until(lambda: server._front.counts.connections == 11, PATIENCE, 'all of them')
         started = time.monotonic()
         server.close()
         assert time.monotonic() - started < 1.5

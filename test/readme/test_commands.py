@@ -41,7 +41,6 @@ NOT_HERE = {
     '$(ros2 pkg prefix --share act_ros)/config/fastdds.xml': 'asks ros2',
     'apt': 'changes the machine',
     'rm -f /dev/shm/fastdds_* /dev/shm/sem.fastdds_*': 'would end the programs of others',
-    'systemd-run': 'needs systemd',
     'pip': 'fetches packages; `make setup` has installed the same',
     'make setup': 'takes minutes; these tests run in what it made',
     'make demo': 'test/demo/test_demo.py runs what it runs: see test_the_targets',
@@ -149,6 +148,13 @@ def test_the_evaluation(clone, commands):
     assert 'usage: evaluate_bag' in clone.run(other_name)
     for name in ('report.html', 'metrics.json', 'ticks.csv', 'predictions.mcap'):
         assert (clone.folder / 'out/evaluation' / name).stat().st_size > 0
+
+
+@runs('.venv/bin/python -m act_ros.make_keys keys --client arm')
+def test_the_keys(clone, commands):
+    said = clone.run(*commands)
+    for name in ('server.key_secret', 'server.key', 'clients/arm.key_secret', 'clients/arm.key'):
+        assert f'keys/{name}' in said and (clone.folder / 'keys' / name).is_file()
 
 
 @needs_scripts
