@@ -105,6 +105,12 @@ class Attempts:
         return [attempt for attempt in self.made if attempt.outcome]
 
     @property
+    def seen(self) -> bool:
+        """Whether there is something to tell of: the robot's account of an attempt."""
+        first = min((attempt.span[0] for attempt in self.made), default=math.inf)
+        return any(account.stamp >= first for account in self._monitor.accounts)
+
+    @property
     def successes(self) -> int:
         """How many of these succeeded."""
         return sum(attempt.success for attempt in self.decided)

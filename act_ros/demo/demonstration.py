@@ -54,6 +54,8 @@ class Wish:
 def run(graph: OwnGraph, wish: Wish) -> None:
     """Run for a while and write `summary.json` and `demo.png`.
 
+    Where it is cut short they are of what there was until then.
+
     :param graph: where the programs meet.
     :raises ActError: one of the programs ended, or does not do what it is asked for.
     """
@@ -74,6 +76,7 @@ def run(graph: OwnGraph, wish: Wish) -> None:
         'sim_robot': module('act_ros.demo.sim_robot', *seeded),
         'act_node': module('act_ros.nodes.main', *arguments),
     }
+    cut: BaseException | None = None
     with contextlib.ExitStack() as stack:
         processes = {
             name: stack.enter_context(child(command, out / f'{name}.log'))
@@ -84,13 +87,20 @@ def run(graph: OwnGraph, wish: Wish) -> None:
 
         report.begin(graph, wish.ckpt_dir)
         monitor, attempts = stack.enter_context(_watching(task, settings, graph))
-        _watch(monitor, attempts, processes, wish)
+        try:
+            _watch(monitor, attempts, processes, wish)
+        except (ActError, KeyboardInterrupt) as error:
+            if not attempts.seen:
+                raise
+            cut = error
     figures = report.summary(monitor, attempts)
     (out / 'summary.json').write_text(json.dumps(figures, indent=2))
     from act_ros.demo import picture
 
     picture.draw(monitor, attempts, task, out / 'demo.png')
     report.end(figures, out)
+    if cut is not None:
+        raise cut
 
 
 def _take(out: Path) -> None:

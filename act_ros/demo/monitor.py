@@ -11,6 +11,7 @@ from sensor_msgs.msg import JointState
 
 from act_ros.demo.account import Account
 from act_ros.demo.robot_node import command_topic
+from act_ros.errors import ParameterError
 from act_ros.interfaces import state_inputs
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
@@ -25,6 +26,7 @@ class Monitor(Node):
     :param task: the robot's.
     :param settings: parameters of the task file: the topics.
     :param graph: where both are.
+    :raises ParameterError: the states are not those of an arm on a base.
     :ivar commands: stamp [s], positions, velocities of each command.
     :ivar states: by source, stamp [s] and positions of some states: of the arm in the order of
         the action, of the base in that of `BASE_AXES`.
@@ -46,7 +48,13 @@ class Monitor(Node):
         self._robot = graph.inside('sim_robot')
         topics = state_inputs(settings, task)
         self.arm = task.action[0].source
-        self.base = next((source for source in topics if source != self.arm), '')
+        others = [source for source in topics if source != self.arm]
+        if self.arm not in topics or len(others) != 1:
+            raise ParameterError(
+                f"the states are of {', '.join(topics)}; the demonstration shows those of one arm "
+                f'({self.arm}) on a base: expected it and one more in task.state'
+            )
+        (self.base,) = others
         names = {self.arm: self.joints, self.base: BASE_AXES}
         self.states: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in topics}
         for source, (topic, _) in topics.items():

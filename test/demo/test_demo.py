@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import pytest
 import rclpy
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 
 from act_ros.demo.attempts import GRASPED, outcome
@@ -124,6 +126,45 @@ def test_ctrl_c_ends_all_of_it(demo, tmp_path):
     assert 'Traceback' not in output
     for pid in pids:
         wait_until(lambda pid=pid: not Path(f'/proc/{pid}').exists(), 10, f'{pid} to end')
+
+
+@pytest.fixture
+def hears_commands():
+    """Hears the commands of a demonstration, where it says that it runs."""
+    context = rclpy.Context()
+
+    def begin(process):
+        found = None
+        while not found:
+            line = process.stdout.readline()
+            assert line, 'it has ended'
+            found = re.search(r'ROS_DOMAIN_ID=(\d+), under (\S+)', line)
+        rclpy.init(context=context, domain_id=int(found[1]))
+        node, heard = rclpy.create_node('listener', context=context), []
+        node.create_subscription(JointState, f'{found[2]}/arm/joint_commands', heard.append, 10)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+
+        def listen():
+            executor.spin_once(timeout_sec=0.05)
+            return heard
+
+        return listen
+
+    yield begin
+    rclpy.try_shutdown(context=context)
+
+
+def test_cut_short_it_tells_of_what_there_was(demo, hears_commands, tmp_path):
+    process = demo('--seconds', '120')
+    heard = hears_commands(process)
+    wait_until(lambda: len(heard()) > 50, 90, 'commands')
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output
+    assert 'success rate' in output and 'Traceback' not in output
+    assert json.loads((tmp_path / 'summary.json').read_text())['commands_received'] > 20
+    assert cv2.imread(str(tmp_path / 'demo.png')).shape[1] >= 1000
 
 
 def test_killed_it_takes_its_programs_along(demo, tmp_path):
