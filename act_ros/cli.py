@@ -35,19 +35,25 @@ def stop_signals() -> list[signal.Signals]:
 def interrupt_on_signals() -> None:
     """From here on there is something to end in order: a signal becomes a KeyboardInterrupt.
 
-    Further ones shall not disturb what the first has begun; if that hangs, as in writing to a
-    terminal that nobody reads, the kernel ends it.
+    Further ones shall not disturb what the first has begun.
     """
-    numbers = stop_signals()
 
     def interrupt(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        signal.alarm(END_TIMEOUT)
+        end_undisturbed()
         raise KeyboardInterrupt
 
-    for number in numbers:
+    for number in stop_signals():
         signal.signal(number, interrupt)
+
+
+def end_undisturbed() -> None:
+    """From here on signals do not count: the end has begun.
+
+    If that hangs, as in writing to a terminal that nobody reads, the kernel ends it.
+    """
+    for number in stop_signals():
+        signal.signal(number, signal.SIG_IGN)
+    signal.alarm(END_TIMEOUT)
 
 
 def require_ros(program: str) -> None:

@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 
 from act_ros.child import module
 from act_ros.config import DEFAULT_TASK, load_task, task_file
-from act_ros.demo.robot_node import command_topic
+from act_ros.demo.topics import Topics
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
 from act_ros.parameter_file import read_parameter_file, read_raw_parameters
@@ -67,7 +67,7 @@ def measure(
             stack.enter_context(running(name, module(program, *arguments), folder))
             for name, program in PROGRAMS.items()
         )
-        topic = command_topic(read_parameter_file(file), task)
+        topic = Topics.of(read_parameter_file(file), task).commands
         processes = [traffic, node]
         if zmq:
             load = module('benchmarks.zmq_load', endpoint)

@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lifecycle_msgs.msg import Transition
@@ -42,6 +42,8 @@ class Attempt:
     :ivar time_to_grasp: from the first command [s].
     :ivar distance: of the gripper from the handle when it was decided [m].
     :ivar ended: when the node was told to stop [s]; None before.
+    :ivar since: when the node had been activated for it [s].
+    :ivar report: the node's last diagnostics of it.
     """
 
     seed: int
@@ -50,6 +52,8 @@ class Attempt:
     time_to_grasp: float | None = None
     distance: float = float('nan')
     ended: float | None = None
+    since: float = field(default_factory=time.time)
+    report: dict[str, str] = field(default_factory=dict)
 
     @property
     def success(self) -> bool:
@@ -86,13 +90,11 @@ class Attempts:
     :param max_age: of the node's inputs [s].
     :ivar made: all of them, the newest last.
     :ivar doing: what is going on, for people.
-    :ivar reports: the node's last diagnostics of each activation that has ended.
     """
 
     def __init__(self, monitor: Monitor, graph: OwnGraph, max_age: float) -> None:
         self.made: list[Attempt] = []
         self.doing = 'the programs start'
-        self.reports: list[dict[str, str]] = []
         self._monitor, self._max_age = monitor, max_age
         self._change: Client = monitor.create_client(
             ChangeState, graph.inside('act/change_state')
@@ -109,6 +111,11 @@ class Attempts:
         """Whether there is something to tell of: the robot's account of an attempt."""
         first = min((attempt.span[0] for attempt in self.made), default=math.inf)
         return any(account.stamp >= first for account in self._monitor.accounts)
+
+    @property
+    def reports(self) -> list[dict[str, str]]:
+        """The node's last diagnostics of each activation."""
+        return [attempt.report for attempt in self.made if attempt.report]
 
     @property
     def successes(self) -> int:
@@ -139,28 +146,33 @@ class Attempts:
             yield from self._deactivate()
             yield from self._new_scene()
 
-    def keep_report(self) -> Steps:
-        """Keep what the node says of an activation in its next report."""
+    def wait_for_report(self) -> Steps:
+        """Take in what the node says next."""
         since, deadline = time.time(), time.monotonic() + REPORT
         while self._monitor.reported < since and time.monotonic() < deadline:
             yield
-        self.reports.append(self._monitor.report)
+
+    def keep_report(self) -> None:
+        """Keep what the node has said of the present activation, if there is one."""
+        attempt = self.made[-1] if self.made else None
+        if attempt and attempt.ended is None and self._monitor.reported > attempt.since:
+            attempt.report = self._monitor.report
 
     def _attempt(self) -> Steps:
         attempt = Attempt(self._monitor.accounts[-1].seed)
         self.made.append(attempt)
         self.doing = f'attempt {len(self.made)}, scene {attempt.seed}: on the way'
-        monitor, before, since = self._monitor, len(self._monitor.commands), time.time()
+        monitor, before = self._monitor, len(self._monitor.commands)
         while not attempt.outcome:
             yield
             if attempt.began is None and len(monitor.commands) > before:
                 attempt.began = monitor.commands[before][0]
-            account, told = monitor.accounts[-1], monitor.reported > since
+            account, told = monitor.accounts[-1], monitor.reported > attempt.since
             attempt.outcome = outcome(
                 account.succeeded,
                 monitor.report.get('control', '') if told else '',
                 monitor.message,
-                time.time() - (attempt.began or since),
+                time.time() - (attempt.began or attempt.since),
                 ANSWER if attempt.began is None else TIME_LIMIT,
             )
             attempt.distance = account.distance
@@ -171,7 +183,8 @@ class Attempts:
             yield from self._pause(
                 attempt.began + attempt.time_to_grasp + AFTERWARDS - time.time()
             )
-        yield from self.keep_report()
+        yield from self.wait_for_report()
+        self.keep_report()
 
     def _activate(self) -> Steps:
         deadline = time.monotonic() + ANSWER
@@ -210,7 +223,7 @@ class Attempts:
 
     def _refusal(self, what: str) -> Generator[None, None, str]:
         """What the node says of a transition that failed, in its next report."""
-        yield from self.keep_report()
+        yield from self.wait_for_report()
         message = self._monitor.message
         return message if message.startswith(what) else f'{what}; the log of the node says why'
 

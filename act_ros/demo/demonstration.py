@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from act_ros import cli
 from act_ros.child import child, module
 from act_ros.config import parameter_files
+from act_ros.demo.topics import Topics
 from act_ros.errors import ActError, ParameterError
+from act_ros.files import whole
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.parameter_file import read_parameter_file, read_raw_parameters
-from act_ros.parameters import Settings
 from act_ros.task import Task
 
 # What is in the folder of a demonstration from its beginning on, and what comes at its end.
@@ -62,6 +64,8 @@ def run(graph: OwnGraph, wish: Wish) -> None:
     files = parameter_files(wish.params_file)
     settings = read_parameter_file(*files)
     task = Task.from_settings(settings)
+    topics = Topics.of(settings, task)
+    topics.require_states()
     parameters = {
         **read_raw_parameters(*files), 'ckpt_dir': str(wish.ckpt_dir.resolve()),
         'zmq_endpoint': '',
@@ -86,15 +90,18 @@ def run(graph: OwnGraph, wish: Wish) -> None:
         from act_ros.demo import report
 
         report.begin(graph, wish.ckpt_dir)
-        monitor, attempts = stack.enter_context(_watching(task, settings, graph))
+        monitor, attempts = stack.enter_context(_watching(task, topics, settings.max_age, graph))
         try:
             _watch(monitor, attempts, processes, wish)
         except (ActError, KeyboardInterrupt) as error:
             if not attempts.seen:
                 raise
             cut = error
+        cli.end_undisturbed()  # what is left takes seconds, and is what one has waited for
+        attempts.keep_report()
     figures = report.summary(monitor, attempts)
-    (out / 'summary.json').write_text(json.dumps(figures, indent=2))
+    with whole(out / 'summary.json') as part:
+        part.write_text(json.dumps(figures, indent=2))
     from act_ros.demo import picture
 
     picture.draw(monitor, attempts, task, out / 'demo.png')
@@ -148,13 +155,13 @@ def _watch(
             look()
             if monitor.elapsed > wish.seconds:
                 break
-        for _ in attempts.keep_report():
+        for _ in attempts.wait_for_report():
             look()
 
 
 @contextlib.contextmanager
 def _watching(
-    task: Task, settings: Settings, graph: OwnGraph
+    task: Task, topics: Topics, max_age: float, graph: OwnGraph
 ) -> Iterator[tuple['Monitor', 'Attempts']]:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -163,9 +170,9 @@ def _watching(
     from act_ros.demo.monitor import Monitor
 
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    monitor = Monitor(task, settings, graph)
+    monitor = Monitor(task, topics, graph)
     try:
-        yield monitor, Attempts(monitor, graph, settings.max_age)
+        yield monitor, Attempts(monitor, graph, max_age)
     finally:
         monitor.destroy_node()
         rclpy.try_shutdown()

@@ -10,12 +10,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from act_ros.demo.account import Account
-from act_ros.demo.robot_node import command_topic
-from act_ros.errors import ParameterError
-from act_ros.interfaces import state_inputs
+from act_ros.demo.topics import Topics
 from act_ros.nodes.isolation import OwnGraph
 from act_ros.observation import stamp_ns
-from act_ros.parameters import Settings
 from act_ros.sim.robot import BASE_AXES
 from act_ros.task import Task
 
@@ -24,9 +21,8 @@ class Monitor(Node):
     """Listens beside the node.
 
     :param task: the robot's.
-    :param settings: parameters of the task file: the topics.
+    :param topics: those of the robot, with states of arm and base.
     :param graph: where both are.
-    :raises ParameterError: the states are not those of an arm on a base.
     :ivar commands: stamp [s], positions, velocities of each command.
     :ivar states: by source, stamp [s] and positions of some states: of the arm in the order of
         the action, of the base in that of `BASE_AXES`.
@@ -35,8 +31,9 @@ class Monitor(Node):
     :ivar reported: when they were made [s].
     """
 
-    def __init__(self, task: Task, settings: Settings, graph: OwnGraph) -> None:
-        super().__init__('monitor', namespace=graph.namespace)
+    def __init__(self, task: Task, topics: Topics, graph: OwnGraph) -> None:
+        # Hidden: it hears the commands, and no robot does beside the simulated one.
+        super().__init__('_monitor', namespace=graph.namespace)
         self.joints = task.joints
         self.commands: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.accounts: list[Account] = []
@@ -46,24 +43,17 @@ class Monitor(Node):
         self._taken = 0
         self._statuses = f'{graph.inside("act")}: '
         self._robot = graph.inside('sim_robot')
-        topics = state_inputs(settings, task)
-        self.arm = task.action[0].source
-        others = [source for source in topics if source != self.arm]
-        if self.arm not in topics or len(others) != 1:
-            raise ParameterError(
-                f"the states are of {', '.join(topics)}; the demonstration shows those of one arm "
-                f'({self.arm}) on a base: expected it and one more in task.state'
-            )
-        (self.base,) = others
+        self.arm, self.base = topics.arm, topics.base
         names = {self.arm: self.joints, self.base: BASE_AXES}
-        self.states: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in topics}
-        for source, (topic, _) in topics.items():
+        self.states: dict[str, list[tuple[float, np.ndarray]]] = {name: [] for name in names}
+        # Of each source the newest at each spin: what is kept of an hour remains small.
+        for source, topic in topics.states.items():
             self.create_subscription(
                 JointState, graph.inside(topic),
                 lambda m, source=source: self._on_state(m, source, names[source]), 1,
             )  # fmt: skip
         for kind, topic, callback in (
-            (JointState, command_topic(settings, task), self._on_command),
+            (JointState, topics.commands, self._on_command),
             (DiagnosticArray, 'diagnostics', self._on_diagnostics),
         ):
             self.create_subscription(kind, graph.inside(topic), callback, 50)

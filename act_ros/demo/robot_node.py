@@ -1,12 +1,14 @@
 """The simulated robot and its task on ROS topics, named as the task file names them."""
 
 import array
+import contextlib
 import logging
 import math
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from itertools import cycle
 
 import numpy as np
@@ -22,17 +24,15 @@ from std_srvs.srv import Trigger
 
 from act_ros.cli import USER_ERROR
 from act_ros.demo.account import Account, Moment
+from act_ros.demo.topics import Topics
 from act_ros.errors import ActError
-from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.nodes.dds import use_profile
 from act_ros.nodes.declare import declare_parameters, read_parameters
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
-from act_ros.nodes.outputs import parse_outputs
-from act_ros.nodes.rivals import look_around, refuse_publishers
-from act_ros.parameters import Settings
+from act_ros.nodes.rivals import look_around, refuse_listeners, refuse_publishers
 from act_ros.sim import SEED
-from act_ros.sim.command import command_output, commanded
+from act_ros.sim.command import commanded
 from act_ros.sim.renderer import Renderer
 from act_ros.sim.robot import BASE_AXES, CAMERA_RATE, STATE_RATE
 from act_ros.sim.scene import Camera, default_cameras
@@ -55,7 +55,8 @@ class SimRobot(Node):
     `~/new_scene` puts the task object and the arm elsewhere, where nobody commands the arm: a real
     robot does not jump either. `/diagnostics` says how far the arm has come with its task.
 
-    Where another robot publishes what this one does, or begins to, this one says so and ends.
+    Where another robot publishes what this one does or listens to its commands, or begins to, this
+    one says so and ends.
     """
 
     def __init__(self) -> None:
@@ -72,13 +73,7 @@ class SimRobot(Node):
             raise ActError(f'no simulated robot for task {task.name!r}: {error}') from None
 
         self._task, self._cameras = task, cameras
-        self._camera_topics = {
-            name: topic for name, (topic, _) in camera_inputs(settings, task).items()
-        }
-        self._state_topics = {
-            source: topic for source, (topic, _) in state_inputs(settings, task).items()
-        }
-        self._topics = [*self._camera_topics.values(), *self._state_topics.values()]
+        self._topics = Topics.of(settings, task, self.get_namespace())
         self._complained = False
         # When the arm was commanded last, and first in this scene [s, steady].
         self._commanded = -math.inf
@@ -88,9 +83,6 @@ class SimRobot(Node):
             integer_range=[SEEDS],
         )  # fmt: skip
         self._begin(self.declare_parameter('seed', SEED, description).value)
-        self.create_subscription(
-            JointState, command_topic(settings, task), self._on_command, 1
-        )
         # A fault to try: these joints are jammed where they are, also while it runs.
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.declare_parameter('blocked', [''])
@@ -108,11 +100,33 @@ class SimRobot(Node):
         return self._exit_code
 
     def _run(self) -> None:
-        """Do the jobs until halted; a robot that fails says so and ends its process."""
+        """Look around, then do the jobs until halted."""
+        with self._failing_ends_it():
+            look_around(self._refuse_robots, self._ended)
+            if self._ended.is_set():
+                return
+            watch = threading.Thread(target=self._watch, name='watch', daemon=True)
+            watch.start()
+            self._do_jobs()
+            watch.join()
+
+    def _watch(self) -> None:
+        """Look for another robot, apart from the jobs: to learn a node's name may take a while."""
+        me = self.get_fully_qualified_name()
+        with self._failing_ends_it():
+            while not self._ended.wait(1 / WATCH_RATE):
+                self._refuse_robots(me)
+
+    def _refuse_robots(self, own: str = '') -> None:
+        topics = self._topics
+        refuse_publishers(self, [*topics.cameras.values(), *topics.states.values()], own)
+        refuse_listeners(self, topics.outputs, own)
+
+    @contextlib.contextmanager
+    def _failing_ends_it(self) -> Iterator[None]:
+        """A robot that fails says so and ends its process."""
         try:
-            look_around(lambda: refuse_publishers(self, self._topics), self._ended)
-            if not self._ended.is_set():
-                self._do_jobs()
+            yield
             return
         except ActError as error:
             self._exit_code = USER_ERROR
@@ -127,20 +141,17 @@ class SimRobot(Node):
         views = cycle(self._make_views())
         publishers = {
             source: self.create_publisher(JointState, topic, 1)
-            for source, topic in self._state_topics.items()
+            for source, topic in self._topics.states.items()
         }
-        arm = self._task.action[0].source
-        base = next((source for source in publishers if source != arm), '')
-        ends = publishers.get(arm), publishers.get(base)
-        me = self.get_fully_qualified_name()
+        ends = publishers.get(self._topics.arm), publishers.get(self._topics.base)
         accounts = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_subscription(JointState, self._topics.commands, self._on_command, 1)
         self.create_service(Trigger, '~/new_scene', self._on_new_scene)
         # One camera at a time: their stamps differ by a third of a frame, the load does not.
         jobs = (
             (1 / STATE_RATE, lambda: self._publish_states(*ends)),
             (1 / (CAMERA_RATE * len(self._cameras)), lambda: self._publish_frame(next(views))),
             (1 / ACCOUNT_RATE, lambda: accounts.publish(self._account())),
-            (1 / WATCH_RATE, lambda: refuse_publishers(self, self._topics, own=me)),
         )
         due = [time.monotonic()] * len(jobs)
         while not self._ended.wait(max(0.0, min(due) - time.monotonic())):
@@ -153,7 +164,7 @@ class SimRobot(Node):
     def _make_views(self) -> list['_View']:
         return [
             _View(
-                self.create_publisher(Image, self._camera_topics[name], FRAMES_QOS),
+                self.create_publisher(Image, self._topics.cameras[name], FRAMES_QOS),
                 camera,
                 self._task.image_size,
             )
@@ -238,15 +249,6 @@ class SimRobot(Node):
                 message = JointState(name=names, position=positions, velocity=velocities)
                 message.header.stamp = stamp
                 publisher.publish(message)
-
-
-def command_topic(settings: Settings, task: Task) -> str:
-    """The topic of the commands that the simulated robot follows.
-
-    :raises ActError: none of the task's outputs is for it.
-    """
-    parse_outputs(settings.outputs, task)  # says what is wrong with a name
-    return command_output(settings, task).topic
 
 
 class _View:

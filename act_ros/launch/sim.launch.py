@@ -7,8 +7,7 @@ The first runs the policy that comes with the package, which grasps the handle, 
 once; the second a checkpoint of your own, with time-outs that suit a large network on CPU cores.
 
 Only where there is no robot: where anybody publishes what the simulated one would, or hears its
-commands, nothing starts; where one comes later that publishes too, all of it ends. One that comes
-later and only listens is not noticed.
+commands, nothing starts; where one comes later, all of it ends.
 """
 
 from pathlib import Path

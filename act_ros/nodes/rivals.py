@@ -14,6 +14,7 @@ from act_ros.errors import ActError
 LOOK = 3.5  # [s]
 NAMING = 2.0  # from the end of a topic to the name of its node [s]
 UNKNOWN = '_NODE_NAME_UNKNOWN_'  # rmw's
+RECORDER = 'rosbag2_recorder'  # of `ros2 bag record`
 
 
 class RivalError(ActError):
@@ -40,10 +41,11 @@ def refuse_publishers(node: Node, topics: Iterable[str], own: str = '') -> None:
             )
 
 
-def refuse_listeners(node: Node, topics: Iterable[str]) -> None:
-    """Whether anybody would obey commands; the `ros2` tools, whose nodes are hidden, do not.
+def refuse_listeners(node: Node, topics: Iterable[str], own: str = '') -> None:
+    """Whether anybody would obey commands; what only looks on does not, see `looks_on`.
 
     :param topics: of the commands; the node's remappings count.
+    :param own: full name of a node that may listen, once to each.
     :raises RivalError: naming the topic and who listens there.
     """
     for topic in topics:
@@ -51,11 +53,21 @@ def refuse_listeners(node: Node, topics: Iterable[str]) -> None:
         if node.count_subscribers(resolved) == 0:
             continue
         names = _names(node.get_subscriptions_info_by_topic, topic)
-        if names := [name for name in names if '/_ros2cli' not in name]:
+        robots = Counter(name for name in names if not looks_on(name))
+        if others := robots - Counter({own: 1}):
             raise RivalError(
-                f'{resolved} is heard by {_listed(names)}, which may be a '
-                f'robot: end that, or use a ROS_DOMAIN_ID of your own'
+                f'{resolved} is heard by {_listed(others)}, which may be a robot: end that, or '
+                f'use a ROS_DOMAIN_ID of your own; the name of what only looks on begins with _'
             )
+
+
+def looks_on(name: str) -> bool:
+    """Whether a node moves nothing: a hidden one, as those of the `ros2` tools, or a recorder.
+
+    :param name: its full name.
+    """
+    base = name.rpartition('/')[2]
+    return base == RECORDER or (base.startswith('_') and base != UNKNOWN)
 
 
 def refuse_act_nodes(node: Node, own: int = 0) -> None:

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 
 from act_ros.demo.attempts import GRASPED, outcome
+from act_ros.demo.demonstration import BEGINS_WITH, ENDS_WITH
 from act_ros.sim import SEED
 from act_ros.sim.world import REACH, TIME_LIMIT
 from test.processes import alive, children
@@ -92,7 +93,8 @@ def test_the_arm_grasps_the_handle_and_no_robot_hears_of_it(demo, real_arm, tmp_
     for each in grasps:
         assert 1 < each['time_to_grasp_s'] < TIME_LIMIT
         assert each['distance_m'] < 2 * REACH
-    assert figures['commands_received'] > 200
+    # An activation counts once, however often it is reported.
+    assert 200 < figures['commands_published'] <= figures['commands_received'] + 5
     assert figures['inferences'] > 10
     assert 0 < figures['jerk_rms'] <= figures['jerk_max']
     assert 0 < figures['seam'] < 1
@@ -140,7 +142,7 @@ def hears_commands():
             assert line, 'it has ended'
             found = re.search(r'ROS_DOMAIN_ID=(\d+), under (\S+)', line)
         rclpy.init(context=context, domain_id=int(found[1]))
-        node, heard = rclpy.create_node('listener', context=context), []
+        node, heard = rclpy.create_node('_listener', context=context), []
         node.create_subscription(JointState, f'{found[2]}/arm/joint_commands', heard.append, 10)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
@@ -158,12 +160,23 @@ def hears_commands():
 def test_cut_short_it_tells_of_what_there_was(demo, hears_commands, tmp_path):
     process = demo('--seconds', '120')
     heard = hears_commands(process)
-    wait_until(lambda: len(heard()) > 50, 90, 'commands')
+    wait_until(lambda: len(heard()) > 120, 90, 'commands')
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output
     assert 'success rate' in output and 'Traceback' not in output
-    assert json.loads((tmp_path / 'summary.json').read_text())['commands_received'] > 20
+    figures = json.loads((tmp_path / 'summary.json').read_text())
+    # Those published are told each second.
+    assert 20 < figures['commands_published'] <= figures['commands_received']
+    assert cv2.imread(str(tmp_path / 'demo.png')).shape[1] >= 1000
+
+
+def test_ctrl_c_when_time_is_up_does_not_cost_the_picture(demo, tmp_path):
+    process = demo('--seconds', '0.1')
+    wait_until((tmp_path / 'summary.json').exists, 90, 'the summary')
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
     assert cv2.imread(str(tmp_path / 'demo.png')).shape[1] >= 1000
 
 
@@ -183,6 +196,30 @@ def test_what_the_node_refuses_is_one_line(demo, tmp_path):
     assert process.returncode == 2
     last = output.splitlines()[-1]
     assert last.startswith("demo: error: not configured: parameter 'max_step' has 1 values")
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'says'),
+    [
+        (
+            'task: {state: [arm/left_joint_1/position]}, state_topics: [], state_types: []',
+            'expected both in task.state',
+        ),
+        ('state_types: [Odometry, JointState]', '(base) is of type Odometry; the simulated'),
+    ],
+)
+def test_a_robot_that_cannot_be_shown_is_one_line_and_costs_nothing(
+    demo, tmp_path, parameters, says
+):
+    for name in (*BEGINS_WITH, *ENDS_WITH):
+        (tmp_path / name).write_text('of a former run')
+    params = tmp_path / 'mine.yaml'
+    params.write_text(f'/**: {{ros__parameters: {{{parameters}}}}}')
+    output, _ = (process := demo('--params-file', str(params))).communicate(timeout=60)
+    assert process.returncode == 2
+    (line,) = output.splitlines()
+    assert line.startswith('demo: error: ') and says in line
+    assert (tmp_path / 'summary.json').read_text() == 'of a former run'
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,37 @@ def test_beside_another_robot_it_says_so_and_publishes_nothing(node, robot):
     assert '/arm/joint_states is published by /watcher: a robot is played only' in said
 
 
+def test_a_robot_that_comes_later_and_only_listens_ends_it(node, robot):
+    states = []
+    node.create_subscription(JointState, 'arm/joint_states', states.append, 10)
+    topic = SETTINGS.outputs[0].split()[0]
+
+    def plays() -> bool:
+        rclpy.spin_once(node, timeout_sec=0.05)
+        return bool(states)
+
+    process = robot('-p', 'task.image_size:=[24, 32]')
+    wait_until(plays, 30, 'the simulated robot')
+    # It hears its own commands, and what only looks on may: it plays on for several looks.
+    onlookers = [rclpy.create_node(name) for name in ('_plot', 'rosbag2_recorder')]
+    for onlooker in onlookers:
+        onlooker.create_subscription(JointState, topic, print, 1)
+    try:
+        wait_until(lambda: node.count_subscribers(topic) == 3, 10, 'all that listen')
+        states.clear()
+        wait_until(lambda: plays() and len(states) > 150, 20, 'further states')
+        assert process.poll() is None
+        node.create_subscription(JointState, topic, print, 1)
+        _, said = process.communicate(timeout=30)
+    finally:
+        for onlooker in onlookers:
+            onlooker.destroy_node()
+    assert process.returncode == 2, said
+    (line,) = said.splitlines()
+    assert '/arm/joint_commands is heard by /watcher, which may be a robot: end that' in line
+    assert '_plot' not in line and 'recorder' not in line
+
+
 def test_a_joint_may_be_blocked_from_the_start(node, robot):
     states = []
     node.create_subscription(JointState, 'arm/joint_states', states.append, 10)
@@ -156,12 +187,27 @@ def test_a_joint_may_be_blocked_from_the_start(node, robot):
     assert states[-1].position[0] == pytest.approx(Scenario.from_seed(SEED).pose[0], abs=1e-6)
 
 
-def test_a_joint_that_there_is_not_is_one_line(robot):
-    process = robot('-p', "blocked:=['elbow']")
+@pytest.mark.parametrize(
+    ('parameters', 'says'),
+    [
+        (["blocked:=['elbow']"], "no joint 'elbow'; expected left_joint_1"),
+        (["camera_types:=['Image','CompressedImage','Image']"], 'is of type CompressedImage'),
+        (
+            [
+                "task.state:=['arm/left_joint_1/position','base/x/position','lid/hinge/position']",
+                "state_topics:=['arm', 'base', 'lid']",
+                "state_types:=['JointState', 'JointState', 'JointState']",
+            ],
+            'expected at most one source besides arm in task.state',
+        ),
+    ],
+)
+def test_a_robot_that_cannot_be_is_one_line(robot, parameters, says):
+    process = robot(*(word for parameter in parameters for word in ('-p', parameter)))
     _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     (line,) = said.splitlines()
-    assert "no joint 'elbow'; expected left_joint_1" in line
+    assert says in line
 
 
 def test_a_new_scene_comes_only_where_nobody_commands_the_arm(node, robot):

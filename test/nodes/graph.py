@@ -79,12 +79,12 @@ class Tick:
 class Graph:
     """Publishes what a robot would, and keeps what the node says.
 
-    :param plays: whether it does; beside the simulated robot it only listens.
+    :param plays: whether it does; beside the simulated robot it only looks on.
     """
 
     def __init__(self, plays: bool = True) -> None:
         rclpy.init()
-        self.node = node = rclpy.create_node('robot_of_the_test')
+        self.node = node = rclpy.create_node('robot_of_the_test' if plays else '_onlooker')
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._cameras = {
             name: node.create_publisher(Image, topic, best_effort)
