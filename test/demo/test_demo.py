@@ -157,14 +157,31 @@ def hears_commands():
     rclpy.try_shutdown(context=context)
 
 
-def test_cut_short_it_tells_of_what_there_was(demo, hears_commands, tmp_path):
+def interrupted(process):
+    process.send_signal(signal.SIGINT)
+
+
+def node_killed(process):
+    (pid,) = (
+        pid for pid in children(process.pid)
+        if b'act_ros.nodes.main' in Path(f'/proc/{pid}/cmdline').read_bytes()
+    )  # fmt: skip
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ('cut', 'code', 'says'),
+    [(interrupted, 130, 'success rate'), (node_killed, 2, 'act_node ended with code -9; see')],
+)
+def test_cut_short_it_tells_of_what_there_was(demo, hears_commands, tmp_path, cut, code, says):
     process = demo('--seconds', '120')
     heard = hears_commands(process)
     wait_until(lambda: len(heard()) > 120, 90, 'commands')
-    process.send_signal(signal.SIGINT)
+    cut(process)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130, output
+    assert process.returncode == code, output
     assert 'success rate' in output and 'Traceback' not in output
+    assert says in output
     figures = json.loads((tmp_path / 'summary.json').read_text())
     # Those published are told each second.
     assert 20 < figures['commands_published'] <= figures['commands_received']
