@@ -76,7 +76,7 @@ setup(
             'inference_server = act_ros.inference_server:main',
             'replay = act_ros.replay:main',
             'sim_robot = act_ros.demo.sim_robot:main',
-            'train = act_ros.train:main',
+            'train = act_ros.train:program',
         ],
     },
 )

@@ -1,5 +1,6 @@
 """What the command lines share: logging, one-line errors, and a stop by signal."""
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -9,6 +10,7 @@ import threading
 from argparse import _ArgumentGroup
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from act_ros.errors import ActError, ParameterError
 
@@ -139,10 +141,17 @@ def run_until_signal(program: str, work: Callable[[], None], stop: Callable[[], 
     thread.join(timeout=1.0)
     if thread.is_alive():
         logging.getLogger(__name__).warning('abandoned what was still running')
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(0)
+        leave(0)
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without the interpreter's own end, in which threads may be in the way."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def check_latencies(given: Sequence[float]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from functools import partial
@@ -199,5 +200,15 @@ def main(argv: list[str] | None = None) -> int:
     return code or (0 if whole else 130)
 
 
+def program() -> None:
+    """Train and end the process."""
+    code = main()
+    if 'WORLD_SIZE' in os.environ:
+        # Torch leaves a thread of gloo's behind. Where that lets go of its last tensor while the
+        # interpreter ends, it would abort the process.
+        cli.leave(code)
+    sys.exit(code)
+
+
 if __name__ == '__main__':
-    sys.exit(main())
+    program()

@@ -1,6 +1,11 @@
 """What tests of several folders share."""
 
+import signal
+
 import pytest
+
+# What is started here gets a hangup as any program does, also where `nohup` keeps it from this.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope='session')

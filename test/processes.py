@@ -1,6 +1,23 @@
-"""Other processes, as the kernel shows them."""
+"""Other processes: as the kernel shows them, and those that a test starts."""
 
+import contextlib
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def started(command: Sequence[object], **options: Any) -> Iterator[subprocess.Popen]:
+    """A process that does not outlive the test, whatever comes of it.
+
+    :param options: of `subprocess.Popen`.
+    """
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def children(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ from act_ros.evaluation.run.plan import Options, make_plan
 from act_ros.evaluation.run.result import EpisodeResult
 from test.bags import bags
 from test.bags.bags import JOINTS, MS, SETTINGS, START, TICK, write
-from test.processes import alive, children
+from test.processes import alive, children, started
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
@@ -357,7 +357,7 @@ write_results(carry_out(plan(*bags, load='load_slow'), out, resume=out.exists())
 def test_killed_and_resumed_equals_uninterrupted(several, tmp_path):
     out = tmp_path / 'out'
     command = [sys.executable, '-c', RUN, *map(str, several), str(out)]
-    with subprocess.Popen(command, env=SLOW) as process:
+    with started(command, env=SLOW) as process:
         wait_until(lambda: list(out.glob('episodes/*.npz')), 60, 'a finished episode')
         process.kill()
     finished = {path.name: path.stat().st_mtime_ns for path in out.glob('episodes/*.npz')}
@@ -441,7 +441,7 @@ def test_workers_end_with_a_parent_that_is_killed(several, tmp_path):
     script.write_text(ORPHANS)
     out = tmp_path / 'out'
     command = [sys.executable, str(script), *map(str, several), str(out)]
-    with subprocess.Popen(command, env={**SLOW, 'PYTHONPATH': str(Path.cwd())}) as process:
+    with started(command, env={**SLOW, 'PYTHONPATH': str(Path.cwd())}) as process:
         wait_until(lambda: list(out.glob('episodes/*.npz')), 60, 'a finished episode')
         workers = children(process.pid)
         process.kill()

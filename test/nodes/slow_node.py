@@ -11,7 +11,6 @@ from act_ros.nodes.act_node import ActNode
 from act_ros.nodes.exit import run_node
 from act_ros.nodes.logs import log_to_ros
 from act_ros.policy import Policy, load_policy
-from act_ros.policy.interface import check_finite
 
 LOAD = float(os.environ.get('LOAD_SECONDS', 0))
 PASS = float(os.environ.get('PASS_SECONDS', 0))
@@ -26,26 +25,27 @@ def load_slowly(*args: object, **kwargs: object) -> Policy:
     print('loading slowly', flush=True)
     time.sleep(LOAD)
     policy = load_policy(*args, **kwargs)
-    predict = policy.predict
+    forward = policy.forward
     if QUICK:
-        predict = lambda *_: np.tile(policy.statistics.action_mean, (policy.chunk_size, 1))  # noqa: E731
+        chunk = np.tile(policy.statistics.action_mean, (policy.chunk_size, 1))
+        forward = lambda observations, _=None: np.stack([chunk] * len(observations))  # noqa: E731
 
-    def predict_badly(*args):
+    def forward_badly(*args):
         if WHILE and not Path(WHILE).exists():
-            return predict(*args)
+            return forward(*args)
         if FAIL:
             print('failing', flush=True)
         if FAIL == 'raise':
             raise RuntimeError('out of memory')
         if FAIL == 'nan':
-            chunk = predict(*args)
-            chunk[0, 0] = np.nan
-            check_finite(policy.task, chunk)
+            chunks = forward(*args)
+            chunks[:, 0, 0] = np.nan
+            return chunks
         print('passing slowly', flush=True)
         time.sleep(PASS)
-        return predict(*args)
+        return forward(*args)
 
-    policy.predict = predict_badly
+    policy.forward = forward_badly
     return policy
 
 

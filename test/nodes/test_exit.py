@@ -131,7 +131,7 @@ def test_during_a_pass_for_a_zmq_client_who_is_told_as_all_who_wait_are(tmp_path
         clients[0].socket.send(good_request(*vector('small').observation(0)))
         node.wait_for('passing slowly')
         for client in clients[1:]:
-            client.socket.send(pickle.dumps('RESET'))
+            client.socket.send(good_request(*vector('small').observation(1)))
         ended(node)
         replies = [pickle.loads(client.socket.recv()) for client in clients]
         assert replies[1:] == [{'status': 'ERROR', 'message': 'stopping'}] * 2

@@ -12,7 +12,7 @@ import pytest
 
 from act_ros.bags.bag import Bag
 from act_ros.sim.record import main
-from test.processes import children
+from test.processes import children, started
 from test.waiting import wait_until
 
 SMALL = """/**:
@@ -40,12 +40,9 @@ def recording(tmp_path, params):
         sys.executable, '-m', 'act_ros.sim.record', '--params-file', params, '--episodes', '4',
         '--workers', '2', '--out', str(out),
     ]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            wait_until(lambda: list(out.glob('.episode_*')), 30.0, 'an episode that is begun')
-            yield process, out, command
-        finally:
-            process.kill()
+    with started(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: list(out.glob('.episode_*')), 30.0, 'an episode that is begun')
+        yield process, out, command
 
 
 def test_each_episode_is_a_bag_that_depends_on_its_seed_alone(tmp_path, params):

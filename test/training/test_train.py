@@ -1,5 +1,6 @@
 """`python -m act_ros.train`, as a user meets it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -22,6 +23,7 @@ from act_ros.train import main
 from act_ros.training import dataset, team
 from test.bags import bags
 from test.bags.bags import write
+from test.processes import started
 from test.readme.clone import free_port
 from test.training.recordings import kept
 from test.waiting import wait_until
@@ -162,7 +164,7 @@ def test_interrupted_it_goes_on_and_comes_to_the_same(call, folder, trained, tmp
     out = tmp_path / 'out'
     slow = command(folder, out, '--cache', str(folder / 'cache'), '--save-every', '0')
     for number in (signal.SIGINT, signal.SIGKILL):
-        with subprocess.Popen([*slow, '--resume'], stderr=subprocess.PIPE, text=True) as process:
+        with started([*slow, '--resume'], stderr=subprocess.PIPE, text=True) as process:
             before = saved(out)
             wait_until(lambda: saved(out) > before, 120, 'a state')  # noqa: B023
             process.send_signal(number)
@@ -194,11 +196,10 @@ def test_several_processes_train_together_and_the_first_speaks(
     team = {'WORLD_SIZE': '2', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(free_port())}
     for name, value in {**team, 'RANK': '0'}.items():
         monkeypatch.setenv(name, value)
-    other = subprocess.Popen(
+    with started(
         command(folder, out, '--cache', str(folder / 'cache'), *given),
         env={**os.environ, 'RANK': '1'}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with other:
+    ) as other:  # fmt: skip
         code, said, _ = call(*given)
         text = other.communicate(timeout=60)[1]
     assert code == other.returncode == 0, text
@@ -312,23 +313,22 @@ def test_a_damaged_description_is_one_line(call, tmp_path, content):
     check_refusal(code, said, f'{out}/training.json cannot be read; give another --out')
 
 
+@contextlib.contextmanager
 def on_terminal(arguments):
     """Start a program on a terminal of its own; the program, and the user's end of it."""
     ours, its = pty.openpty()
-    process = subprocess.Popen(
+    with started(
         arguments, stdin=its, stdout=its, stderr=its, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
-    os.close(its)
-    return process, ours
+    ) as process:  # fmt: skip
+        os.close(its)
+        yield process, ours
 
 
 def test_a_lost_terminal_puts_it_by(call, folder, tmp_path):
     out = tmp_path / 'out'
-    process, terminal = on_terminal(
-        command(folder, out, '--cache', str(folder / 'cache'), '--steps', '100000')
-    )
-    with process:
+    arguments = command(folder, out, '--cache', str(folder / 'cache'), '--steps', '100000')
+    with on_terminal(arguments) as (process, terminal):
         shown = b''
         while b'samples/s' not in shown:
             shown += os.read(terminal, 4096)
@@ -343,8 +343,8 @@ def test_a_lost_terminal_puts_it_by(call, folder, tmp_path):
 def test_where_a_hangup_is_ignored_it_trains_on(folder, tmp_path):
     out = tmp_path / 'out'
     given = ('--cache', str(folder / 'cache'), '--steps', '20', '--save-every', '0')
-    with subprocess.Popen(['nohup', *command(folder, out, *given)],
-                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    arguments = ['nohup', *command(folder, out, *given)]
+    with started(arguments, stderr=subprocess.PIPE, text=True) as process:
         wait_until(lambda: saved(out), 120, 'a state')
         process.send_signal(signal.SIGHUP)
         text = process.communicate(timeout=60)[1]
