@@ -1,0 +1,43 @@
+"""How long an answer is waited for that may have been lost."""
+
+SHORTEST = 0.05  # on any line: the server's own moments of absence [s]
+GAIN, DEVIATION_GAIN, MARGIN = 1 / 8, 1 / 4, 4.0  # of RFC 6298
+
+
+class Patience:
+    """As TCP has it (RFC 6298): some deviations beyond the usual, and twice as long after a loss.
+
+    A lost message costs little where answers come soon, and a slow line is waited for.
+
+    :param longest: that is ever waited [s]; as long as nothing is known, too.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._mean: float | None = None
+        self._deviation = 0.0
+        self._losses = 0  # since the last answer
+
+    @property
+    def seconds(self) -> float:
+        """How long to wait now."""
+        if self._mean is None:
+            return self._longest
+        usual = max(SHORTEST, self._mean + max(MARGIN * self._deviation, 0.25 * self._mean))
+        return min(self._longest, usual * 2 ** min(self._losses, 30))
+
+    def answered(self, took: float) -> None:
+        """An answer has come.
+
+        :param took: since its question [s].
+        """
+        self._losses = 0
+        if self._mean is None:
+            self._mean, self._deviation = took, took / 2
+            return
+        self._deviation += DEVIATION_GAIN * (abs(took - self._mean) - self._deviation)
+        self._mean += GAIN * (took - self._mean)
+
+    def lost(self) -> None:
+        """No answer has come in time."""
+        self._losses += 1
