@@ -1,7 +1,7 @@
 """The control loop's decisions: pure, with the time as an argument."""
 
 from act_ros.control.clock import ClockWatch, StepClock
-from act_ros.control.delay import InferenceDelay
+from act_ros.control.delay import Course, InferenceDelay, takes
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.lockstep import Infer, LockStep
 from act_ros.control.loop import ControlLoop
@@ -14,6 +14,7 @@ __all__ = [
     'ClockWatch',
     'Command',
     'ControlLoop',
+    'Course',
     'Infer',
     'InferenceDelay',
     'LockStep',
@@ -24,4 +25,5 @@ __all__ = [
     'Veto',
     'oldest_behind',
     'patient',
+    'takes',
 ]

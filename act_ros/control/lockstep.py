@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.control.delay import InferenceDelay
+from act_ros.control.delay import Course, InferenceDelay, takes
 from act_ros.control.exchange import Arrival, Command
 from act_ros.control.loop import ControlLoop
 from act_ros.control.watchdog import patient
@@ -22,6 +22,7 @@ class LockStep:
 
     :param settings: the node's parameters; its command_timeout counts as `patient` has it.
     :param latency: of a forward pass [s]; 0 = a chunk is there in the tick that asks for it.
+    :param course: of each pass, where it is not just that long.
     :param options: those of `ControlLoop`.
     """
 
@@ -32,10 +33,12 @@ class LockStep:
         chunk_size: int,
         limits: Limits,
         latency: float,
+        course: Course | None = None,
         **options: Any,
     ) -> None:
         self.loop = ControlLoop(patient(settings, latency), task, chunk_size, limits, **options)
-        self._delay = InferenceDelay(round(latency * 1e9)) if latency else None
+        course = course or (takes(latency) if latency else None)
+        self._delay = None if course is None else InferenceDelay(course)
 
     def tick(
         self, now: int, snapshot: Snapshot | None, measured: np.ndarray | None, infer: Infer
@@ -55,8 +58,8 @@ class LockStep:
             if request is not None:
                 loop.accept(Arrival(request, infer(request.snapshot)))
             return loop.command(measured)
-        for request in self._delay.arrivals(now):
-            loop.accept(Arrival(request, infer(request.snapshot)))
+        for request, gives in self._delay.arrivals(now):
+            loop.accept(Arrival(request, infer(request.snapshot) if gives else None))
         command = loop.command(measured)
         request = loop.request(seen)
         if request is not None:

@@ -29,6 +29,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     from act_ros.config import CONFIG_DIR
     from act_ros.parameters import PARAMETERS
     from act_ros.sim import SEED
+    from act_ros.sim.rollout.line import FORM
 
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split('\n')[0])
     add = parser.add_argument
@@ -46,6 +47,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add('--latency', type=float, action='append', metavar='MS', dest='latencies',
         help='chunks arrive that late, as on the robot (default: 0, at once); several times to '
              'compare')
+    add('--line', action='append', metavar='LINE', dest='lines',
+        help=f'the policy is at the end of a line: {FORM}; several times to compare')
+    add('--command-timeout', type=float, metavar='S', help=PARAMETERS['command_timeout'].text)
     add('--workers', type=int, default=1, metavar='N', help='processes (default: %(default)s)')
     add('--device', help=PARAMETERS['device'].text)
     add('--torch-threads', type=int, default=1, metavar='N',
@@ -78,7 +82,11 @@ def read_settings(arguments: argparse.Namespace) -> tuple['Settings', dict[str, 
     if file is not None and not file.absolute().parent.is_dir():
         raise ParameterError(f'--json {file}: there is no folder {file.absolute().parent}')
     settings = read_parameter_file(*parameter_files(arguments.params_file))
-    flags = {'device': arguments.device, 'torch_threads': arguments.torch_threads}
+    flags = {
+        'device': arguments.device,
+        'torch_threads': arguments.torch_threads,
+        'command_timeout': arguments.command_timeout,
+    }
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
     folders = arguments.ckpt_dirs or ([] if arguments.expert else [str(DEMONSTRATION)])
     return settings, cli.labelled(folders)
@@ -89,12 +97,14 @@ def run(arguments: argparse.Namespace) -> bool:
     settings, checkpoints = read_settings(arguments)
     from rich.console import Console
 
+    from act_ros.sim.rollout.line import parse_lines
     from act_ros.sim.rollout.picture import picture
     from act_ros.sim.rollout.run import carry_out, contenders, figures
     from act_ros.sim.rollout.table import remarks, table
 
     latencies = [ms / 1e3 for ms in arguments.latencies or (0.0,)]
-    trying = contenders(settings, checkpoints, latencies, arguments.expert)
+    lines = parse_lines(arguments.lines or ())
+    trying = contenders(settings, checkpoints, latencies, arguments.expert, lines or (None,))
     if arguments.out is not None:
         # What cannot be written is said before the work, and whatever does not fit before that.
         arguments.out.mkdir(parents=True, exist_ok=True)
@@ -151,8 +161,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         nonlocal complete
-        for name in ('act_ros.control', 'act_ros.policy'):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger('act_ros.policy').setLevel(logging.ERROR)
+        logging.getLogger('act_ros.control').setLevel(logging.CRITICAL)  # the table tells of it
         complete = run(arguments)
 
     return cli.run(PROGRAM, work) or (0 if complete else 130)

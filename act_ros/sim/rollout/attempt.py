@@ -14,6 +14,7 @@ from act_ros.policy.kept import loaded
 from act_ros.sim.acting import START, ExpertPilot, act
 from act_ros.sim.command import command_output
 from act_ros.sim.feed import Feed
+from act_ros.sim.rollout.line import Line, Questions
 from act_ros.sim.rollout.pilot import PolicyPilot
 from act_ros.sim.world import TIME_LIMIT, Scenario, World
 from act_ros.task import Task
@@ -29,12 +30,14 @@ class Job:
     :ivar settings: the node's parameters, with the checkpoint's `ckpt_dir`.
     :ivar seed: of the scenario.
     :ivar latency: of a forward pass [s]; None = the script leads the arm.
+    :ivar line: between the robot and the policy; None = there is none.
     """
 
     label: str
     settings: Settings
     seed: int
     latency: float | None
+    line: Line | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +97,7 @@ def do_attempt(job: Job, tell: Callable[[int], bool]) -> Attempt | None:
     if job.latency is None:
         pilot, motion = ExpertPilot(world, feed, rate), MotionMeter(task, rate)
     else:
-        pilot = PolicyPilot(loaded(settings), settings, job.latency)
+        pilot = _policy_pilot(job, job.latency)
         motion = pilot.loop.motion
     topic = absolute(command_output(settings, task).topic)
     distances: list[float] = []
@@ -118,6 +121,14 @@ def do_attempt(job: Job, tell: Callable[[int], bool]) -> Attempt | None:
         distances=np.array(distances), **_motion(motion),
         **(_loop(pilot) if isinstance(pilot, PolicyPilot) else {}),
     )  # fmt: skip
+
+
+def _policy_pilot(job: Job, latency: float) -> PolicyPilot:
+    policy = loaded(job.settings)
+    if job.line is None:
+        return PolicyPilot(policy, job.settings, latency)
+    course = Questions(job.line, latency, START, job.seed)
+    return PolicyPilot(policy, job.settings, latency + job.line.longest, course)
 
 
 @lru_cache(maxsize=1)

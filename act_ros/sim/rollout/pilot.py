@@ -7,7 +7,7 @@ import numpy as np
 
 from act_ros.bags.bag import Recorded
 from act_ros.bags.typestore import BagMessages
-from act_ros.control import LockStep, State
+from act_ros.control import Course, LockStep, State
 from act_ros.errors import ActError
 from act_ros.interfaces import absolute, camera_inputs, state_inputs
 from act_ros.observation import ObservationStore, Snapshot
@@ -21,15 +21,24 @@ class PolicyPilot:
     """Messages into the node's store, its control loop and limits, and its messages out again.
 
     :param settings: the node's parameters.
-    :param latency: of a forward pass [s]; 0 = a chunk is there in the tick that asks for it.
+    :param latency: of a chunk, as `LockStep` has it [s].
+    :param course: likewise.
     :ivar durations: of the forward passes [s].
     :raises ActError: policy, parameters and robot do not fit each other.
     """
 
-    def __init__(self, policy: Predictor, settings: Settings, latency: float) -> None:
+    def __init__(
+        self,
+        policy: Predictor,
+        settings: Settings,
+        latency: float,
+        course: Course | None = None,
+    ) -> None:
         self._policy = policy
         limits = Limits.from_settings(settings, policy.task)
-        self._lockstep = LockStep(settings, policy.task, policy.chunk_size, limits, latency)
+        self._lockstep = LockStep(
+            settings, policy.task, policy.chunk_size, limits, latency, course
+        )
         self.loop = self._lockstep.loop
         self._store = ObservationStore.from_settings(settings, policy.task)
         inputs = {**camera_inputs(settings, policy.task), **state_inputs(settings, policy.task)}

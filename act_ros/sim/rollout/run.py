@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from act_ros.control import patient
 from act_ros.parameters import Settings
 from act_ros.policy.kept import forget, loaded
 from act_ros.sim.rollout.attempt import Attempt, Job, do_attempt
+from act_ros.sim.rollout.line import Line
 from act_ros.sim.rollout.pilot import PolicyPilot
 from act_ros.sim.rollout.totals import record, totals
 from act_ros.sim.world import TIME_LIMIT
@@ -24,29 +26,35 @@ class Contender:
     :ivar label: of the checkpoint.
     :ivar settings: the node's parameters, with its `ckpt_dir`.
     :ivar latency: of a forward pass [s]; None = the script.
+    :ivar line: between the robot and the policy, if there is one.
     """
 
     label: str
     settings: Settings
     latency: float | None
+    line: Line | None = None
 
     @property
     def name(self) -> str:
         """For people."""
-        late = self.latency
-        return self.label if late is None else f'{self.label}, {1e3 * late:g} ms'
+        if self.latency is None:
+            return self.label
+        line = [] if self.line is None else [self.line.name]
+        return ', '.join([self.label, f'{1e3 * self.latency:g} ms', *line])
 
     def job(self, seed: int) -> Job:
         """Its attempt at a scenario."""
-        return Job(self.label, self.settings, seed, self.latency)
+        return Job(self.label, self.settings, seed, self.latency, self.line)
 
     def about(self) -> dict[str, Any]:
         """What it is, as JSON holds it."""
-        timeout = patient(self.settings, self.latency or 0.0).command_timeout
+        longest = (self.latency or 0.0) + (self.line.longest if self.line else 0.0)
+        timeout = patient(self.settings, longest).command_timeout
         return {
             'name': self.name,
             'checkpoint': self.label,
             'latency_ms': None if self.latency is None else 1e3 * self.latency,
+            'line': None if self.line is None else self.line.name,
             'command_timeout_s': timeout,
             'lengthened': timeout > self.settings.command_timeout,
             'rate_hz': self.settings.tick_rate,
@@ -54,13 +62,18 @@ class Contender:
 
 
 def contenders(
-    settings: Settings, checkpoints: Mapping[str, str], latencies: Sequence[float], expert: bool
+    settings: Settings,
+    checkpoints: Mapping[str, str],
+    latencies: Sequence[float],
+    expert: bool,
+    lines: Sequence[Line | None] = (None,),
 ) -> list[Contender]:
     """Who tries, in the order of the results; each checkpoint is loaded once to see that it fits.
 
     :param checkpoints: label to folder.
     :param latencies: of a forward pass [s].
     :param expert: let the script try too.
+    :param lines: between the robot and the policy; None = none.
     :raises ActError: a checkpoint, the parameters and the robot do not fit each other.
     """
     found = []
@@ -70,7 +83,7 @@ def contenders(
         PolicyPilot(policy, own, latencies[0])
         # Every process shall run the engine that was found best here.
         own = replace(own, engine=policy.engine_name)
-        found += [Contender(label, own, latency) for latency in latencies]
+        found += [Contender(label, own, *way) for way in product(latencies, lines)]
     if expert:
         found.append(Contender(EXPERT, settings, None))
     return found
