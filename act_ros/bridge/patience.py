@@ -2,12 +2,16 @@
 
 SHORTEST = 0.05  # on any line: the server's own moments of absence [s]
 GAIN, DEVIATION_GAIN, MARGIN = 1 / 8, 1 / 4, 4.0  # of RFC 6298
+GROWTH, MOST = 1.25, 2.0  # after each loss, and after all of them
 
 
 class Patience:
-    """As TCP has it (RFC 6298): some deviations beyond the usual, and twice as long after a loss.
+    """As TCP has it (RFC 6298): some deviations beyond the usual.
 
-    A lost message costs little where answers come soon, and a slow line is waited for.
+    A lost message costs little where answers come soon, and a slow line is waited for. TCP makes
+    room on a crowded line: it waits twice as long after each loss. Here one small question is
+    under way at a time, and a robot is blind meanwhile. So it waits a little longer, for a line
+    that has become slower; how slow, an answer says that comes too late.
 
     :param longest: that is ever waited [s]; as long as nothing is known, too.
     """
@@ -24,10 +28,10 @@ class Patience:
         if self._mean is None:
             return self._longest
         usual = max(SHORTEST, self._mean + max(MARGIN * self._deviation, 0.25 * self._mean))
-        return min(self._longest, usual * 2 ** min(self._losses, 30))
+        return min(self._longest, usual * min(MOST, GROWTH ** min(self._losses, 30)))
 
     def answered(self, took: float) -> None:
-        """An answer has come.
+        """An answer has come, in time or too late.
 
         :param took: since its question [s].
         """

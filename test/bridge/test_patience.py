@@ -2,7 +2,7 @@
 
 import pytest
 
-from act_ros.bridge.patience import SHORTEST, Patience
+from act_ros.bridge.patience import GROWTH, MOST, SHORTEST, Patience
 
 
 def test_before_the_first_answer_as_long_as_allowed():
@@ -31,15 +31,25 @@ def test_where_it_varies_the_slow_answers_are_waited_for_too():
     assert 0.3 < patience.seconds < 0.8
 
 
-def test_losses_double_it_up_to_the_longest_until_an_answer_comes():
+def test_losses_lengthen_it_somewhat_until_an_answer_comes():
     patience = Patience(1.0)
     for _ in range(50):
         patience.answered(0.1)
     usual = patience.seconds
     patience.lost()
-    assert patience.seconds == pytest.approx(2 * usual)
+    assert patience.seconds == pytest.approx(GROWTH * usual)
     for _ in range(2000):
         patience.lost()
-    assert patience.seconds == 1.0
+    assert patience.seconds == pytest.approx(MOST * usual)
     patience.answered(0.1)
     assert patience.seconds == pytest.approx(usual)
+
+
+def test_an_answer_that_came_too_late_says_how_long_to_wait():
+    patience = Patience(2.0)
+    for _ in range(50):
+        patience.answered(0.05)
+    for _ in range(3):
+        patience.lost()
+        patience.answered(0.8)
+    assert patience.seconds > 0.8

@@ -180,9 +180,13 @@ def test_the_training(clone, commands):
 @runs(
     '.venv/bin/python -m act_ros.sim.rollout --latency 0 --latency 200 --latency 500 '
     '--out out/rollout',
+    '.venv/bin/python -m act_ros.sim.rollout --line delay=50 --line delay=100,jitter=100,loss=20 '
+    '--line delay=100,jitter=100,loss=20,outage=1+1 --command-timeout 2',
 )
 def test_the_roll_out(clone, commands):
-    assert re.search(r'500 ms +\d of 1', clone.run(*commands))
+    latencies, lines = commands
+    assert re.search(r'500 ms +\d of 1', clone.run(latencies))
+    assert re.search(r'20 % +lost', clone.run(lines))
     for name in ('rollout.png', 'rollout.json'):
         assert (clone.folder / 'out/rollout' / name).stat().st_size > 0
 

@@ -92,11 +92,12 @@ class Questions:
         lost |= self._loses(back)
         took += self._trip()
         patience = self._patience.seconds
-        if lost or took > patience:
+        in_time = not lost and took <= patience
+        if not in_time:
             self._patience.lost()
-            return asked + round(patience * 1e9), False
-        self._patience.answered(took)
-        return asked + round(took * 1e9), True
+        if not lost:
+            self._patience.answered(took)
+        return asked + round((took if in_time else patience) * 1e9), in_time
 
     def _trip(self) -> float:
         return self._line.delay + self._random.uniform(0, self._line.jitter)
