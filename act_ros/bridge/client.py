@@ -1,6 +1,9 @@
-"""A client of the documented protocol."""
+"""A client of a policy server: of the documented protocol, and of the new requests."""
 
+import secrets
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -9,37 +12,60 @@ import zmq
 
 from act_ros import plain_pickle
 from act_ros.bridge import protocol
+from act_ros.bridge.channel import (
+    Channel,
+    PolicyTimeoutError,
+    ServerError,
+    SessionLostError,
+    client_keys,
+    connect,
+    encoded,
+)
+from act_ros.bridge.patience import Patience
 from act_ros.errors import ActError
 
-
-class ServerError(ActError):
-    """The server answered ERROR; the text is its own."""
-
-
-class PolicyTimeoutError(ActError):
-    """No answer within the time-out. The client stays usable."""
+__all__ = ['PolicyClient', 'PolicyTimeoutError', 'ServerError', 'SessionLostError']
 
 
 class PolicyClient:
     """Asks a server for actions.
 
-    A request that gets no answer in time closes its socket, so that a late answer is never
-    taken for that of a later request; the next call opens a new one.
+    Without a `session` it speaks the documented protocol: each call of `act` is the next step,
+    and one that gets no answer in time may or may not have been one. With a session, a request
+    that gets no answer is sent again under the same id within the time-out, and is never two
+    steps; the episode outlives the connection, and where the server has lost it, that is said.
 
     :param endpoint: of the server.
     :param timeout: longest wait for an answer [s].
-    :raises ActError: the time-out is none.
+    :param session: name of the episode, 1 to 64 printable ASCII characters; '' = the documented
+        protocol, which every server knows.
+    :param curve_dir: folder with the client's `NAME.key_secret` and `server.key`; '' = no CURVE.
+    :param jpeg_quality: of images in new requests, 1 to 100; 0 = as they are.
+    :raises ActError: the time-out or the endpoint is none, or there are no such keys.
     """
 
     def __init__(
-        self, endpoint: str = protocol.DEFAULT_ENDPOINT, *, timeout: float = 5.0
+        self,
+        endpoint: str = protocol.DEFAULT_ENDPOINT,
+        *,
+        timeout: float = 5.0,
+        session: str = '',
+        curve_dir: str | Path = '',
+        jpeg_quality: int = 0,
     ) -> None:
         if not 0.001 <= timeout <= 86_400:
             raise ActError(f'timeout is {timeout:g} s, expected 0.001 to 86400')
+        if not 0 <= jpeg_quality <= 100:
+            raise ActError(f'jpeg_quality is {jpeg_quality}, expected 0 to 100')
         self.endpoint = endpoint
-        self._timeout_ms = round(timeout * 1000)
+        self._timeout, self._session = timeout, session
+        self._curve_dir, self._quality = curve_dir, jpeg_quality
+        self._keys = client_keys(Path(curve_dir)) if curve_dir else None
+        self._identity = secrets.token_bytes(16)  # the episode survives a new connection
         self._context = zmq.Context()
         self._socket: zmq.Socket | None = None
+        self._channel: Channel | None = None
+        self._patience = Patience(timeout)
 
     def reset(self) -> None:
         """Begin a new episode.
@@ -47,24 +73,66 @@ class PolicyClient:
         :raises PolicyTimeoutError: no answer within the time-out.
         :raises ServerError: the server refused.
         """
-        self.call(protocol.RESET)
+        if self._session:
+            self._ask('reset', session=self._session)
+        else:
+            self.call(protocol.RESET)
 
-    def act(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The action of the current step.
+    def act(
+        self, qpos: np.ndarray, images: Mapping[str, np.ndarray], step: int | None = None
+    ) -> np.ndarray:
+        """The action of a step.
 
         :param qpos: (state_dim,) float32 or float64, as the policy was trained.
         :param images: camera name to (H, W, 3) uint8 RGB.
+        :param step: that the observation is of, in a session; None = one after the last.
         :returns: (action_dim,) float64, no limits applied.
         :raises PolicyTimeoutError: no answer within the time-out.
+        :raises SessionLostError: the episode of the session is gone.
         :raises ServerError: the server refused, with its reason.
         """
-        action = self.call({'qpos': qpos, 'images': dict(images)}).get('action')
-        if not isinstance(action, np.ndarray):
-            raise protocol.ProtocolError('the reply has no action')
-        return np.array(action)
+        if not self._session:
+            if step is not None:
+                raise ActError('a step belongs to a session: PolicyClient(session=NAME)')
+            reply = self.call({'qpos': qpos, 'images': dict(images)})
+        else:
+            given = {} if step is None else {'step': step}
+            reply = self._ask(
+                'act', session=self._session, qpos=qpos,
+                images=encoded(images, self._quality), **given,
+            )  # fmt: skip
+        return _array(reply, 'action')
+
+    def chunk(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What the policy predicts from an observation, as `act` takes one; of no episode.
+
+        :returns: (chunk_size, action_dim) float32, the first row for the step of the observation.
+        :raises ActError: as `act`.
+        """
+        return _array(
+            self._ask('act', reply='chunk', qpos=qpos, images=encoded(images, self._quality)),
+            'chunk',
+        )
+
+    def info(self) -> dict[str, Any]:
+        """What the server says of its policy, as docs/zmq.md has it.
+
+        :raises ActError: as `reset`.
+        """
+        return _map(self._ask('info'), 'info')
+
+    def health(self) -> dict[str, Any]:
+        """What the server says of itself, as docs/zmq.md has it.
+
+        :raises ActError: as `reset`.
+        """
+        return _map(self._ask('health'), 'health')
 
     def call(self, request: object) -> dict[str, Any]:
-        """Send one request of plain data and return the reply.
+        """Send one request of plain data as a pickle, and return the reply.
+
+        A request that gets no answer in time closes its socket, so that a late answer is never
+        taken for that of a later request; the next call opens a new one.
 
         :raises PolicyTimeoutError: no answer within the time-out.
         :raises ServerError: the reply's status is ERROR.
@@ -75,21 +143,22 @@ class PolicyClient:
             reply = protocol.parse_reply(socket.recv())
         except zmq.Again:
             self._disconnect()
-            raise PolicyTimeoutError(
-                f'no answer from {self.endpoint} within {self._timeout_ms / 1000:g} s; '
-                f'is the server running there?'
-            ) from None
+            raise self._silence() from None
         except BaseException:
             self._disconnect()
             raise
         if reply['status'] == 'ERROR':
-            raise ServerError(reply['message'])
+            code = reply.get('error', '')
+            raise ServerError(reply['message'], code if isinstance(code, str) else '')
         return reply
 
     def close(self) -> None:
-        """Close the connection; unsent requests are dropped."""
+        """Close the connections; unsent requests are dropped."""
         self._disconnect()
         self._context.destroy(linger=0)
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def __enter__(self) -> 'PolicyClient':
         return self
@@ -102,21 +171,38 @@ class PolicyClient:
     ) -> None:
         self.close()
 
+    def _ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a new request, several times if need be: under one id it is never run twice."""
+        if self._channel is None:
+            self._channel = Channel(self.endpoint, self._curve_dir)
+        channel, deadline = self._channel, time.monotonic() + self._timeout
+        request = {'request': kind, 'id': channel.next_id(), **fields}
+        while (left := deadline - time.monotonic()) > 0:
+            if kind in ('act', 'reset'):
+                request['deadline'] = left
+            asked = time.monotonic()
+            try:
+                reply = channel.ask(request, min(left, self._patience.seconds))
+            except PolicyTimeoutError:
+                self._patience.lost()
+                continue
+            self._patience.answered(time.monotonic() - asked)
+            return reply
+        raise self._silence()
+
+    def _silence(self) -> PolicyTimeoutError:
+        return PolicyTimeoutError(
+            f'no answer from {self.endpoint} within {self._timeout:g} s; is the server running '
+            f'there?'
+        )
+
     def _connected(self) -> zmq.Socket:
         if self._socket is None:
             socket = self._context.socket(zmq.REQ)
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.setsockopt(zmq.RCVTIMEO, self._timeout_ms)
-            socket.setsockopt(zmq.SNDTIMEO, self._timeout_ms)
-            socket.setsockopt(zmq.MAXMSGSIZE, protocol.MAX_MESSAGE_BYTES)
-            socket.setsockopt(zmq.IPV6, protocol.is_ipv6(self.endpoint))
-            try:
-                socket.connect(self.endpoint)
-            except zmq.ZMQError as error:
-                socket.close()
-                raise ActError(
-                    f'cannot connect to {self.endpoint!r}: {error}; expected tcp://HOST:PORT'
-                ) from None
+            socket.setsockopt(zmq.ROUTING_ID, self._identity)
+            socket.setsockopt(zmq.RCVTIMEO, round(self._timeout * 1000))
+            socket.setsockopt(zmq.SNDTIMEO, round(self._timeout * 1000))
+            connect(socket, self.endpoint, self._keys, protocol.MAX_MESSAGE_BYTES)
             self._socket = socket
         return self._socket
 
@@ -124,3 +210,17 @@ class PolicyClient:
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
+
+
+def _array(reply: Mapping[str, Any], name: str) -> np.ndarray:
+    value = reply.get(name)
+    if not isinstance(value, np.ndarray):
+        raise protocol.ProtocolError(f'the reply has no {name}')
+    return np.array(value)  # its own, aligned
+
+
+def _map(reply: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = reply.get(name)
+    if not isinstance(value, dict):
+        raise protocol.ProtocolError(f'the reply has no {name}')
+    return value

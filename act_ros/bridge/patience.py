@@ -1,5 +1,6 @@
 """How long an answer is waited for that may have been lost."""
 
+FIRST = 1.0  # before anything is known, and twice as long after each loss [s]
 SHORTEST = 0.05  # on any line: the server's own moments of absence [s]
 GAIN, DEVIATION_GAIN, MARGIN = 1 / 8, 1 / 4, 4.0  # of RFC 6298
 GROWTH, MOST = 1.25, 2.0  # after each loss, and after all of them
@@ -13,7 +14,7 @@ class Patience:
     under way at a time, and a robot is blind meanwhile. So it waits a little longer, for a line
     that has become slower; how slow, an answer says that comes too late.
 
-    :param longest: that is ever waited [s]; as long as nothing is known, too.
+    :param longest: that is ever waited [s].
     """
 
     def __init__(self, longest: float) -> None:
@@ -25,8 +26,9 @@ class Patience:
     @property
     def seconds(self) -> float:
         """How long to wait now."""
+        losses = min(self._losses, 30)
         if self._mean is None:
-            return self._longest
+            return min(self._longest, FIRST * 2**losses)
         usual = max(SHORTEST, self._mean + max(MARGIN * self._deviation, 0.25 * self._mean))
         return min(self._longest, usual * min(MOST, GROWTH ** min(self._losses, 30)))
 

@@ -2,14 +2,17 @@
 
 import pytest
 
-from act_ros.bridge.patience import GROWTH, MOST, SHORTEST, Patience
+from act_ros.bridge.patience import FIRST, GROWTH, MOST, SHORTEST, Patience
 
 
-def test_before_the_first_answer_as_long_as_allowed():
-    patience = Patience(2.0)
-    assert patience.seconds == 2.0
+def test_before_the_first_answer_longer_and_longer():
+    patience = Patience(3.0)
+    assert patience.seconds == FIRST
     patience.lost()
-    assert patience.seconds == 2.0
+    assert patience.seconds == 2 * FIRST
+    patience.lost()
+    assert patience.seconds == 3.0
+    assert Patience(0.5).seconds == 0.5
 
 
 def test_a_steady_line_is_waited_for_a_little_longer_than_usual():
