@@ -1,5 +1,6 @@
 """Files and folders that are whole or not there."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,15 @@ def reach_disk(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """The digest of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def free(path: Path) -> int:

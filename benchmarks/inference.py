@@ -42,6 +42,7 @@ from act_ros.config import load_task
 from act_ros.errors import ActError
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import make_engine
+from act_ros.policy.interface import About
 from act_ros.policy.policy import Policy
 from act_ros.policy.torch_engine import TorchEngine
 from act_ros.task import Task
@@ -147,7 +148,8 @@ def subjects(
             except ActError as error:
                 print(f'{engine} {precision}: {error}', file=sys.stderr)
                 continue
-            policy = Policy(checkpoint.config, checkpoint.statistics, task, made)
+            own = About(checkpoint.path.name, '', made.name, precision, str(device))
+            policy = Policy(checkpoint.config, checkpoint.statistics, task, made, own)
             about = {'engine': engine, 'precision': precision, 'device': str(device)}
             first = _subject(policy, seen, {**about, 'batch': 1, 'known': 0})
             found.append(first)

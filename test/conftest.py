@@ -4,8 +4,11 @@ import signal
 
 import pytest
 
-# What is started here gets a hangup as any program does, also where `nohup` keeps it from this.
+# What is started here gets signals as any program does, also where a shell in the background keeps
+# them from this.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope='session')

@@ -76,6 +76,11 @@ class Scheduler:
         self._ready: OrderedDict[Session, None] = OrderedDict()
         self._answers: list[tuple[Call, Outcome]] = []
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a pass."""
+        return sum(len(session.waiting) for session in self.sessions)
+
     def answers(self) -> list[tuple[Call, Outcome]]:
         """What has become of requests since the last call. Of clients that are gone: nothing."""
         answers, self._answers = self._answers, []
@@ -177,12 +182,13 @@ class Scheduler:
 
     def _is_known(self, session: Session, call: Call) -> bool:
         """Whether a request came before: then it gets the answer of that one."""
-        if call.id is None:
+        same = call.same
+        if same is None:
             return False
-        if call.id in session.answers:
-            self._answers.append((call, session.answers[call.id]))
+        if same in session.answers:
+            self._answers.append((call, session.answers[same]))
             return True
-        calls = session.under_way(call.id)
+        calls = session.under_way(same)
         if calls is not None:
             calls.append(call)
         return calls is not None
@@ -229,8 +235,9 @@ class Scheduler:
     def _answer(self, session: Session, calls: list[Call], outcome: Outcome) -> None:
         """Answer a request. What was done is not done again; a failure may be tried again."""
         self._answers += [(call, outcome) for call in calls]
-        if session.named and calls[0].id is not None and not outcome.code:
-            session.remember(calls[0].id, outcome)
+        same = calls[0].same
+        if session.named and same is not None and not outcome.code:
+            session.remember(same, outcome)
 
     def _drop(self, session: Session, which: Callable[[Call], Any]) -> list[Call]:
         """Take requests out of those that wait; what was sent again waits on without them."""

@@ -9,10 +9,12 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from typing import Any
 
 from act_ros.bridge import protocol, requests
 from act_ros.bridge.events import Closed, Event, Message, Opened
 from act_ros.bridge.front import Front
+from act_ros.bridge.info import Health, info, percentiles
 from act_ros.bridge.keys import ServerKeys
 from act_ros.bridge.passes import Passes, most_at_once
 from act_ros.bridge.reading import Reading
@@ -92,6 +94,7 @@ class PolicyServer:
         self.inference_times: deque[float] = deque(maxlen=_WINDOW)
         self.batches: Counter[int] = Counter()
         self.failure: BaseException | None = None
+        self._since = time.monotonic()
         self._refusals = Refusals()
         self._epoch = secrets.token_hex(8)
         self._passes: Passes | None = None  # nor a policy, as long as it loads
@@ -153,6 +156,24 @@ class PolicyServer:
             self.close()
         if self.failure is not None:
             raise self.failure
+
+    def health(self) -> Health:
+        """How it is doing. For any thread."""
+        counts, ready = self._front.counts, self._passes is not None
+        return Health(
+            'stopping' if self._stopping else 'ready' if ready else 'loading',
+            uptime=time.monotonic() - self._since,
+            sessions=len(self._scheduler.sessions),
+            waiting=self._scheduler.waiting,
+            connections=counts.connections,
+            memory=counts.held,
+            accepted=counts.accepted,
+            closed=dict(counts.closed),
+            requests=dict(self.outcomes),
+            batches=dict(self.batches),
+            queue_ms=percentiles(self.queue_times.copy()),
+            inference_ms=percentiles(self.inference_times.copy()),
+        )
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once, in all episodes. For any thread."""
@@ -251,10 +272,13 @@ class PolicyServer:
         way = _Return(message.peer, message.frames[:-1], request.echo)
         if isinstance(request, RequestError):
             self._answer(way, Outcome('bad_request', str(request)))
-        elif request.kind == 'info' or request.kind == 'health':
-            self._answer(way, Outcome('bad_request', f'{request.kind!r} is not served'))
+        elif request.kind == 'health':
+            self._reply(way, health=self.health().as_map())
         elif self._stopping or self._passes is None:
             self._answer(way, STOPPING if self._stopping else _LOADING)
+        elif request.kind == 'info':
+            assert self._episodes.policy is not None  # there are passes
+            self._reply(way, info=info(self._episodes.policy, self._episodes.settings))
         else:
             echo = request.echo
             chunk = request.kind == 'act' and request.reply == 'chunk'
@@ -279,17 +303,24 @@ class PolicyServer:
         self._in_hand = []
 
     def _answer(self, way: _Return, outcome: Outcome) -> None:
-        self.outcomes[outcome.code or 'ok'] += 1
-        if outcome.code:
-            text = protocol.one_line(outcome.message)
-            if outcome.code not in _UNREMARKABLE:
-                self._refusals.add(text, outcome.fault)
-            reply = requests.error(way.echo, self._epoch, outcome.code, text)
-        else:
-            reply = requests.ok(
-                way.echo, self._epoch, step=outcome.step, queue=outcome.queue,
-                inference=outcome.inference, action=outcome.action, chunk=outcome.chunk,
+        if not outcome.code:
+            self._reply(
+                way, step=outcome.step, queue=outcome.queue, inference=outcome.inference,
+                action=outcome.action, chunk=outcome.chunk,
             )  # fmt: skip
+            return
+        text = protocol.one_line(outcome.message)
+        if outcome.code not in _UNREMARKABLE:
+            self._refusals.add(text, outcome.fault)
+        self.outcomes[outcome.code] += 1
+        self._send(way, requests.error(way.echo, self._epoch, outcome.code, text))
+
+    def _reply(self, way: _Return, **results: Any) -> None:
+        """Answer OK; the results are those of `requests.ok`."""
+        self.outcomes['ok'] += 1
+        self._send(way, requests.ok(way.echo, self._epoch, **results))
+
+    def _send(self, way: _Return, reply: bytes) -> None:
         self._front.send(way.peer, [*way.envelope, reply])
         self._front.done(way.peer)
 

@@ -22,6 +22,8 @@ IDLE = 5.0  # [s] without a request, after which a session may make room for ano
 
 # A session's name, an identity, or a connection's number.
 Key = str | bytes | int
+# Kind and id: a request that comes once more has both.
+Same = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Call:
     :ivar received: when all of it was here [s].
     :ivar observation: for the policy; nobody looks into it before its pass.
     :ivar session: its name; None is the connection's own.
-    :ivar id: the same again is the same request.
+    :ivar id: the same again, of the same kind, is the same request.
     :ivar step: None = the session's next one.
     :ivar expires: when it is of no use any more [s].
     :ivar context: for whoever sends the reply.
@@ -73,6 +75,11 @@ class Call:
     expires: float = math.inf
     context: Any = None
 
+    @property
+    def same(self) -> Same | None:
+        """What a request has in common with itself, sent again."""
+        return None if self.id is None else (self.kind, self.id)
+
 
 @dataclass(slots=True, eq=False)
 class Session:
@@ -82,7 +89,7 @@ class Session:
     :ivar episode: None until the first action is asked for.
     :ivar waiting: requests in the order of their turns; those of a list are the same, sent again.
     :ivar in_hand: the one whose pass has begun, likewise; nobody's where empty.
-    :ivar answers: to its last requests, by their id.
+    :ivar answers: to its last requests.
     :ivar active: when it was last heard of or answered [s].
     """
 
@@ -92,7 +99,7 @@ class Session:
     episode: Episode | None = None
     waiting: deque[list[Call]] = field(default_factory=deque)
     in_hand: list[Call] = field(default_factory=list)
-    answers: dict[int, Outcome] = field(default_factory=dict)
+    answers: dict[Same, Outcome] = field(default_factory=dict)
 
     @property
     def busy(self) -> bool:
@@ -102,16 +109,16 @@ class Session:
     def named(self) -> bool:
         return isinstance(self.key, str)
 
-    def remember(self, id: int, outcome: Outcome) -> None:
+    def remember(self, same: Same, outcome: Outcome) -> None:
         """Keep an answer, and forget the oldest one."""
-        self.answers[id] = outcome
+        self.answers[same] = outcome
         if len(self.answers) > ANSWERS:
             del self.answers[next(iter(self.answers))]
 
-    def under_way(self, id: int) -> list[Call] | None:
-        """The request of that id, where it waits or is in hand."""
+    def under_way(self, same: Same) -> list[Call] | None:
+        """That request, where it waits or is in hand."""
         for calls in (*self.waiting, self.in_hand):
-            if calls and calls[0].id == id:
+            if calls and calls[0].same == same:
                 return calls
         return None
 

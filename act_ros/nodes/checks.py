@@ -116,8 +116,10 @@ def check_horizon(wiring: Wiring, settings: Settings) -> None:
         )
 
 
-def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics) -> None:
-    """Say which entries of qpos are far from all that the policy was trained on."""
+def warn_of_pose(task: Task, qpos: np.ndarray, statistics: Statistics | None) -> None:
+    """Say which entries of qpos are far from all that the policy was trained on, if known."""
+    if statistics is None:
+        return
     deviations = np.abs(qpos - statistics.qpos_mean) / statistics.qpos_std
     for i in np.flatnonzero(deviations > FAR):
         log.warning(

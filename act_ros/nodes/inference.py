@@ -24,6 +24,7 @@ class InferenceThread:
     def __init__(self, policy: SharedPredictor) -> None:
         self._policy = policy
         self._mail: Request | None = None
+        self._episode = 0  # that the policy knows of
         self._changed = threading.Condition()
         self._closed = False
         self._done: deque[tuple[Arrival, BaseException | None]] = deque()
@@ -103,11 +104,12 @@ class InferenceThread:
             nonlocal request, started
             self._running, started = True, time.perf_counter()
             request = self._take()
-            if request is None:
+            if request is None or request.episode != self._episode:
                 raise PolicyError('the pass is no longer wanted')
             return request.snapshot.qpos, request.snapshot.images()
 
         try:
+            self._tell_of_the_episode()
             chunk = self._policy.predict_newest(observe)
             assert request is not None  # it was asked for
             self.durations.append(time.perf_counter() - started)
@@ -118,6 +120,13 @@ class InferenceThread:
             return None if request is None else (Arrival(request, None), error)
         finally:
             self._running = False
+
+    def _tell_of_the_episode(self) -> None:
+        with self._changed:
+            episode = self._mail.episode if self._mail is not None else self._episode
+        if episode != self._episode:
+            self._policy.reset()
+            self._episode = episode
 
     def _take(self) -> Request | None:
         """The newest request, out of the mailbox; None where the thread is closed."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from act_ros.policy.interface import Statistics
+from act_ros.policy.interface import About, Statistics
 from act_ros.task import Task
 
 SIZE_IS_FIXED = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -16,14 +16,17 @@ SIZE_IS_FIXED = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 @dataclass(frozen=True)
 class PolicyInfo:
-    """What the inference process says of the policy that it has loaded."""
+    """What the inference process says of the policy that it has loaded.
+
+    :ivar statistics: None where they are not known.
+    """
 
     task: Task
     chunk_size: int
     state_dim: int
     action_dim: int
-    statistics: Statistics
-    engine: str
+    statistics: Statistics | None
+    about: About
 
 
 def _layout(info: PolicyInfo, count: int) -> tuple[dict[str, tuple[int, tuple, type]], int]:

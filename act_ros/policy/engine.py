@@ -28,10 +28,12 @@ class Engine(Protocol):
     :ivar name: of the engine and its precision, for logs.
     :ivar parameter: the engine, as the parameter `engine` has it.
     :ivar frames_at_once: most frames that `encode` is best given.
+    :ivar deviation: of a normalised action from plain float32; None where it is that.
     """
 
     name: str
     parameter: str
+    deviation: float | None
     frames_at_once: int
 
     def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[Any]:
@@ -111,7 +113,9 @@ def make_engine(
         try:
             candidate = make(precision)
             with _said_by(candidate.name):
-                _check(candidate, expected, task, network, max_deviation)
+                candidate.deviation = _check(
+                    candidate, expected, task, network, max_deviation
+                )
             made.append(candidate)
         except ActError as error:
             # Of several, those that cannot do it drop out.
@@ -149,7 +153,11 @@ def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:
 
 def _check(
     engine: Engine, expected: np.ndarray, task: Task, network: DETRVAE, max_deviation: float
-) -> None:
+) -> float:
+    """The deviation of an engine.
+
+    :raises PolicyError: it is too large.
+    """
     deviation = float(np.abs(_probe(engine, task, network) - expected).max())
     log.info('%s deviates from float32 by %.2g of a normalised action', engine.name, deviation)
     if not deviation <= max_deviation:
@@ -157,6 +165,7 @@ def _check(
             f'{engine.name} deviates from float32 by {deviation:.3g} of a normalised action, more '
             f'than max_deviation {max_deviation:g}; use another precision, or raise it'
         )
+    return deviation
 
 
 def _fastest(engines: Sequence[Engine], task: Task, network: DETRVAE) -> Engine:

@@ -63,7 +63,7 @@ class GuestPolicy:
     def __init__(self, place: GuestPlace) -> None:
         info = place.info
         self.task, self.statistics = info.task, info.statistics
-        self.chunk_size, self.engine_name = info.chunk_size, info.engine
+        self.chunk_size, self.about = info.chunk_size, info.about
         self.max_batch = place.count
         self._buffers = SharedBuffers(place.memory, info, place.count)
         self._socket = socket.socket(fileno=os.dup(place.socket))

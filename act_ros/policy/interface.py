@@ -47,6 +47,10 @@ class Predictor(Protocol):
 class SharedPredictor(Predictor, Protocol):
     """A policy that the robot shares with others, or has at the end of a line."""
 
+    def reset(self) -> None:
+        """A new episode begins; what is predicted from here on is of that."""
+        ...
+
     def predict_newest(self, observe: Callable[[], Observation]) -> np.ndarray:
         """As `predict`, from what `observe` gives when it is the robot's turn; not before."""
         ...
@@ -60,6 +64,24 @@ class Statistics:
     qpos_std: np.ndarray
     action_mean: np.ndarray
     action_std: np.ndarray
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a policy comes from, and what runs it: for people, and for whoever compares two.
+
+    :ivar checkpoint: name of its file.
+    :ivar sha256: of that file.
+    :ivar engine: what runs the network, with its precision.
+    :ivar deviation: of a normalised action from plain float32, as measured; None = it is that.
+    """
+
+    checkpoint: str
+    sha256: str
+    engine: str
+    precision: str
+    device: str
+    deviation: float | None = None
 
 
 class BatchPredictor(Predictor, Protocol):
@@ -76,13 +98,33 @@ class BatchPredictor(Predictor, Protocol):
         ...
 
 
-def blank_observation(task: Task, statistics: Statistics, shade: int) -> Observation:
-    """The mean of training, and frames that show nothing.
+class HostedPolicy(Predictor, Protocol):
+    """A policy that a process of its own can give turns at.
 
+    :ivar statistics: None where they are not known.
+    """
+
+    statistics: Statistics | None
+    about: About
+    state_dim: int
+    action_dim: int
+
+    def forward(
+        self, observations: Sequence[Observation], sources: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """A chunk for each observation, without a look at what is given or comes of it."""
+        ...
+
+
+def blank_observation(task: Task, statistics: Statistics | None, shade: int) -> Observation:
+    """The mean of training, and frames that show nothing: no robot is to do what comes of it.
+
+    :param statistics: None where they are not known; then it is nobody's qpos either.
     :param shade: of the frames; another one than before, or they are known already.
     """
     frame = np.full((*task.image_size, 3), shade % 256, dtype=np.uint8)
-    return statistics.qpos_mean, dict.fromkeys(task.cameras, frame)
+    qpos = np.zeros(task.state_dim, np.float32) if statistics is None else statistics.qpos_mean
+    return qpos, dict.fromkeys(task.cameras, frame)
 
 
 def check_observation(task: Task, qpos: object, images: object) -> None:
@@ -137,14 +179,16 @@ def check_finite(task: Task, chunk: np.ndarray) -> None:
 
 
 def check_chunk(
-    task: Task, chunk: np.ndarray, qpos: np.ndarray, statistics: Statistics
+    task: Task, chunk: np.ndarray, qpos: np.ndarray, statistics: Statistics | None
 ) -> None:
     """As `check_finite`, but an absurd observation is to blame for what the policy makes of it.
 
     :param qpos: that the chunk was predicted from.
+    :param statistics: None where they are not known.
     :raises ObservationError: naming the entry of qpos furthest from the training data.
     """
-    if np.isfinite(chunk).all():
+    if statistics is None or np.isfinite(chunk).all():
+        check_finite(task, chunk)
         return
     deviations = np.abs(qpos.astype(float) - statistics.qpos_mean) / statistics.qpos_std
     i = int(np.argmax(deviations))

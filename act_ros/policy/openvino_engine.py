@@ -30,6 +30,7 @@ class OpenVinoEngine:
     """
 
     parameter = 'openvino'
+    deviation: float | None = None
     frames_at_once = 1
 
     def __init__(self, network: DETRVAE, task: Task, precision: str, bgr: bool) -> None:

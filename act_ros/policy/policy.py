@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from act_ros.errors import CheckpointError, ParameterError, PolicyError
+from act_ros.files import sha256
 from act_ros.policy.checkpoint import read_checkpoint
 from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
+    About,
     Observation,
     Statistics,
     check_chunk,
@@ -34,12 +36,13 @@ class Policy:
     :ivar task: cameras and entries, in the policy's order.
     :ivar chunk_size: actions in a chunk.
     :ivar engine_name: what runs the network, as the parameter `engine` has it.
+    :ivar about: where it comes from.
     """
 
     def __init__(
-        self, config: ACTConfig, statistics: Statistics, task: Task, engine: Engine
+        self, config: ACTConfig, statistics: Statistics, task: Task, engine: Engine, about: About
     ) -> None:
-        self.task, self.statistics, self.engine = task, statistics, engine
+        self.task, self.statistics, self.engine, self.about = task, statistics, engine, about
         self.chunk_size, self.engine_name = config.chunk_size, engine.parameter
         self.state_dim, self.action_dim = config.state_dim, config.action_dim
         self._cache = TokenCache(engine, task.cameras)
@@ -166,7 +169,10 @@ def load_policy(
         'loaded %s: %s, hidden %d, chunk %d, on %s by %s',
         checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target, made.name,
     )  # fmt: skip
-    return Policy(config, checkpoint.statistics, task, made)
+    about = About(
+        ckpt_name, sha256(checkpoint.path), made.name, precision, str(target), made.deviation
+    )
+    return Policy(config, checkpoint.statistics, task, made, about)
 
 
 def set_torch_threads(count: int) -> None:

@@ -28,17 +28,19 @@ class PolicyProcess:
     Calls may come from any thread, `close` also while another one is being answered.
 
     :param load: 'module:function' that loads the policy in the child.
-    :param torch_threads: CPU threads of the network; 0 = torch's own choice.
+    :param torch_threads: CPU threads of the network; 0 = torch's own choice, None = there is no
+        network, nor any need of torch.
     """
 
-    def __init__(self, load: str = LOAD, *, torch_threads: int = 0) -> None:
+    def __init__(self, load: str = LOAD, *, torch_threads: int | None = 0) -> None:
         self._exchange = threading.Lock()  # whose observation is in the buffers, and its answer
         self._closed = False
         self._buffers: SharedBuffers | None = None
         self._shade = 0  # of the frames of the last warm-up
         try:
             self._helper = HelperProcess(
-                'the inference process', 'act_ros.policy.worker', load, str(torch_threads)
+                'the inference process', 'act_ros.policy.worker', load,
+                '' if torch_threads is None else str(torch_threads),
             )
         except EndedError as error:
             raise PolicyError(str(error)) from None
@@ -61,7 +63,7 @@ class PolicyProcess:
         self.chunk_size = info.chunk_size
         self.state_dim, self.action_dim = info.state_dim, info.action_dim
         self.statistics = info.statistics
-        self.engine = info.engine
+        self.about = info.about
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.
@@ -88,6 +90,14 @@ class PolicyProcess:
                 raise
             self._ask('predict')
             return buffers.chunks[0].copy()
+
+    def reset(self) -> None:
+        """A new episode begins; of use to a policy that keeps one.
+
+        :raises PolicyError: as `predict`.
+        """
+        with self._exchange:
+            self._ask('reset')
 
     def warm_up(self) -> None:
         """One pass on frames that were not there before: what a pass takes at most."""

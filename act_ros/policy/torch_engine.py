@@ -23,6 +23,7 @@ class TorchEngine:
     """
 
     parameter = 'torch'
+    deviation: float | None = None
     # One frame after the other costs a CPU no more than all at once, and less memory.
     frames_at_once = 1
 

@@ -22,7 +22,7 @@ from act_ros.errors import ActError, PolicyError, one_line
 from act_ros.helper_process import Parent, ParentGoneError, begin
 from act_ros.policy.buffers import PolicyInfo, SharedBuffers
 from act_ros.policy.guest import LONGEST, SOURCE
-from act_ros.policy.policy import Policy, set_torch_threads
+from act_ros.policy.interface import HostedPolicy
 
 
 class Guest:
@@ -36,7 +36,7 @@ class Guest:
         self.socket = ours
         self._buffers = buffers
 
-    def serve(self, policy: Policy) -> bool:
+    def serve(self, policy: HostedPolicy) -> bool:
         """Run the pass that it has asked for; False where it is gone or makes no sense."""
         try:
             request = self.socket.recv(LONGEST, socket.MSG_DONTWAIT)
@@ -49,7 +49,7 @@ class Guest:
             return False
         return True
 
-    def _answer(self, policy: Policy, sources: list[int]) -> bytes:
+    def _answer(self, policy: HostedPolicy, sources: list[int]) -> bytes:
         buffers, count = self._buffers, len(sources)
         try:
             # What leads to no number is seen at the other end: the rest of the pass is good.
@@ -125,9 +125,15 @@ class Worker:
         )
         self._info = PolicyInfo(
             policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
-            policy.statistics, policy.engine.name,
+            policy.statistics, policy.about,
         )  # fmt: skip
         return self._info
+
+    def reset(self, _: None) -> None:
+        """A new episode of the robot's begins."""
+        reset = getattr(self._policy, 'reset', None)  # of one that keeps an episode
+        if reset is not None:
+            reset()
 
     def share(self, _: None) -> None:
         """Take the memory for the robot's observation."""
@@ -166,5 +172,8 @@ def _known(error: Exception) -> ActError:
 def main() -> None:
     """Run the worker; the arguments come from `PolicyProcess`."""
     robot, (load, threads) = begin()
-    set_torch_threads(int(threads))
+    if threads:  # else there is no network here, and perhaps no torch
+        from act_ros.policy.policy import set_torch_threads
+
+        set_torch_threads(int(threads))
     Worker(robot, load).run()

@@ -434,6 +434,22 @@ def test_at_the_end_all_who_wait_are_told_so(bench):
     assert [*answers] == [running] and answers[running].code == 'stopping'
 
 
+def test_the_id_of_an_act_makes_no_act_of_a_reset():
+    bench = Bench()
+    bench.begin('robot', peer := bench.connect())
+    bench.act(peer, 1, session='robot')
+    running = bench.send(peer, 'act', 2, session='robot')
+    bench.take()
+    late = bench.send(peer, 'act', 3, session='robot', id=7, expires=bench.now + 1)
+    reset = bench.send(peer, 'reset', session='robot', id=7)
+    bench.now += 2
+    bench.scheduler.expire(bench.now)
+    answers = bench.run()
+    assert answers[late].code == 'replaced' and answers[reset].step == 0
+    assert answers[running].action.item() == alone(1, 2)[1]
+    assert bench.act(peer, 4, session='robot') == alone(4)[0]
+
+
 # --- whatever comes
 
 
@@ -451,11 +467,14 @@ class Alone(RuleBasedStateMachine):
         self.references = {}  # episodes by client
         self.running = {}  # those of turns
         self.expected = {}  # results of requests that ran
-        self.done = {}  # results that may come from memory, by client and id
+        self.done = {}  # results that may come from memory, by client, kind and id
         self.observations = itertools.count()
 
     def client(self, call):
         return call.session or self.identities[call.peer]
+
+    def key(self, call):
+        return self.client(call), call.kind, call.id
 
     @initialize()
     def begin(self):
@@ -507,7 +526,7 @@ class Alone(RuleBasedStateMachine):
         assert len(taken) <= 2
         assert self.sent.issuperset(taken)
         assert not late & set(taken)
-        assert not {(self.client(call), call.id) for call in taken} & {*self.done}
+        assert not {self.key(call) for call in taken} & {*self.done}
         self.check()
         for turn in self.bench.in_hand:
             client = self.client(turn.call)
@@ -536,7 +555,7 @@ class Alone(RuleBasedStateMachine):
         for call, outcome in self.bench.answers().items():
             assert call in self.sent, 'one answer each, to those who are there'
             self.sent.remove(call)
-            key = self.client(call), call.id
+            key = self.key(call)
             if outcome.code:
                 assert self.expected.get(call) is None
             elif call in self.expected:
@@ -554,7 +573,7 @@ class Alone(RuleBasedStateMachine):
                 self.done = {key: each for key, each in self.done.items() if key[0] != client}
 
     def note(self, key, outcome):
-        if isinstance(key[0], str) and key[1] is not None:
+        if isinstance(key[0], str) and key[2] is not None:
             self.done[key] = outcome
 
     @invariant()

@@ -119,9 +119,11 @@ def test_with_keys_it_is_let_in_and_without_not(tmp_path):
             with session(server.endpoint, session=name, curve_dir=mine) as client:
                 client.reset()
                 client.act(*SIGHT)
-            with session(server.endpoint, 0.3, session=name) as stranger:
-                with pytest.raises(PolicyTimeoutError):
-                    stranger.reset()
+            with (
+                session(server.endpoint, 0.3, session=name) as stranger,
+                pytest.raises(PolicyTimeoutError),
+            ):
+                stranger.reset()
     with pytest.raises(ActError, match=r'has 0 \*\.key_secret of a client, expected one'):
         PolicyClient(curve_dir=tmp_path)
 

@@ -24,6 +24,10 @@ class Model:
         self.turn, self.end = threading.Semaphore(0), threading.Semaphore(0)
         self.begun = []  # numbers of the observations
         self.gone = False
+        self.resets = 0
+
+    def reset(self):
+        self.resets += 1
 
     def predict_newest(self, observe):
         assert self.turn.acquire(timeout=10)
@@ -37,9 +41,10 @@ class Model:
         return np.zeros((1, 1))
 
 
-def request(number):
+def request(number, episode=1):
     now = number * 20_000_000
-    return Request(1, number, now, now, Snapshot(np.array([number]), {}, {'camera': now}, now))
+    snapshot = Snapshot(np.array([number]), {}, {'camera': now}, now)
+    return Request(episode, number, now, now, snapshot)
 
 
 @pytest.fixture
@@ -105,3 +110,27 @@ def test_a_thread_that_is_closed_while_it_waits_for_its_turn_takes_none(inferenc
     wait_until(lambda: not inference.alive, 5, 'its end')
     assert model.begun == []
     assert list(inference.arrivals()) == []
+
+
+def test_the_policy_is_told_of_each_episode_once_before_its_first_pass(inference):
+    model = inference._policy
+    for number, episode in ((1, 1), (2, 1), (3, 2)):
+        inference.submit(request(number, episode))
+        wait_until(lambda: inference.busy, 5, 'a robot that waits')
+        assert model.resets == episode
+        model.turn.release()
+        model.end.release()
+        wait_until(lambda: not inference.busy, 5, 'an answer')
+    assert model.begun == [1, 2, 3]
+
+
+def test_a_pass_for_an_episode_that_the_policy_does_not_know_of_is_not_made(inference):
+    model = inference._policy
+    inference.submit(request(1, episode=1))
+    wait_until(lambda: inference.busy, 5, 'a robot that waits')
+    inference.submit(request(2, episode=2))
+    model.turn.release()
+    wait_until(lambda: not inference.busy, 5, 'no answer')
+    ((arrival, failure),) = inference.arrivals()
+    assert arrival.request.episode == 2 and arrival.chunk is None
+    assert 'no longer wanted' in str(failure) and model.begun == []

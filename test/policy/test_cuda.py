@@ -186,7 +186,7 @@ def test_in_a_process_of_its_own_it_is_the_policy_itself(ckpt, process):
     direct = load_policy(ckpt, device='cuda')
     there = process('act_ros.policy:load_policy')
     there.load(ckpt, device='cuda')
-    assert there.engine == 'cuda graphs float32'
+    assert there.about.engine == 'cuda graphs float32'
     for i in range(3):
         np.testing.assert_array_equal(
             there.predict(*REFERENCE.observation(i)), direct.predict(*REFERENCE.observation(i))

@@ -58,6 +58,15 @@ def load_and_die():
     os._exit(3)
 
 
+def load_counting(*args, **options):
+    """A policy that says how many episodes there were."""
+    policy = load_policy(*args, **options)
+    episodes = []
+    policy.reset = lambda: episodes.append(1)
+    policy.predict = lambda *_: np.full((policy.chunk_size, policy.action_dim), len(episodes))
+    return policy
+
+
 def load_beside_another(*args, **options):
     """Leave a process behind that has every end that the child has."""
     policy = load_odd(*args, **options)
@@ -135,7 +144,7 @@ def test_it_is_the_policy_itself(start, direct):
         )
     assert there.task == direct.task
     assert there.chunk_size == direct.chunk_size
-    assert (there.state_dim, there.action_dim, there.engine) == (17, 16, 'torch float32')
+    assert (there.state_dim, there.action_dim, there.about.engine) == (17, 16, 'torch float32')
     np.testing.assert_array_equal(there.statistics.qpos_std, direct.statistics.qpos_std)
     there.warm_up()
     # Each warm-up has frames of its own: one that is timed must not find them known.
@@ -375,3 +384,17 @@ def used_by(pid):
     """Names of the shared memory that a process has mapped."""
     return set(re.findall(r'/dev/shm/(\S+)', Path(f'/proc/{pid}/maps').read_text()))
 
+
+
+def test_a_policy_that_keeps_an_episode_is_told_where_one_begins(start):
+    policy = start('load_counting')
+    assert policy.predict(*observation()).max() == 0
+    policy.reset()
+    policy.reset()
+    assert policy.predict(*observation()).max() == 2
+
+
+def test_to_one_that_keeps_none_it_means_nothing(odd):
+    before = odd.predict(*observation())
+    odd.reset()
+    np.testing.assert_array_equal(odd.predict(*observation()), before)

@@ -54,6 +54,25 @@ REPLIES: dict[str, tuple[str, dict[str, Any]]] = {
     'reply to documented act': ('documented act', {'action': ACTION}),
     'reply to reset': ('reset', {'step': 0, 'queue': 0.0, 'inference': 0.0}),
     'reply to act': ('act', {'step': 0, 'queue': 0.0005, 'inference': 0.0125, 'action': ACTION}),
+    'reply to info': ('info', {'info': {
+        'protocol': 1, 'version': '0.1.0',
+        'task': {'name': 'tiny', 'cameras': {'front': [2, 3]},
+                 'state': [f'arm/{name}/position' for name in 'abc'],
+                 'action': ['arm/a/position', 'arm/a/velocity', 'arm/b/position']},
+        'state_dim': 3, 'action_dim': 3, 'chunk_size': 2, 'rate': 50.0,
+        'aggregation': {'temporal_aggregation': True, 'query_every': 0, 'decay': 0.01},
+        'checkpoint': {'name': 'policy_best.ckpt', 'sha256': 64 * '0'},
+        'engine': 'torch float32', 'precision': 'float32', 'device': 'cpu', 'deviation': None,
+        'statistics': {name: QPOS for name in (
+            'qpos_mean', 'qpos_std', 'action_mean', 'action_std')},
+    }}),
+    'reply to health': ('health', {'health': {
+        'state': 'ready', 'uptime': 12.5, 'sessions': 1, 'waiting': 0, 'connections': 2,
+        'memory': 0, 'accepted': 3, 'closed': {'left': 1}, 'requests': {'ok': 9, 'expired': 1},
+        'batches': {'1': 7, '2': 1},
+        'queue_ms': {'p50': 0.25, 'p90': 0.5, 'p99': 0.75, 'max': 1.0},
+        'inference_ms': {'p50': 12.5, 'p90': 13.0, 'p99': 14.0, 'max': 15.0},
+    }}),
     'reply to chunk': ('chunk', {'queue': 0.0, 'inference': 0.0125, 'chunk': CHUNK}),
     'error reply to documented act': (
         'documented act', {'code': 'loading', 'message': 'the policy is loading'}),

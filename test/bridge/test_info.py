@@ -1,0 +1,119 @@
+"""INFO and health: what they say, and that they disturb nothing."""
+
+import hashlib
+
+import msgpack
+import numpy as np
+import pytest
+
+from act_ros.bridge.client import PolicyClient, ServerError
+from act_ros.bridge.info import info, percentiles
+from act_ros.bridge.server import PolicyServer
+from act_ros.parameters import Settings
+from act_ros.policy import PolicyProcess
+from act_ros.policy.guest import GuestPolicy
+from test.bridge.servers import ANY_PORT, PATIENCE, SIGHT, Requester, Steps, serving
+
+
+@pytest.fixture(scope='module')
+def told(server):
+    with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+        return client.info()
+
+
+def test_info_tells_what_a_client_needs(told, ckpt, reference):
+    assert told['protocol'] == 1
+    qpos, images = reference.observation(0)
+    assert told['task']['cameras'] == {name: list(images[name].shape[:2]) for name in images}
+    assert len(told['task']['state']) == told['state_dim'] == len(qpos) == 17
+    assert len(told['task']['action']) == told['action_dim'] == 16
+    assert 'base/x/velocity' in told['task']['state']
+    assert (told['chunk_size'], told['rate']) == (8, 50.0)
+    assert told['aggregation'] == {
+        'temporal_aggregation': True, 'query_every': 0, 'decay': 0.01
+    }  # fmt: skip
+    digest = hashlib.sha256((ckpt / 'policy_best.ckpt').read_bytes()).hexdigest()
+    assert told['checkpoint'] == {'name': 'policy_best.ckpt', 'sha256': digest}
+    assert (told['engine'], told['precision']) == ('torch float32', 'float32')
+    assert told['device'] == 'cpu' and told['deviation'] is None
+
+
+def test_info_tells_the_statistics_of_training(told, ckpt):
+    saved = np.load(ckpt / 'dataset_stats.pkl', allow_pickle=True)
+    for name in ('qpos_mean', 'qpos_std', 'action_mean', 'action_std'):
+        np.testing.assert_array_equal(told['statistics'][name], saved[name])
+
+
+def test_a_guest_of_the_inference_process_tells_the_same(told, ckpt):
+    policy = PolicyProcess(torch_threads=1)
+    try:
+        policy.load(ckpt, device='cpu')
+        place = policy.admit(1)
+        guest = GuestPolicy(place)
+        place.close()
+        there = info(guest, Settings())
+        guest.close()
+    finally:
+        policy.close()
+    np.testing.assert_equal({**there, 'version': ''}, {**told, 'version': ''})
+
+
+def test_health_counts_and_measures():
+    with serving(Steps()) as server, Requester(server.endpoint) as requester:
+        for _ in range(3):
+            requester.act(SIGHT)
+        requester.refused(b'nonsense')
+        with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+            found = client.health()
+        assert found['state'] == 'ready' and 0 < found['uptime'] < 60
+        assert (found['connections'], found['sessions'], found['waiting']) == (2, 1, 0)
+        assert found['requests'] == {'ok': 3, 'bad_request': 1}
+        assert found['batches'] == {'1': 3}
+        for name in ('queue_ms', 'inference_ms'):
+            assert 0 <= found[name]['p50'] <= found[name]['p99'] <= found[name]['max'] < 60e3
+        requester.socket.close()
+        with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+            later = client.health()
+        assert later['requests']['ok'] == 4 and later['closed']['left'] >= 1
+
+
+def test_neither_is_a_step_of_any_episode():
+    with serving(Steps()) as server, Requester(server.endpoint) as requester:
+        for i in range(4):
+            assert requester.ask({'request': 'health'})['health']['state'] == 'ready'
+            reply = requester.ask({'request': 'info', 'id': i, 'stamp': 0.5})
+            assert (reply['info']['chunk_size'], reply['id'], reply['stamp']) == (1, i, 0.5)
+            packed = requester.raw(msgpack.packb({'request': 'info'}))
+            assert packed['info']['task']['name'] == 'tiny' and 'statistics' not in packed['info']
+            assert requester.act(SIGHT).item() == i + 1
+
+
+def test_while_it_loads_health_says_so_and_info_is_refused():
+    server = PolicyServer(ANY_PORT)
+    try:
+        with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+            assert client.health()['state'] == 'loading'
+            with pytest.raises(ServerError) as caught:
+                client.info()
+            assert caught.value.code == 'loading'
+    finally:
+        server.close()
+
+
+def test_during_a_pass_both_are_answered():
+    policy = Steps(blocked=True)
+    with serving(policy) as server, Requester(server.endpoint) as requester:
+        requester.socket.send(msgpack.packb({'request': 'act', 'reply': 'chunk', 'images': {},
+                                             'qpos': {'dtype': '<f4', 'shape': [0], 'data': b''}}))
+        with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+            assert client.info()['chunk_size'] == 1
+            assert client.health()['state'] == 'ready'
+        policy.go.set()
+        requester.socket.recv()
+
+
+def test_percentiles_are_in_ms_and_of_nothing_there_are_none():
+    assert percentiles([]) == {}
+    assert percentiles([0.001] * 99 + [0.1]) == pytest.approx(
+        {'p50': 1.0, 'p90': 1.0, 'p99': 1.99, 'max': 100.0}
+    )
