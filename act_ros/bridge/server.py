@@ -6,7 +6,6 @@ import re
 import secrets
 import threading
 import time
-from collections import Counter, deque
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from act_ros.bridge import protocol, requests
 from act_ros.bridge.events import Closed, Event, Message, Opened
 from act_ros.bridge.front import Front
-from act_ros.bridge.info import Health, info, percentiles
+from act_ros.bridge.info import Figures, Health, info
 from act_ros.bridge.keys import ServerKeys
 from act_ros.bridge.passes import Passes, most_at_once
 from act_ros.bridge.reading import Reading
@@ -34,7 +33,6 @@ _QUIET = 0.05  # [s] without a further request, after which nobody waits any mor
 _LINGER = 0.2  # [s] for clients to take their last replies
 _MAX_ENVELOPE = 15  # frames of an envelope: those of proxies, and the empty one
 _MAX_ADDRESS = 255  # bytes in one of them, as ZMQ itself has it
-_WINDOW = 1000  # requests that the times are of
 
 _LOOPBACK = re.compile(r'tcp://(127\.[\d.]+|localhost|\[::1\]):.*|ipc://.*')
 # What is in the nature of things, and no mistake of the client's.
@@ -76,10 +74,7 @@ class PolicyServer:
     :param endpoint: where to listen, e.g. `tcp://127.0.0.1:5555`.
     :param settings: those of episodes and of the endpoint count.
     :ivar endpoint: where it listens, with the port's number.
-    :ivar outcomes: how many requests were answered, by the error's code; 'ok' for the others.
-    :ivar queue_times: of the latest requests, how long they waited for their pass [s].
-    :ivar inference_times: of the latest requests, how long that took [s].
-    :ivar batches: how many passes there were, by the number of their requests.
+    :ivar figures: what it has done; any thread may read them.
     :ivar failure: what ended the server without `stop`; None while it serves.
     :raises ActError: the endpoint cannot be bound, or is open to the network without CURVE.
     """
@@ -89,12 +84,8 @@ class PolicyServer:
     ) -> None:
         settings = settings or Settings()
         self._episodes = _Beginning(settings)
-        self.outcomes: Counter[str] = Counter()
-        self.queue_times: deque[float] = deque(maxlen=_WINDOW)
-        self.inference_times: deque[float] = deque(maxlen=_WINDOW)
-        self.batches: Counter[int] = Counter()
+        self.figures = Figures()
         self.failure: BaseException | None = None
-        self._since = time.monotonic()
         self._refusals = Refusals()
         self._epoch = secrets.token_hex(8)
         self._passes: Passes | None = None  # nor a policy, as long as it loads
@@ -118,12 +109,12 @@ class PolicyServer:
     @property
     def requests(self) -> int:
         """How many have been answered."""
-        return self.outcomes.total()
+        return self.figures.requests.total()
 
     @property
     def errors(self) -> int:
         """How many of them with ERROR."""
-        return self.requests - self.outcomes['ok']
+        return self.figures.errors
 
     def begin(self, policy: Predictor) -> None:
         """Take requests from here on, for `run` to answer.
@@ -160,20 +151,11 @@ class PolicyServer:
     def health(self) -> Health:
         """How it is doing. For any thread."""
         counts, ready = self._front.counts, self._passes is not None
-        return Health(
-            'stopping' if self._stopping else 'ready' if ready else 'loading',
-            uptime=time.monotonic() - self._since,
-            sessions=len(self._scheduler.sessions),
-            waiting=self._scheduler.waiting,
-            connections=counts.connections,
-            memory=counts.held,
-            accepted=counts.accepted,
-            closed=dict(counts.closed),
-            requests=dict(self.outcomes),
-            batches=dict(self.batches),
-            queue_ms=percentiles(self.queue_times.copy()),
-            inference_ms=percentiles(self.inference_times.copy()),
-        )
+        state = 'stopping' if self._stopping else 'ready' if ready else 'loading'
+        return Health.of(
+            state, self.figures, counts, sessions=len(self._scheduler.sessions),
+            waiting=self._scheduler.waiting, now=time.monotonic(),
+        )  # fmt: skip
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once, in all episodes. For any thread."""
@@ -236,7 +218,7 @@ class PolicyServer:
         if not self._in_hand and not self._stopping:
             self._in_hand = self._scheduler.take(now)
             if self._in_hand:
-                self.batches[len(self._in_hand)] += 1
+                self.figures.batches[len(self._in_hand)] += 1
                 self._begun.put(self._in_hand)
         for call, outcome in self._scheduler.answers():
             self._answer(call.context, outcome)
@@ -297,8 +279,9 @@ class PolicyServer:
         except queue.Empty:
             return
         for turn, outcome in zip(self._in_hand, outcomes, strict=True):
-            self.queue_times.append(turn.begun - turn.call.received)
-            self.inference_times.append(outcome.inference)
+            self.figures.queue.add(turn.begun - turn.call.received)
+            if outcome.inference:  # else its plan had the action, or it failed
+                self.figures.inference.add(outcome.inference)
             self._scheduler.finish(turn, outcome, now)
         self._in_hand = []
 
@@ -312,12 +295,13 @@ class PolicyServer:
         text = protocol.one_line(outcome.message)
         if outcome.code not in _UNREMARKABLE:
             self._refusals.add(text, outcome.fault)
-        self.outcomes[outcome.code] += 1
+            self.figures.error = time.monotonic(), outcome.code, text
+        self.figures.requests[outcome.code] += 1
         self._send(way, requests.error(way.echo, self._epoch, outcome.code, text))
 
     def _reply(self, way: _Return, **results: Any) -> None:
         """Answer OK; the results are those of `requests.ok`."""
-        self.outcomes['ok'] += 1
+        self.figures.requests['ok'] += 1
         self._send(way, requests.ok(way.echo, self._epoch, **results))
 
     def _send(self, way: _Return, reply: bytes) -> None:

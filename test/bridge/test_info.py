@@ -1,18 +1,22 @@
 """INFO and health: what they say, and that they disturb nothing."""
 
 import hashlib
+import json
 
 import msgpack
 import numpy as np
 import pytest
 
 from act_ros.bridge.client import PolicyClient, ServerError
-from act_ros.bridge.info import info, percentiles
+from act_ros.bridge.info import Times, info
 from act_ros.bridge.server import PolicyServer
 from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess
 from act_ros.policy.guest import GuestPolicy
-from test.bridge.servers import ANY_PORT, PATIENCE, SIGHT, Requester, Steps, serving
+from test.bridge import vectors
+from test.bridge.servers import ANY_PORT, PATIENCE, SIGHT, Requester, Steps, good_request, serving
+
+MESSAGES = json.loads(vectors.FILE.read_text())
 
 
 @pytest.fixture(scope='module')
@@ -44,6 +48,16 @@ def test_info_tells_the_statistics_of_training(told, ckpt):
         np.testing.assert_array_equal(told['statistics'][name], saved[name])
 
 
+def test_the_test_vectors_tell_what_a_server_tells(server, told):
+    with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+        found = {'info': told, 'health': client.health()}
+    examples = {what: MESSAGES['replies'][f'reply to {what}']['value'][what] for what in found}
+    for what, fields in found.items():
+        assert examples[what].keys() == fields.keys()
+    for name in ('task', 'checkpoint', 'aggregation', 'statistics'):
+        assert examples['info'][name].keys() == told[name].keys()
+
+
 def test_a_guest_of_the_inference_process_tells_the_same(told, ckpt):
     policy = PolicyProcess(torch_threads=1)
     try:
@@ -62,19 +76,23 @@ def test_health_counts_and_measures():
     with serving(Steps()) as server, Requester(server.endpoint) as requester:
         for _ in range(3):
             requester.act(SIGHT)
-        requester.refused(b'nonsense')
         with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
+            assert client.health()['latest_error'] is None
+            message = requester.refused(b'nonsense')
             found = client.health()
         assert found['state'] == 'ready' and 0 < found['uptime'] < 60
         assert (found['connections'], found['sessions'], found['waiting']) == (2, 1, 0)
-        assert found['requests'] == {'ok': 3, 'bad_request': 1}
+        assert found['requests'] == {'ok': 4, 'bad_request': 1}
         assert found['batches'] == {'1': 3}
+        error = found['latest_error']
+        assert error.pop('age') < PATIENCE
+        assert error == {'error': 'bad_request', 'message': message}
         for name in ('queue_ms', 'inference_ms'):
             assert 0 <= found[name]['p50'] <= found[name]['p99'] <= found[name]['max'] < 60e3
         requester.socket.close()
         with PolicyClient(server.endpoint, timeout=PATIENCE) as client:
             later = client.health()
-        assert later['requests']['ok'] == 4 and later['closed']['left'] >= 1
+        assert later['requests']['ok'] == 5 and later['closed']['left'] >= 1
 
 
 def test_neither_is_a_step_of_any_episode():
@@ -112,8 +130,32 @@ def test_during_a_pass_both_are_answered():
         requester.socket.recv()
 
 
+def test_an_error_that_is_no_unicode_is_told_of():
+    steps = Steps(fault=RuntimeError('in \udcff'))
+    with serving(steps) as server, Requester(server.endpoint) as requester:
+        requester.refused(good_request(*SIGHT))
+        reply = requester.raw(msgpack.packb({'request': 'health'}))
+    message = reply['health']['latest_error']['message']
+    assert message == 'the policy failed: RuntimeError: in ?'
+    assert reply['health']['inference_ms'] == {}  # a pass that gave nothing has taken no time
+
+
 def test_percentiles_are_in_ms_and_of_nothing_there_are_none():
-    assert percentiles([]) == {}
-    assert percentiles([0.001] * 99 + [0.1]) == pytest.approx(
+    times = Times()
+    assert times.percentiles_ms() == {}
+    for seconds in [0.001] * 99 + [0.1]:
+        times.add(seconds)
+    assert times.percentiles_ms() == pytest.approx(
         {'p50': 1.0, 'p90': 1.0, 'p99': 1.99, 'max': 100.0}
     )
+
+
+def test_times_are_counted_by_how_long_they_were():
+    times = Times()
+    for seconds in (0.0, 0.001, 0.0011, 10.0, 10.1, 99.0):
+        times.add(seconds)
+    copy = times.copy()
+    times.add(1.0)
+    assert copy.counts == [2, 1, *[0] * 10, 1, 2] and len(copy.counts) == len(Times.BOUNDS) + 1
+    assert copy.total == pytest.approx(119.1021)
+    assert list(copy.latest) == [0.0, 0.001, 0.0011, 10.0, 10.1, 99.0]

@@ -126,7 +126,7 @@ def test_through_batches_it_is_the_same_to_five_digits(demonstration):
 
     with serving(demonstration) as server, ThreadPoolExecutor(len(episodes)) as pool:
         got = [*pool.map(run, episodes)]
-    assert max(server.batches) > 1
+    assert max(server.figures.batches) > 1
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
 
 
@@ -136,7 +136,7 @@ def test_those_who_wait_go_through_in_one_pass():
     with serving(policy, zmq_max_batch=3) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Requester(server.endpoint)) for _ in range(5)]
         clients[0].socket.send(good_request(*seen(0)))
-        wait_until(lambda: server.batches[1], PATIENCE, 'the first pass')
+        wait_until(lambda: server.figures.batches[1], PATIENCE, 'the first pass')
         for i, client in enumerate(clients[1:], 1):
             client.socket.send(good_request(*seen(i)))
         waiting = server._scheduler.sessions
@@ -145,7 +145,7 @@ def test_those_who_wait_go_through_in_one_pass():
         for i, client in enumerate(clients):
             assert pickle.loads(client.socket.recv())['action'].tolist() == alone([i])
     assert [len(marks) for marks in policy.passes] == [1, 3, 1]
-    assert server.batches == {1: 2, 3: 1}
+    assert server.figures.batches == {1: 2, 3: 1}
 
 
 BAD = {
@@ -169,7 +169,7 @@ def test_a_failure_of_one_does_not_touch_the_others_of_its_pass(bad, message):
     with serving(policy) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Requester(server.endpoint)) for _ in range(4)]
         clients[0].socket.send(good_request(*seen(0)))
-        wait_until(lambda: server.batches[1], PATIENCE, 'the first pass')
+        wait_until(lambda: server.figures.batches[1], PATIENCE, 'the first pass')
         for client, observation in zip(clients[1:], (seen(1), bad(), seen(2)), strict=True):
             client.socket.send(good_request(*observation))
         waiting = server._scheduler.sessions
@@ -250,7 +250,7 @@ def test_what_has_expired_never_runs_and_is_told_so_at_once(policy, server, aske
     with Asker(server.endpoint, 'other') as other:
         other.ask('reset')
         other.send('act', 1)
-        wait_until(lambda: server.batches[1], PATIENCE, 'a pass')
+        wait_until(lambda: server.figures.batches[1], PATIENCE, 'a pass')
         asker.send('act', 2, id=1, deadline=0.05)
         reply = asker.receive()  # the pass goes on
         assert (reply['error'], reply['id'], reply['session']) == ('expired', 1, 'robot')
@@ -263,7 +263,7 @@ def test_what_has_expired_never_runs_and_is_told_so_at_once(policy, server, aske
 def test_of_those_of_one_session_that_wait_the_newest_runs(policy, server, asker):
     policy.go.clear()
     asker.send('act', 1, step=0)
-    wait_until(lambda: server.batches[1], PATIENCE, 'a pass')
+    wait_until(lambda: server.figures.batches[1], PATIENCE, 'a pass')
     for i in (1, 2, 3):
         asker.send('act', i + 1, step=i)
     assert [asker.receive()['error'] for _ in range(2)] == ['replaced'] * 2
@@ -288,7 +288,7 @@ def test_what_a_client_that_is_gone_waited_for_is_never_run(policy, server):
     policy.go.clear()
     with Requester(server.endpoint) as stays:
         stays.socket.send(good_request(*seen(1)))
-        wait_until(lambda: server.batches[1], PATIENCE, 'a pass')
+        wait_until(lambda: server.figures.batches[1], PATIENCE, 'a pass')
         with Requester(server.endpoint) as leaves:
             leaves.socket.send(good_request(*seen(2)))
             wait_until(lambda: len(server._scheduler.sessions) == 2, PATIENCE, 'the other one')

@@ -141,6 +141,12 @@ def test_the_description_has_all_fields_and_codes():
     assert listed('field | in a reply to | value') == found | {'info', 'health'}
 
 
+@pytest.mark.parametrize('what', ['info', 'health'])
+def test_the_description_has_all_that_is_told(what):
+    told = MESSAGES['replies'][f'reply to {what}']['value'][what]
+    assert listed(f'`{what}` | value') == {*told}
+
+
 def test_the_description_has_the_numbers_that_count():
     for number in (
         f'{protocol.MAX_MESSAGE_BYTES >> 20} MiB', f'{plain_msgpack.MAX_KEYS} at most',

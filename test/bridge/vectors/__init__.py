@@ -14,6 +14,7 @@ import numpy as np
 
 from act_ros import plain_msgpack, plain_pickle
 from act_ros.bridge import requests
+from act_ros.bridge.info import Health, Times
 from act_ros.bridge.requests import RequestError
 
 FILE = Path(__file__).with_name('messages.json')
@@ -28,6 +29,14 @@ PNG = bytes.fromhex(
 )
 ACTION = np.array([0.25, -0.5, 1e-3])
 CHUNK = np.array([[0.25, -0.5, 1e-3], [0.5, -1.0, 2e-3]], np.float32)
+_TIMES = Times()
+for _milliseconds in (0.25, 0.5, 0.75, 1.0):
+    _TIMES.add(_milliseconds / 1000)
+HEALTH = Health(
+    'ready', uptime=12.5, sessions=1, waiting=0, connections=2, memory=0, accepted=3,
+    closed={'left': 1}, requests={'ok': 9, 'expired': 1, 'bad_request': 1}, batches={1: 2, 2: 1},
+    queue=_TIMES, inference=Times(), error=(3.25, 'bad_request', 'the pickle is cut short'),
+)  # fmt: skip
 
 DOCUMENTED: dict[str, Any] = {
     'documented reset': 'RESET',
@@ -66,13 +75,7 @@ REPLIES: dict[str, tuple[str, dict[str, Any]]] = {
         'statistics': {name: QPOS for name in (
             'qpos_mean', 'qpos_std', 'action_mean', 'action_std')},
     }}),
-    'reply to health': ('health', {'health': {
-        'state': 'ready', 'uptime': 12.5, 'sessions': 1, 'waiting': 0, 'connections': 2,
-        'memory': 0, 'accepted': 3, 'closed': {'left': 1}, 'requests': {'ok': 9, 'expired': 1},
-        'batches': {'1': 7, '2': 1},
-        'queue_ms': {'p50': 0.25, 'p90': 0.5, 'p99': 0.75, 'max': 1.0},
-        'inference_ms': {'p50': 12.5, 'p90': 13.0, 'p99': 14.0, 'max': 15.0},
-    }}),
+    'reply to health': ('health', {'health': HEALTH.as_map()}),
     'reply to chunk': ('chunk', {'queue': 0.0, 'inference': 0.0125, 'chunk': CHUNK}),
     'error reply to documented act': (
         'documented act', {'code': 'loading', 'message': 'the policy is loading'}),
