@@ -71,8 +71,15 @@ def one_line(error: BaseException) -> str:
 def shorten(value: object, limit: int = 80) -> str:
     """`repr` of a value from outside, cut so that an error stays one readable line."""
     # Cut first: the repr of a message's 60 MB string would take a second.
+    if isinstance(value, memoryview):
+        value = bytes(value[:limit])
     text = repr(value[:limit] if isinstance(value, str | bytes) else value)
     return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def kind_of(value: object) -> str:
+    """The name of a value's type, as whoever sent it knows it: views of a message are bytes."""
+    return 'bytes' if isinstance(value, memoryview) else type(value).__name__
 
 
 def listed(names: Sequence[str], limit: int = 4) -> str:

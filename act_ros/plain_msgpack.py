@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from act_ros.errors import shorten
+from act_ros.errors import kind_of, shorten
 
 # As NumPy's own `dtype.str` names them on machines that are little-endian.
 DTYPES = {
@@ -147,7 +147,7 @@ def _array(dtype: Any, shape: Any, data: Any) -> np.ndarray:
     known = DTYPES.get(dtype) if type(dtype) is str else None
     if known is None:
         # Not the repr of whatever it is: that of long texts in a list would take long.
-        found = shorten(dtype) if type(dtype) is str else f'of type {type(dtype).__name__}'
+        found = shorten(dtype) if type(dtype) is str else f'of type {kind_of(dtype)}'
         raise MsgpackError(f'an array with a dtype {found}; expected one of {", ".join(DTYPES)}')
     _need(
         type(shape) is list

@@ -497,6 +497,10 @@ HOSTILE = {
     'scalar of a dtype with no order': b'cnumpy.core.multiarray\nscalar\n'
     b'cnumpy\ndtype\nVf4\nNN\x87RC\x04abcd\x86R.',
     'dtype of nested lists': b'cnumpy\ndtype\n' + b'(' * 9000 + b'l' * 9000 + b'NN\x87R.',
+    # Ten, eight or no number; zero or False: each reader of the standard library has its own.
+    **{f'integer {n!r}': b'I' + n + b'\n.' for n in (b'010', b'-0', b'+1', b' 1', b'1_0')},
+    'long integer of leading zeros': b'L010L\n.',
+    'memo number of leading zeros': b'Np01\n0g1\n.',
     'f2py': b'cnumpy.f2py\ncompile\n(Vx\ntR.',
     'numpy.testing': b'cnumpy.testing._private.utils\nrunstring\n(Vx\n}tR.',
     'dotted name': b'\x8c\x05numpy\x8c\x0fndarray.__new__\x93.',

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from act_ros import plain_pickle
-from act_ros.errors import ActError, shorten
+from act_ros.errors import ActError, kind_of, shorten
 
 DEFAULT_ENDPOINT = 'tcp://127.0.0.1:5555'
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
@@ -29,27 +29,18 @@ class ProtocolError(ActError):
     """A message is not what the protocol says."""
 
 
-def parse_request(data: bytes | memoryview) -> str | dict[str, Any]:
-    """Read a request.
+def check_request(request: object) -> str | dict[str, Any]:
+    """Refuse what is no documented request.
 
-    :param data: the message's bytes; arrays in the result are views of them.
+    :param request: as it was read.
     :returns: `'RESET'`, or a dict with exactly the keys `qpos` and `images`, whose contents
         are for the policy to check.
     :raises ProtocolError: one line that says what was found and expected.
     """
-    try:
-        request = plain_pickle.loads(data, max_opcodes=MAX_OPCODES)
-    except plain_pickle.UnsafePickleError as error:
-        raise ProtocolError(f'cannot read the request: {error}') from None
-    return check_request(request)
-
-
-def check_request(request: object) -> str | dict[str, Any]:
-    """Refuse what is no request: see `parse_request`."""
     if isinstance(request, str) and request == RESET:
         return request
     if not isinstance(request, dict):
-        found = shorten(request) if isinstance(request, str) else f'a {type(request).__name__}'
+        found = shorten(request) if isinstance(request, str) else f'a {kind_of(request)}'
         raise ProtocolError(
             f"the request is {found}, expected 'RESET' or a dict with 'qpos' and 'images'"
         )

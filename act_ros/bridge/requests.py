@@ -15,7 +15,7 @@ import numpy as np
 
 from act_ros import plain_msgpack, plain_pickle
 from act_ros.bridge import protocol
-from act_ros.errors import shorten
+from act_ros.errors import kind_of, shorten
 
 Kind = Literal['act', 'reset', 'info', 'health']
 Code = Literal[
@@ -172,8 +172,8 @@ def _read(name: str, given: Mapping[str, Any]) -> Any:
 
 def _unlike(name: str, value: object, expected: str) -> protocol.ProtocolError:
     # Not the repr of whatever it is: that of a long list would take long.
-    plain = isinstance(value, str | bytes | int | float)
-    found = shorten(value) if plain else f'a {type(value).__name__}'
+    plain = isinstance(value, str | bytes | memoryview | int | float)
+    found = shorten(value) if plain else f'a {kind_of(value)}'
     return protocol.ProtocolError(f'{name!r} is {found}, expected {expected}')
 
 

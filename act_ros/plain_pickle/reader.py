@@ -1,6 +1,7 @@
 """The stack machine that reads a pickle of plain data."""
 
 import pickletools
+import re
 import struct
 from collections.abc import Callable, Set
 from typing import Any
@@ -32,6 +33,8 @@ from act_ros.plain_pickle.texts import (
 _MAX_NUMBER = 1024  # bytes in one integer, in the text of a number, or in a global name
 _MAX_SEARCH = 1 << 16  # bytes searched at once for the end of a line
 _OPCODE_NAMES = {opcode.code: opcode.name for opcode in pickletools.opcodes}
+# As every pickler writes it. Readers disagree about others: 010 is ten, eight, or no number.
+_DECIMAL = re.compile(rb'0|-?[1-9][0-9]*')
 _MAX_VALUES = 1 << 23  # bytes of all texts, and of all bytes that are no long array's
 # Filling a dict with keys that hash alike takes quadratic time. Such numbers, and tuples of them,
 # are easy to find; texts are too, where PYTHONHASHSEED is set. So: few keys, and only texts.
@@ -116,7 +119,7 @@ class _Machine:
         raise UnsafePickleError('a line of text is too long or cut short')
 
     def number(self) -> int:
-        return int(bytes(self.line(_MAX_NUMBER)).removesuffix(b'L'))
+        return _decimal(bytes(self.line(_MAX_NUMBER)).removesuffix(b'L'))
 
     def pop_some(self, count: int) -> list:
         stack = self.stack
@@ -135,7 +138,7 @@ class _Machine:
 
     def push_int(self) -> None:
         text = bytes(self.line(_MAX_NUMBER))
-        self.stack.append(text == b'01' if text in (b'00', b'01') else int(text))
+        self.stack.append(text == b'01' if text in (b'00', b'01') else _decimal(text))
 
     def push_long(self, size: int) -> None:
         need(size <= _MAX_NUMBER, f'refused: an integer of {size} bytes')
@@ -274,6 +277,11 @@ class _Machine:
             self.global_line()
         name = _OPCODE_NAMES.get(chr(opcode), f'{opcode:#04x}')
         raise UnsafePickleError(f'refused: pickle opcode {name}; {ONLY}')
+
+
+def _decimal(text: bytes) -> int:
+    need(_DECIMAL.fullmatch(text), 'an integer that is not written as a pickler does')
+    return int(text)
 
 
 def _latin(raw: memoryview) -> str:

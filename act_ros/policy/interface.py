@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from act_ros.errors import ObservationError, ParameterError, PolicyError, shorten
+from act_ros.errors import ObservationError, ParameterError, PolicyError, kind_of, shorten
 from act_ros.parameters import Settings
 from act_ros.task import Task
 
@@ -133,7 +133,7 @@ def check_observation(task: Task, qpos: object, images: object) -> None:
     :raises ObservationError: naming the input, what was found and what was expected.
     """
     if not isinstance(qpos, np.ndarray) or qpos.dtype.newbyteorder('=') not in _STATE_DTYPES:
-        found = type(qpos).__name__
+        found = kind_of(qpos)
         if isinstance(qpos, np.ndarray | np.generic):
             found = f'{qpos.dtype} {"array" if isinstance(qpos, np.ndarray) else "scalar"}'
         raise ObservationError(f'qpos is a {found}, expected a float32 or float64 array')
@@ -146,7 +146,7 @@ def check_observation(task: Task, qpos: object, images: object) -> None:
             f'qpos[{i}] ({task.state[i]}) is {qpos[i]:g}, expected a number that float32 can hold'
         )
     if not isinstance(images, Mapping):
-        raise ObservationError(f'images is a {type(images).__name__}, expected a dict')
+        raise ObservationError(f'images is a {kind_of(images)}, expected a dict')
     for name in images:
         if name not in task.cameras:
             raise ObservationError(
@@ -159,7 +159,7 @@ def check_observation(task: Task, qpos: object, images: object) -> None:
             raise ObservationError(f'camera {name!r} is missing')
         if not isinstance(image, np.ndarray):
             raise ObservationError(
-                f'camera {name!r} is a {type(image).__name__}, expected an array'
+                f'camera {name!r} is a {kind_of(image)}, expected an array'
             )
         if image.shape != expected or image.dtype != np.uint8:
             raise ObservationError(

@@ -6,24 +6,16 @@ import pickletools
 import numpy as np
 import pytest
 
-from act_ros.bridge import protocol
+from act_ros.bridge import protocol, requests
 
 QPOS = np.arange(17, dtype=np.float32)
 IMAGES = {'rgb_main': np.zeros((60, 80, 3), np.uint8)}
 
 
-@pytest.mark.parametrize('version', range(6))
-def test_reads_both_requests_in_every_pickle_protocol(version):
-    assert protocol.parse_request(pickle.dumps('RESET', version)) == protocol.RESET
-    request = protocol.parse_request(pickle.dumps({'qpos': QPOS, 'images': IMAGES}, version))
-    np.testing.assert_array_equal(request['qpos'], QPOS)
-    np.testing.assert_array_equal(request['images']['rgb_main'], IMAGES['rgb_main'])
-
-
 def test_images_are_views_of_the_message():
     images = {'rgb_main': np.zeros((480, 640, 3), np.uint8)}
     message = pickle.dumps({'qpos': QPOS, 'images': images})
-    image = protocol.parse_request(message)['images']['rgb_main']
+    image = requests.parse(message).images['rgb_main']
     assert np.shares_memory(image, np.frombuffer(message, np.uint8))
 
 
@@ -32,6 +24,7 @@ def test_images_are_views_of_the_message():
     [
         ('reset', "the request is 'reset', expected 'RESET' or a dict with 'qpos' and 'images'"),
         (b'RESET', "the request is a bytes, expected 'RESET' or a dict"),
+        (bytes(70_000), "the request is a bytes, expected 'RESET' or a dict"),
         (None, 'the request is a NoneType'),
         (QPOS, 'the request is a ndarray'),
         ({}, "the request has no 'qpos'"),
@@ -45,8 +38,9 @@ def test_images_are_views_of_the_message():
     ],
 )
 def test_names_what_is_wrong_with_a_request(request_, message):
-    with pytest.raises(protocol.ProtocolError, match=f'^{message}') as caught:
-        protocol.parse_request(pickle.dumps(request_))
+    with pytest.raises(requests.RequestError, match=f'^{message}') as caught:
+        requests.parse(pickle.dumps(request_))
+    assert caught.value.echo == requests.Echo('pickle', documented=True)
     text = str(caught.value)
     assert len(text) < 300 and len(text.splitlines()) == 1
 

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import zmq
@@ -93,6 +94,23 @@ def test_clients_that_take_turns_have_an_episode_each(server, requester, referen
                 requester_action, reference.aggregated[i], atol=1e-4, rtol=0
             )
             assert not np.allclose(other_action, requester_action, atol=1e-4)
+
+
+@pytest.mark.parametrize('version', range(6))
+def test_images_may_be_bytes_of_a_picture(requester, reference, version):
+    qpos, images = reference.observation(0)
+    pictures = {name: cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+                for name, image in images.items()}  # fmt: skip
+    action = requester.ask({'qpos': qpos, 'images': pictures}, version)['action']
+    np.testing.assert_allclose(action, reference.aggregated[0], atol=1e-4, rtol=0)
+    name, *_ = pictures
+    for wrong, text in (
+        (b'no picture', 'neither JPEG nor PNG: its 10 bytes begin with 6e6f207069637475'),
+        (bytes(70_000), 'neither JPEG nor PNG: its 70000 bytes begin with 0000000000000000'),
+        (pictures[name][:200], 'a PNG cut off: no end in its 200 bytes'),
+    ):
+        request = {'qpos': qpos, 'images': {**pictures, name: wrong}}
+        assert requester.refused(pickle.dumps(request, version)) == f"camera '{name}': {text}"
 
 
 # --- other peers than clients
