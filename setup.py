@@ -52,12 +52,14 @@ setup(
         # are compressed with, reads files, also those that have lost their end.
         'bags': ['rosbags>=0.10', 'mcap>=1.1', 'zstandard>=0.20', 'lz4>=4.0'],
         'curve': ['PyNaCl>=1.5'],  # the ZMQ server for clients with a key
+        'metrics': ['prometheus-client>=0.15'],  # how the ZMQ server is doing, for Prometheus
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',
             'PyNaCl>=1.5',
+            'prometheus-client>=0.15',
             'ruff==0.17.6',
             'mypy==2.4.1',
             'types-PyYAML>=6.0',

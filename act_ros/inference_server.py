@@ -68,6 +68,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--max-batch', type=int, metavar='N', help=default('zmq_max_batch'))
     parser.add_argument('--curve-dir', metavar='DIR', help=PARAMETERS['zmq_curve_dir'].text)
     parser.add_argument(
+        '--metrics-port', type=int, metavar='PORT', help=default('zmq_metrics_port')
+    )
+    parser.add_argument(
         '--insecure', action='store_true', default=None, help=PARAMETERS['zmq_insecure'].text
     )
     return parser.parse_args(argv)
@@ -100,6 +103,7 @@ def resolve(arguments: argparse.Namespace) -> tuple['Settings', 'Task | None']:
         'zmq_max_batch': arguments.max_batch,
         'zmq_curve_dir': arguments.curve_dir,
         'zmq_insecure': arguments.insecure,
+        'zmq_metrics_port': arguments.metrics_port,
     }
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
     settings = replace(settings, zmq_endpoint=settings.zmq_endpoint or DEFAULT_ENDPOINT)
@@ -117,11 +121,12 @@ class Service:
 
     def run(self) -> None:
         settings, task = resolve(self.arguments)
-        from act_ros.bridge.server import PolicyServer
+        from act_ros.bridge.server import PolicyServer, serve_metrics
 
         # Before the load, which takes long: who asks meanwhile is told so.
         self.server = PolicyServer(settings.zmq_endpoint, settings)
         log.info('listening on %s, loading', self.server.endpoint)
+        serve_metrics(self.server, settings)
         from act_ros.policy import load_policy, set_torch_threads
         from act_ros.policy.interface import load_options
 

@@ -285,7 +285,11 @@ class Settings:
         '', 'folder of keys: only ZMQ clients whose key is there are let in, and all is encrypted',
     )  # fmt: skip
     zmq_insecure: bool = row(
-        False, 'serve ZMQ clients beyond this machine without keys',
+        False, 'serve ZMQ clients, and metrics, beyond this machine without keys',
+    )  # fmt: skip
+    zmq_metrics_port: int = row(
+        0, 'tell Prometheus at this port how the ZMQ server is doing; 0 = do not',
+        range=(0, 65535),
     )  # fmt: skip
     realtime_priority: int = row(
         0,

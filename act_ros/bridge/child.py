@@ -10,7 +10,7 @@ import resource
 import sys
 import threading
 
-from act_ros.bridge.server import PolicyServer
+from act_ros.bridge.server import PolicyServer, serve_metrics
 from act_ros.errors import ActError, one_line
 from act_ros.helper_process import Parent, ParentGoneError, begin
 from act_ros.policy.guest import GuestPolicy
@@ -29,6 +29,7 @@ def serve(parent: Parent) -> int:
     _, setup = parent.receive()
     try:
         server = PolicyServer(setup.endpoint, setup.settings)
+        serve_metrics(server, setup.settings)
         server.begin(GuestPolicy(setup.place))
     except ActError as error:
         parent.send_error(error)

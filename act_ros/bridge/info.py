@@ -15,10 +15,11 @@ from act_ros.parameters import Settings
 from act_ros.policy.interface import About, Predictor, Statistics
 
 PROTOCOL = 1  # counts up where a client of before would misunderstand
+STATES = ('loading', 'ready', 'stopping')
 PERCENTILES = {'p50': 50, 'p90': 90, 'p99': 99, 'max': 100}
 
 
-def info(policy: Predictor, settings: Settings) -> dict[str, Any]:
+def describe(policy: Predictor, settings: Settings) -> dict[str, Any]:
     """What a policy is, and what becomes of its chunks where actions are asked for.
 
     :param policy: of its `statistics` and `about` is told where it has them.
@@ -119,7 +120,7 @@ class Figures:
 class Health:
     """How a server is doing: a copy, of one moment.
 
-    :ivar state: 'loading', 'ready' or 'stopping'.
+    :ivar state: one of `STATES`.
     :ivar uptime: [s].
     :ivar sessions: episodes that there are.
     :ivar waiting: requests that wait for their pass.

@@ -8,12 +8,12 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from act_ros.bridge import protocol, requests
 from act_ros.bridge.events import Closed, Event, Message, Opened
 from act_ros.bridge.front import Front
-from act_ros.bridge.info import Figures, Health, info
+from act_ros.bridge.info import Figures, Health, describe
 from act_ros.bridge.keys import ServerKeys
 from act_ros.bridge.passes import Passes, most_at_once
 from act_ros.bridge.reading import Reading
@@ -26,6 +26,9 @@ from act_ros.parameters import Settings
 from act_ros.policy.interface import Predictor
 from act_ros.policy.rollout import Episode
 
+if TYPE_CHECKING:
+    from act_ros.bridge.metrics import Metrics
+
 log = logging.getLogger(__name__)
 
 _GRACE = 0.5  # [s] that `stop` leaves to the pass in hand
@@ -34,7 +37,8 @@ _LINGER = 0.2  # [s] for clients to take their last replies
 _MAX_ENVELOPE = 15  # frames of an envelope: those of proxies, and the empty one
 _MAX_ADDRESS = 255  # bytes in one of them, as ZMQ itself has it
 
-_LOOPBACK = re.compile(r'tcp://(127\.[\d.]+|localhost|\[::1\]):.*|ipc://.*')
+_LOOPBACK = re.compile(r'(tcp|http)://(127\.[\d.]+|localhost|\[::1\]):.*|ipc://.*')
+_ADDRESS = re.compile(r'tcp://\[?(.*?)\]?:\d+')
 # What is in the nature of things, and no mistake of the client's.
 _LOADING = Outcome('loading', 'loading')
 _UNREMARKABLE = ('loading', 'stopping', 'expired', 'replaced', 'old_step')
@@ -157,6 +161,11 @@ class PolicyServer:
             waiting=self._scheduler.waiting, now=time.monotonic(),
         )  # fmt: skip
 
+    def info(self) -> dict[str, Any] | None:
+        """What its policy is; None while that is not there. For any thread."""
+        policy = self._episodes.policy
+        return None if policy is None else describe(policy, self._episodes.settings)
+
     def set_decay(self, decay: float) -> None:
         """Take another decay at once, in all episodes. For any thread."""
         self._episodes.settings = replace(self._episodes.settings, decay=decay)
@@ -259,8 +268,7 @@ class PolicyServer:
         elif self._stopping or self._passes is None:
             self._answer(way, STOPPING if self._stopping else _LOADING)
         elif request.kind == 'info':
-            assert self._episodes.policy is not None  # there are passes
-            self._reply(way, info=info(self._episodes.policy, self._episodes.settings))
+            self._reply(way, info=self.info())
         else:
             echo = request.echo
             chunk = request.kind == 'act' and request.reply == 'chunk'
@@ -325,6 +333,31 @@ def _open_front(endpoint: str, settings: Settings) -> Front:
             'actions and read what others send', front.endpoint,
         )  # fmt: skip
     return front
+
+
+def serve_metrics(server: PolicyServer, settings: Settings) -> 'Metrics | None':
+    """Tell Prometheus how a server is doing, where the settings say so.
+
+    On this machine's own address; on the endpoint's where that may be open to all.
+
+    :raises ActError: the port cannot be bound, or a library is missing.
+    """
+    if not settings.zmq_metrics_port:
+        return None
+    try:
+        from act_ros.bridge.metrics import Metrics
+    except ImportError:
+        raise ActError(
+            "metrics need prometheus-client, which is not installed; pip install "
+            "'act_ros[metrics]' or prometheus-client"
+        ) from None
+    address = _ADDRESS.fullmatch(server.endpoint)
+    host = address[1] if address and settings.zmq_insecure else '127.0.0.1'
+    metrics = Metrics(server.health, server.info, host, settings.zmq_metrics_port)
+    log.info('metrics at %s', metrics.url)
+    if not _LOOPBACK.fullmatch(metrics.url):
+        log.warning('%s is open to the network: whoever reaches it can read them', metrics.url)
+    return metrics
 
 
 def _envelope_size(message: Message) -> int | None:

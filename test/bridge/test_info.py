@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from act_ros.bridge.client import PolicyClient, ServerError
-from act_ros.bridge.info import Times, info
+from act_ros.bridge.info import Times, describe
 from act_ros.bridge.server import PolicyServer
 from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess
@@ -65,7 +65,7 @@ def test_a_guest_of_the_inference_process_tells_the_same(told, ckpt):
         place = policy.admit(1)
         guest = GuestPolicy(place)
         place.close()
-        there = info(guest, Settings())
+        there = describe(guest, Settings())
         guest.close()
     finally:
         policy.close()
