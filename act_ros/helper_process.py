@@ -59,7 +59,6 @@ class HelperProcess:
     :param name: for people, as in 'the inference process was ended'.
     :param module: its `main` runs there, and begins with `begin`.
     :param arguments: for that.
-    :param files: descriptors that the child gets, under the same numbers.
     :param environment: variables that differ from this process's.
     :raises EndedError: it cannot be started.
     """
@@ -69,7 +68,6 @@ class HelperProcess:
         name: str,
         module: str,
         *arguments: str,
-        files: Sequence[int] = (),
         environment: Mapping[str, str] = {},  # only read
     ) -> None:
         self.name = name
@@ -83,7 +81,7 @@ class HelperProcess:
             self.child = subprocess.Popen(
                 [sys.executable, '-c', START, module, *map(str, inherited), *arguments,
                  ':'.join(sys.path)],
-                pass_fds=(*inherited, *files),
+                pass_fds=inherited,
                 env={**os.environ, **environment},
                 start_new_session=True,  # Ctrl-C is for the parent, which ends the child
             )  # fmt: skip

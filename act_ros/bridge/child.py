@@ -9,11 +9,12 @@ import os
 import resource
 import sys
 import threading
+from dataclasses import replace
 
 from act_ros.bridge.server import PolicyServer, serve_metrics
 from act_ros.errors import ActError, one_line
 from act_ros.helper_process import Parent, ParentGoneError, begin
-from act_ros.policy.guest import GuestPolicy
+from act_ros.policy.guest import GuestPlace, GuestPolicy
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +31,40 @@ def serve(parent: Parent) -> int:
     try:
         server = PolicyServer(setup.endpoint, setup.settings)
         serve_metrics(server, setup.settings)
-        server.begin(GuestPolicy(setup.place))
     except ActError as error:
         parent.send_error(error)
         return 1
     parent.send('done', server.endpoint)
     serving = threading.Thread(target=server.run, name='zmq', daemon=True)
     serving.start()
+    begun = False
     while serving.is_alive():
         if parent.wait(PERIOD):
             what, detail = parent.receive()
             if what == 'stop':
                 server.close()
                 return 0
-            server.set_decay(detail)
-        parent.send('counts', {'requests': server.requests, 'errors': server.errors})
+            if what == 'begin':
+                begun = begin_serving(server, parent, detail)
+            else:
+                server.set_decay(detail)
+        if begun:
+            parent.send('counts', {'requests': server.requests, 'errors': server.errors})
     log.error('the server has ended: %s', one_line(server.failure or ActError('without a reason')))
     return 1
+
+
+def begin_serving(server: PolicyServer, parent: Parent, place: GuestPlace) -> bool:
+    """Take the place at the model; whether it is one."""
+    place = replace(place, socket=parent.receive_file(), memory=parent.receive_file())
+    try:
+        with contextlib.closing(place):
+            server.begin(GuestPolicy(place))
+    except ActError as error:
+        parent.send_error(error)
+        return False
+    parent.send('done')
+    return True
 
 
 def main() -> None:

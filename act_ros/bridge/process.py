@@ -25,17 +25,17 @@ ENVIRONMENT = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Setup:
-    """What the process is told to serve, and where."""
+    """Where the process is to serve, and how."""
 
     settings: Settings
-    place: GuestPlace
     endpoint: str
 
 
 class EndpointProcess:
-    """Serves ZMQ clients from the making of this to `close`, and again where its process ends.
+    """Serves ZMQ clients from `begin` to `close`, and again where its process ends.
 
-    :param admit: makes a place at the model, for each process anew.
+    Until then they are told that the model loads.
+
     :param settings: of the node.
     :ivar endpoint: where it listens, with the port's number.
     :ivar fault: why it does not now; '' while it does.
@@ -44,8 +44,7 @@ class EndpointProcess:
     :raises ActError: the endpoint cannot be bound.
     """
 
-    def __init__(self, admit: Callable[[], GuestPlace], settings: Settings) -> None:
-        self._admit = admit
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.endpoint = settings.zmq_endpoint
         self.fault = ''
@@ -55,7 +54,20 @@ class EndpointProcess:
         # Held while the process is exchanged for another one, and by whoever sends it something.
         self._lock = threading.Lock()
         self._helper: HelperProcess | None = None
+        self._watcher: threading.Thread | None = None
         self._start()
+
+    def begin(self, admit: Callable[[], GuestPlace]) -> None:
+        """Serve the model from here on.
+
+        :param admit: makes a place at it, for each process anew.
+        :raises ActError: the settings do not fit the model.
+        """
+        self._admit = admit
+        try:
+            self._give_place()
+        except EndedError as error:  # while the model was being loaded
+            self._lose(error)
         self._watcher = threading.Thread(target=self._watch, name='zmq', daemon=True)
         self._watcher.start()
 
@@ -79,7 +91,8 @@ class EndpointProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 helper.child.wait(DRAIN)
             helper.end()
-        self._watcher.join(DRAIN)
+        if self._watcher is not None:
+            self._watcher.join(DRAIN)
         if helper is not None:
             helper.release()
 
@@ -90,36 +103,45 @@ class EndpointProcess:
 
     def _start(self) -> None:
         """Start the process and wait until it listens."""
-        place = self._admit()
-        try:
-            with self._lock:
-                if self._ending.is_set():
-                    raise EndedError('the ZMQ endpoint was ended')
-                helper = self._helper = HelperProcess(
-                    'the ZMQ endpoint', 'act_ros.bridge.child',
-                    files=place.files, environment=ENVIRONMENT,
-                )  # fmt: skip
-                helper.send('serve', Setup(self._settings, place, self.endpoint))
-        finally:
-            place.close()
+        with self._lock:
+            if self._ending.is_set():
+                raise EndedError('the ZMQ endpoint was ended')
+            helper = self._helper = HelperProcess(
+                'the ZMQ endpoint', 'act_ros.bridge.child', environment=ENVIRONMENT
+            )
+            helper.send('serve', Setup(self._settings, self.endpoint))
         try:
             self.endpoint = helper.answer()
         except BaseException:
-            self._drop(helper)
+            self._drop()
             raise
 
-    def _drop(self, helper: HelperProcess) -> None:
+    def _give_place(self) -> None:
+        """Give the process a place at the model and wait until it serves."""
+        helper = self._helper
+        assert helper is not None  # it was started
+        try:
+            with contextlib.closing(self._admit()) as place, self._lock:
+                helper.send('begin', place, place.files)
+            helper.answer()
+        except BaseException:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
         with self._lock:
-            self._helper = None
-        helper.end()
-        helper.release()
+            helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.end()
+            helper.release()
 
     def _watch(self) -> None:
         """Take the counts; start the process again where it ends, at a bounded rate."""
         pause = SHORTEST
         while True:
             began = time.monotonic()
-            self._take_counts()
+            if not self.fault:
+                self._take_counts()
             if time.monotonic() - began > LONGEST:
                 pause = SHORTEST
             while self.fault:
@@ -139,12 +161,13 @@ class EndpointProcess:
                 _, self.counts = helper.receive()
         except EndedError as error:
             if not self._ending.is_set():
-                self._drop(helper)
+                self._drop()
                 self._lose(error)
 
     def _restart(self) -> None:
         try:
             self._start()
+            self._give_place()
         except Exception as error:  # no memory, say: the next try may find some
             self._lose(error)
         else:

@@ -196,6 +196,11 @@ class ActNode(LifecycleNode):
             self._load, torch_threads=settings.torch_threads
         )
 
+        if settings.zmq_endpoint:
+            # Before the load, which takes long: who asks meanwhile is told so.
+            self._server = self._abandonable(lambda: EndpointProcess(settings))
+            log.info('listening for ZMQ clients on %s, loading', self._server.endpoint)
+
         def load() -> float:
             policy.load(settings.ckpt_dir, task=task, **load_options(settings))
             check_task(task, policy.task)
@@ -209,9 +214,9 @@ class ActNode(LifecycleNode):
         log.info('slowest of %d warm passes: %.1f ms', WARM_PASSES, latency * 1e3)
         chunk = policy.chunk_size / settings.control_rate
         check_latency(settings, latency, chunk, simulated=self._simulated)
-        if settings.zmq_endpoint:
+        if self._server is not None:
             batch = self._abandonable(lambda: guest_batch(policy, settings, latency, chunk))
-            self._server = EndpointProcess(lambda: policy.admit(batch), settings)
+            self._server.begin(lambda: policy.admit(batch))
             log.info('serving ZMQ on %s', self._server.endpoint)
         # What is here now stays: some 100,000 objects that every full collection would look at.
         gc.collect()

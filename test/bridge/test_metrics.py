@@ -132,13 +132,15 @@ def test_the_node_tells_them_from_the_process_of_its_endpoint(ckpt):
     with closing(policy):
         policy.load(ckpt, device='cpu')
         settings = Settings(zmq_endpoint=ANY_PORT, zmq_metrics_port=port)
-        with closing(EndpointProcess(lambda: policy.admit(1), settings)):
+        with closing(EndpointProcess(settings)) as endpoint:
+            assert scrape(f'http://127.0.0.1:{port}/metrics')[0]['state', 'loading'] == 1
+            endpoint.begin(lambda: policy.admit(1))
             assert scrape(f'http://127.0.0.1:{port}/metrics')[0]['state', 'ready'] == 1
         with socket.create_server(('127.0.0.1', port)) as taken, pytest.raises(
             ActError, match=f'^the metrics cannot be served on 127.0.0.1, port {port}: Address al'
         ):
             assert taken
-            EndpointProcess(lambda: policy.admit(1), settings)
+            EndpointProcess(settings)
 
 
 @pytest.mark.parametrize(

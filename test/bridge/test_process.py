@@ -15,7 +15,7 @@ import pytest
 from act_ros.bridge import child, process
 from act_ros.bridge.client import PolicyClient, ServerError
 from act_ros.bridge.process import EndpointProcess
-from act_ros.errors import ActError
+from act_ros.errors import ActError, ParameterError
 from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, Rollout, load_policy
 from test.bridge.servers import ANY_PORT, Requester
@@ -34,18 +34,29 @@ def policy(ckpt):
 
 
 @pytest.fixture
-def serve(policy):
-    """Serve; closed whatever happens."""
+def listen():
+    """Listen, for a model that is to come; closed whatever happens."""
     started = []
 
     def run(endpoint=ANY_PORT, **settings):
-        values = Settings(zmq_endpoint=endpoint, **settings)
-        started.append(EndpointProcess(lambda: policy.admit(2), values))
+        started.append(EndpointProcess(Settings(zmq_endpoint=endpoint, **settings)))
         return started[-1]
 
     yield run
     for endpoint in started:
         endpoint.close()
+
+
+@pytest.fixture
+def serve(listen, policy):
+    """Serve."""
+
+    def run(endpoint=ANY_PORT, **settings):
+        serving = listen(endpoint, **settings)
+        serving.begin(lambda: policy.admit(2))
+        return serving
+
+    return run
 
 
 def pid(endpoint):
@@ -65,6 +76,43 @@ def test_a_client_gets_what_the_policy_gives_here(serve, ckpt, reference):
     assert endpoint.fault == ''
     counts = {'requests': 5, 'errors': 1}
     wait_until(lambda: endpoint.counts.items() >= counts.items(), 5, lambda: f'{endpoint.counts}')
+
+
+def test_before_there_is_a_model_requests_are_told_so(listen, policy, ckpt, reference):
+    endpoint = listen()
+    endpoint.set_decay(1.5)
+    with Requester(endpoint.endpoint) as requester:
+        assert requester.ask('RESET') == {'status': 'ERROR', 'message': 'loading'}
+        assert requester.ask({'request': 'health'})['health']['state'] == 'loading'
+        assert (endpoint.fault, endpoint.counts) == ('', {})
+        endpoint.begin(lambda: policy.admit(1))
+        assert requester.ask({'request': 'health'})['health']['state'] == 'ready'
+        rollout = Rollout(load_policy(ckpt, device='cpu'), Settings(decay=1.5))
+        for i in range(3):
+            expected = rollout.act(*reference.observation(i))
+            action = requester.act(reference.observation(i))
+            np.testing.assert_allclose(action, expected, rtol=0, atol=1e-6)
+
+
+def test_one_that_is_killed_before_there_is_a_model_is_started_again(
+    listen, policy, reference, caplog, monkeypatch
+):
+    monkeypatch.setattr(process, 'SHORTEST', 0.1)
+    endpoint = listen()
+    os.kill(pid(endpoint), signal.SIGKILL)
+    endpoint.begin(lambda: policy.admit(1))
+    wait_until(lambda: endpoint.restarts == 1, 20, 'another process')
+    assert caplog.text.count('was ended by SIGKILL') == 1
+    with PolicyClient(endpoint.endpoint, timeout=20) as client:
+        client.act(*reference.observation(0))
+
+
+def test_settings_that_do_not_fit_the_model_are_one_line(listen, policy):
+    endpoint = listen(temporal_aggregation=False, query_every=9)
+    child = pid(endpoint)
+    with pytest.raises(ParameterError, match=r'^query_every is 9, but a chunk has 8 actions'):
+        endpoint.begin(lambda: policy.admit(1))
+    assert not alive(child)
 
 
 def test_the_decay_is_set_live_and_outlives_the_process(serve, ckpt, reference, monkeypatch):
@@ -166,11 +214,12 @@ def test_its_restart_waits_for_a_port_that_somebody_else_has_taken(serve, monkey
         requester.reset()
 
 
-def test_closing_tells_who_waits_and_frees_the_address(serve):
-    endpoint = serve()
+@pytest.mark.parametrize('begun', [True, False])
+def test_closing_tells_who_waits_and_frees_the_address(serve, listen, begun):
+    endpoint = serve() if begun else listen()
     child = pid(endpoint)
     with Requester(endpoint.endpoint) as requester:
-        requester.reset()
+        requester.ask('RESET')
         began = time.monotonic()
         endpoint.close()
         assert time.monotonic() - began < 1.5
@@ -192,8 +241,9 @@ def test_without_the_inference_process_requests_are_refused_with_the_reason(ckpt
     policy = PolicyProcess(torch_threads=1)
     try:
         policy.load(ckpt, device='cpu')
-        endpoint = EndpointProcess(lambda: policy.admit(1), Settings(zmq_endpoint=ANY_PORT))
+        endpoint = EndpointProcess(Settings(zmq_endpoint=ANY_PORT))
         try:
+            endpoint.begin(lambda: policy.admit(1))
             os.kill(policy._helper.child.pid, signal.SIGKILL)
             with PolicyClient(endpoint.endpoint, timeout=20) as client, pytest.raises(
                 ServerError, match='the inference process has ended'
@@ -212,7 +262,8 @@ from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess
 policy = PolicyProcess(torch_threads=1)
 policy.load(sys.argv[1], device='cpu')
-endpoint = EndpointProcess(lambda: policy.admit(1), Settings(zmq_endpoint='tcp://127.0.0.1:*'))
+endpoint = EndpointProcess(Settings(zmq_endpoint='tcp://127.0.0.1:*'))
+endpoint.begin(lambda: policy.admit(1))
 print(endpoint._helper.child.pid, policy._helper.child.pid, flush=True)
 time.sleep(600)
 """

@@ -94,9 +94,13 @@ def test_while_python_is_still_importing(tmp_path, ckpt):
 
 
 def test_during_a_load(tmp_path, ckpt):
-    with slowly(tmp_path, ckpt, {'LOAD_SECONDS': LONG}, autostart=True) as node:
+    parameters = {'autostart': True, 'zmq_endpoint': 'tcp://127.0.0.1:*'}
+    with slowly(tmp_path, ckpt, {'LOAD_SECONDS': LONG}, **parameters) as node:
         node.wait_for('loading slowly')
-        ended(node)
+        endpoint = re.search(r'listening for ZMQ clients on (\S+),', node.log)[1]
+        with Requester(endpoint) as client:
+            assert client.ask('RESET') == {'status': 'ERROR', 'message': 'loading'}
+            ended(node)
 
 
 def test_during_a_pass_of_the_warm_up(tmp_path, ckpt):
