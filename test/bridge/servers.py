@@ -27,11 +27,14 @@ PATIENCE = 60  # [s] until a test gives up; a busy machine loads torch slowly
 
 
 class Process:
-    """A Python process whose stderr is kept; always ended by `close`."""
+    """A Python process whose stderr is kept; always ended by `close`.
 
-    def __init__(self, *arguments: object) -> None:
+    :param path: where its modules are.
+    """
+
+    def __init__(self, *arguments: object, path: Path = ROOT) -> None:
         # One thread each: several of them share the machine with the tests.
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(path)}
         self._process = subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             stdin=subprocess.DEVNULL,

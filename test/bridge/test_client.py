@@ -1,16 +1,21 @@
 """The client: what it sends and returns, and time-outs that leave it usable."""
 
+import json
 import pickle
 import re
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
 import zmq
 
 from act_ros.bridge.client import PolicyClient, PolicyTimeoutError, ServerError
+from act_ros.bridge.keys import make_client, make_server
 from act_ros.bridge.protocol import ProtocolError
+from act_ros.bridge.server import PolicyServer
 from act_ros.errors import ActError
 from test.bridge.servers import ANY_PORT, PATIENCE, ROOT, SIGHT, Steps, answering, serving
 from test.waiting import wait_until
@@ -173,6 +178,33 @@ def test_the_test_client_says_in_one_line_what_is_wrong(arguments, message):
     assert done.returncode == 2
     assert done.stderr.startswith(f'test_zmq_client: error: {message}')
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_test_client_tells_the_health(server):
+    done = run_test_client('--endpoint', server.endpoint, '--health')
+    assert (done.returncode, done.stderr) == (0, '')
+    assert json.loads(done.stdout)['state'] == 'ready'
+
+
+def test_the_test_client_fails_where_the_server_is_not_ready():
+    server = PolicyServer(ANY_PORT)
+    with closing(server):
+        done = run_test_client('--endpoint', server.endpoint, '--health')
+    assert json.loads(done.stdout)['state'] == 'loading'
+    message = f'test_zmq_client: error: {server.endpoint} is loading\n'
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+def test_the_test_client_with_keys_is_let_in(tmp_path):
+    make_server(tmp_path / 'keys')
+    make_client(tmp_path / 'keys', 'health')
+    own = tmp_path / 'own'
+    own.mkdir()
+    for name in ('server.key', 'clients/health.key_secret'):
+        shutil.copy(tmp_path / 'keys' / name, own)
+    with serving(Steps(), zmq_curve_dir=str(tmp_path / 'keys')) as server:
+        done = run_test_client('--endpoint', server.endpoint, '--health', '--curve-dir', own)
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 def test_the_test_client_names_what_the_server_refuses(server):

@@ -226,12 +226,14 @@ def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
 
 @runs(
     '.venv/bin/python -m act_ros.inference_server --ckpt-dir ckpt',
+    '.venv/bin/python -m act_ros.test_zmq_client --health',
     '.venv/bin/python -m act_ros.test_zmq_client',
 )
 def test_the_server_and_its_clients(clone, commands, snippets):
-    server, client = commands
+    server, health, client = commands
     plain, client_class, _ = snippets
     with clone.running(server, says='serving .* on tcp'):
+        assert '"state": "ready"' in clone.run(health)
         assert 'All tests completed' in clone.run(client)
         said = clone.python(plain)
         assert said.startswith("{'status': 'OK'}\n")
