@@ -42,6 +42,7 @@ resets.append(pickle.loads(socket.recv()))
 socket.close()
 context.term()
 print(json.dumps({
+    'python': list(sys.version_info[:2]),
     'numpy': np.__version__,
     'modules': sorted(modules),
     'resets': resets,
