@@ -68,8 +68,8 @@ class _Reader:
             is_key = opened and opened[-1].is_map and len(opened[-1].items) % 2 == 0
             value = self.key() if is_key else _TABLE[self.byte()](self)
             if isinstance(value, _Opened):
+                _need(len(opened) < MAX_DEPTH, f'refused: nested deeper than {MAX_DEPTH}')
                 if value.size:
-                    _need(len(opened) < MAX_DEPTH, f'refused: nested deeper than {MAX_DEPTH}')
                     opened.append(value)
                     continue
                 value = _closed(value)

@@ -108,19 +108,20 @@ def documented_request() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def serving(kind: str) -> Iterator[str]:
+def serving(kind: str, module: str = 'benchmarks.bridge') -> Iterator[str]:
     """A server in a process of its own, and its endpoint.
 
     The process ends when its standard input does, and so even if this one is killed.
 
-    :param kind: `bare`, `bridge` or `policy`.
+    :param kind: `bare`, `bridge` or `policy`; what the module's `serve` takes.
+    :param module: whose `serve` prints the endpoint, and ends as `end_with_input` says.
     :raises BenchmarkError: it did not start.
     """
     from benchmarks.processes import BenchmarkError
 
     # A group of its own: Ctrl-C comes to this process alone, which ends the servers in order.
     process = subprocess.Popen(
-        [sys.executable, '-c', f'from benchmarks.bridge import serve; serve({kind!r})'],
+        [sys.executable, '-c', f'from {module} import serve; serve({kind!r})'],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdin and process.stdout
@@ -139,14 +140,19 @@ def serving(kind: str) -> Iterator[str]:
         process.stdout.close()
 
 
-def serve(kind: str) -> None:
-    """Serve on a free port until the standard input ends; the endpoint is printed first."""
+def end_with_input() -> None:
+    """End this process when its standard input does."""
 
     def end() -> None:
         sys.stdin.buffer.read()
         os._exit(0)
 
     threading.Thread(target=end, daemon=True).start()
+
+
+def serve(kind: str) -> None:
+    """Serve on a free port until the standard input ends; the endpoint is printed first."""
+    end_with_input()
     {'bare': _serve_bare, 'bridge': _serve_bridge, 'policy': _serve_policy}[kind]()
 
 

@@ -195,6 +195,7 @@ HOSTILE = {
     'lying in a list': b'\x91' * 9 + b'\xdd\xff\xff\xff\xff' * 9,
     'deep': nested(MAX_DEPTH + 1),
     'very deep': nested(1_000_000),
+    'deep and empty': b'\x91' * MAX_DEPTH + b'\x90',
     'deep maps': nested(MAX_DEPTH + 1, b'\x81\xa1a'),
     'a key twice': KEY_TWICE,
     'a key twice, in two forms': b'\x82\xa1a\x01\xd9\x01a\x02',
@@ -253,6 +254,8 @@ def test_the_deepest_and_the_longest_that_is_allowed_is_read():
     for _ in range(MAX_DEPTH):
         (value,) = value
     assert value is None
+    deepest = b'\x91' * (MAX_DEPTH - 1) + b'\x90'
+    assert dumps(loads(deepest)) == deepest
     assert loads(b'\x93\xc0\xc0\xc0', max_values=4) == [None] * 3
     refused(b'\x94\xc0\xc0\xc0\xc0', 'more than 4 values', max_values=4)
 

@@ -137,8 +137,8 @@ def _segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
 
 def _header(marker: int, segment: bytes) -> Header:
     """Read a start of frame."""
-    count = (len(segment) - 10) // 3
-    if count < 1 or count != segment[9]:
+    count, rest = divmod(len(segment) - 10, 3)
+    if count < 1 or rest or count != segment[9]:
         raise ObservationError('a JPEG whose header is damaged')
     depth, height, width = struct.unpack('>BHH', segment[4:9])
     what = _REFUSED.get(marker) or (

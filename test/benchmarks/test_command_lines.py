@@ -25,6 +25,10 @@ FIGURES = {
         'zmq_requests',
     },
     'evaluation': {'overhead_ms', 'sweep_ms', 'report_s', 'rss_mb', 'rss_growth_mb'},
+    'front': {
+        f'{size}_{clients}_{what}' for size in ('small', 'large') for clients in (1, 16)
+        for what in ('front_per_s', 'router_per_s', 'ratio')
+    },
     'training': {
         'samples_per_s', 'bare_per_s', 'ratio', 'waited', 'decode_share', 'peak_mb',
     },

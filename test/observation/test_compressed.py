@@ -395,6 +395,8 @@ def test_without_simplejpeg_jpeg_frames_are_refused_with_the_remedy(monkeypatch)
         ('jpeg', b'\xff\xd8\xff\xe0', 'a JPEG without a size in its 4 bytes'),
         ('jpeg', b'\xff\xd8\xff\xd9', 'a JPEG without a size in its 4 bytes'),
         ('jpeg', b'\xff\xd8\xff\xc0\0\2', 'a JPEG whose header is damaged'),
+        ('jpeg', b'\xff\xd8\xff\xc0\0\x0c\x08\0\4\0\6\1\1\x11\0\0',
+         'a JPEG whose header is damaged'),
         ('jpeg', BASELINE[: segments(BASELINE, 0xC0)[0] + 9], 'a JPEG without a size in its'),
         ('16UC1; compressedDepth png', bytes(12) + b'\x89PNG\r\n\x1a\n' + bytes(40),
          "format '16UC1; compressedDepth png' is a depth picture; read the topic of a colour"),
