@@ -38,6 +38,10 @@ class PolicyError(ActError):
     """The policy was run, and what it gave is no action."""
 
 
+class LinkError(PolicyError):
+    """The policy is on a server, and no answer has come from there."""
+
+
 class UncoveredStepError(ActError, LookupError):
     """No chunk covers the step whose action was asked for."""
 

@@ -35,6 +35,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help='folder of a bag, a .mcap or .db3, or a folder of bags')
     add('--ckpt-dir', action='append', metavar='DIR', dest='ckpt_dirs',
         help='folder of a checkpoint; several times for a comparison')
+    add('--policy-endpoint', metavar='ADDRESS', help=PARAMETERS['policy_endpoint'].text)
+    add('--jpeg-quality', action='append', type=int, metavar='Q', dest='jpeg_qualities',
+        help='1 to 100: images go to that server as JPEG (default: as they are); several times '
+             'to compare, 0 = as they are')
     add('--params-file', metavar='YAML',
         help=f"the node's parameters: topics, joints, limits (default: {DEFAULT_TASK})")
     add('--out', type=Path, default=Path('evaluation'), metavar='DIR',
@@ -99,10 +103,22 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
         'torch_threads': arguments.torch_threads,
     }
     settings = replace(settings, **{k: v for k, v in flags.items() if v is not None})
-    return {
-        label: replace(settings, ckpt_dir=folder)
-        for label, folder in cli.labelled(arguments.ckpt_dirs or [settings.ckpt_dir]).items()
+    endpoint = arguments.policy_endpoint or settings.policy_endpoint
+    folders = arguments.ckpt_dirs or ([] if endpoint else [settings.ckpt_dir])
+    policies = {
+        label: replace(settings, ckpt_dir=folder, policy_endpoint='')
+        for label, folder in cli.labelled(folders).items()
     }
+    if endpoint:
+        qualities = arguments.jpeg_qualities or [settings.policy_jpeg_quality]
+        for quality in qualities:
+            label = f'server, JPEG {quality}' if quality else 'server'
+            policies[label] = replace(
+                settings, policy_endpoint=endpoint, policy_jpeg_quality=quality
+            )
+    elif arguments.jpeg_qualities:
+        raise ParameterError('--jpeg-quality is of the images for --policy-endpoint')
+    return policies
 
 
 def read_offset(text: str) -> int | None:

@@ -114,6 +114,15 @@ class Settings:
         range=(0.0, FASTEST),
     )
     ckpt_dir: str = row('./ckpt', 'folder of the checkpoint and dataset_stats.pkl')
+    policy_endpoint: str = row(
+        '', "ask a policy server instead, e.g. 'tcp://gpu-server:5555': no checkpoint, no torch",
+    )
+    policy_jpeg_quality: int = row(
+        0, 'of the images on their way there, as JPEG; 0 = as they are', range=(0, 100),
+    )
+    policy_curve_dir: str = row(
+        '', 'folder with the keys for a policy server that asks for them; empty: it does not',
+    )
     ckpt_name: str = row('policy_best.ckpt', 'file name of the checkpoint')
     device: str = row('auto', 'auto, cpu, cuda or cuda:N')
     engine: str = row(

@@ -36,6 +36,13 @@ class Entry:
         return f'{self.source}/{self.name}/{self.quantity}'
 
     @property
+    def text(self) -> str:
+        """As `parse` reads it."""
+        units = [(name, getattr(self, name)) for name in ('scale', 'offset')]
+        given = [f' {name}={value!r}' for name, value in units if value != (name == 'scale')]
+        return f'{self}{"".join(given)}'
+
+    @property
     def is_gripper(self) -> bool:
         """Whether it is of a gripper, by its name: told apart from the arm's joints."""
         return any(word in self.name.lower() for word in GRIPPER)

@@ -42,9 +42,10 @@ class NullPolicy:
     chunk_size, engine_name = CHUNK, 'torch'
 
     def __init__(self, task: Any) -> None:
-        from act_ros.policy.interface import Statistics
+        from act_ros.policy.interface import About, Statistics
 
         self.task = task
+        self.about = About('', '', 'none', 'float32', 'cpu')
         ones = [np.ones(n, np.float32) for n in (task.state_dim,) * 2 + (task.action_dim,) * 2]
         self.statistics = Statistics(*ones)
         self._chunk = np.zeros((CHUNK, task.action_dim), np.float32)

@@ -45,6 +45,13 @@ def test_an_entry_may_have_other_units_than_the_robot():
 
 
 @pytest.mark.parametrize(
+    'text', ['a/b/position', 'a/b c/velocity scale=0.04', 'a/b/position scale=-2.5 offset=0.1']
+)
+def test_an_entry_is_written_as_it_is_read(text):
+    assert Entry.parse(text).text == text
+
+
+@pytest.mark.parametrize(
     'name',
     ['panda/joint1', 'joint 1', 'arm/joint 1', '/tf1/style', 'a  b', 'joint[0]', 'scale=2',
      'a=b c', 'position', 'x/position', 'ends/', "o'clock", 'Gelenk_ä', 'a scale=2 b'],

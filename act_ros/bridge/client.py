@@ -1,6 +1,5 @@
 """A client of a policy server: of the documented protocol, and of the new requests."""
 
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,8 +29,9 @@ __all__ = ['PolicyClient', 'PolicyTimeoutError', 'ServerError', 'SessionLostErro
 class PolicyClient:
     """Asks a server for actions.
 
-    Without a `session` it speaks the documented protocol: each call of `act` is the next step,
-    and one that gets no answer in time may or may not have been one. With a session, a request
+    Without a `session` it speaks the documented protocol: each call of `act` is the next step of
+    the connection's episode, and after one that gets no answer in time there is another
+    connection, where the server may begin another episode. With a session, a request
     that gets no answer is sent again under the same id within the time-out, and is never two
     steps; the episode outlives the connection, and where the server has lost it, that is said.
 
@@ -61,7 +61,6 @@ class PolicyClient:
         self._timeout, self._session = timeout, session
         self._curve_dir, self._quality = curve_dir, jpeg_quality
         self._keys = client_keys(Path(curve_dir)) if curve_dir else None
-        self._identity = secrets.token_bytes(16)  # the episode survives a new connection
         self._context = zmq.Context()
         self._socket: zmq.Socket | None = None
         self._channel: Channel | None = None
@@ -96,23 +95,27 @@ class PolicyClient:
                 raise ActError('a step belongs to a session: PolicyClient(session=NAME)')
             reply = self.call({'qpos': qpos, 'images': dict(images)})
         else:
-            given = {} if step is None else {'step': step}
+            given: dict[str, Any] = {} if step is None else {'step': step}
             reply = self._ask(
                 'act', session=self._session, qpos=qpos,
                 images=encoded(images, self._quality), **given,
             )  # fmt: skip
         return _array(reply, 'action')
 
-    def chunk(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+    def chunk(
+        self, qpos: np.ndarray, images: Mapping[str, np.ndarray], *, once: bool = False
+    ) -> np.ndarray:
         """What the policy predicts from an observation, as `act` takes one; of no episode.
 
+        :param once: ask once, and give up when an answer takes much longer than usual: whoever
+            moves has a newer observation by then.
         :returns: (chunk_size, action_dim) float32, the first row for the step of the observation.
         :raises ActError: as `act`.
         """
-        return _array(
-            self._ask('act', reply='chunk', qpos=qpos, images=encoded(images, self._quality)),
-            'chunk',
+        reply = self._ask(
+            'act', once=once, reply='chunk', qpos=qpos, images=encoded(images, self._quality)
         )
+        return _array(reply, 'chunk')
 
     def info(self) -> dict[str, Any]:
         """What the server says of its policy, as docs/zmq.md has it.
@@ -127,6 +130,11 @@ class PolicyClient:
         :raises ActError: as `reset`.
         """
         return _map(self._ask('health'), 'health')
+
+    @property
+    def epoch(self) -> str:
+        """Of the server, in its last reply to a new request: another one after each start."""
+        return '' if self._channel is None else self._channel.epoch
 
     def call(self, request: object) -> dict[str, Any]:
         """Send one request of plain data as a pickle, and return the reply.
@@ -171,23 +179,29 @@ class PolicyClient:
     ) -> None:
         self.close()
 
-    def _ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+    def _ask(self, kind: str, *, once: bool = False, **fields: Any) -> dict[str, Any]:
         """Send a new request, several times if need be: under one id it is never run twice."""
         if self._channel is None:
             self._channel = Channel(self.endpoint, self._curve_dir)
-        channel, deadline = self._channel, time.monotonic() + self._timeout
+        channel, patience = self._channel, self._patience
         request = {'request': kind, 'id': channel.next_id(), **fields}
+        deadline = time.monotonic() + (patience.seconds if once else self._timeout)
         while (left := deadline - time.monotonic()) > 0:
             if kind in ('act', 'reset'):
                 request['deadline'] = left
             asked = time.monotonic()
             try:
-                reply = channel.ask(request, min(left, self._patience.seconds))
+                reply = channel.ask(request, min(left, patience.seconds))
             except PolicyTimeoutError:
-                self._patience.lost()
-                continue
-            self._patience.answered(time.monotonic() - asked)
-            return reply
+                patience.lost()
+                if once:
+                    raise
+            else:
+                patience.answered(time.monotonic() - asked)
+                return reply
+            finally:
+                while channel.late:
+                    patience.answered(channel.late.pop())
         raise self._silence()
 
     def _silence(self) -> PolicyTimeoutError:
@@ -199,7 +213,6 @@ class PolicyClient:
     def _connected(self) -> zmq.Socket:
         if self._socket is None:
             socket = self._context.socket(zmq.REQ)
-            socket.setsockopt(zmq.ROUTING_ID, self._identity)
             socket.setsockopt(zmq.RCVTIMEO, round(self._timeout * 1000))
             socket.setsockopt(zmq.SNDTIMEO, round(self._timeout * 1000))
             connect(socket, self.endpoint, self._keys, protocol.MAX_MESSAGE_BYTES)

@@ -32,8 +32,8 @@ def describe(policy: Predictor, settings: Settings) -> dict[str, Any]:
         'task': {
             'name': task.name,
             'cameras': {name: list(task.image_size) for name in task.cameras},
-            'state': list(map(str, task.state)),
-            'action': list(map(str, task.action)),
+            'state': [entry.text for entry in task.state],
+            'action': [entry.text for entry in task.action],
         },
         'state_dim': task.state_dim,
         'action_dim': task.action_dim,

@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 
 from act_ros.bridge.process import EndpointProcess
 from act_ros.errors import ActError
+from act_ros.nodes import model
 from act_ros.nodes.checks import (
     WARM_PASSES,
     check_horizon,
@@ -41,8 +42,7 @@ from act_ros.nodes.declare import (
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.wiring import Wiring
-from act_ros.policy import PolicyProcess, query_interval
-from act_ros.policy.interface import check_task, load_options
+from act_ros.policy import PolicyProcess
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
 from act_ros.task import Task
@@ -192,9 +192,7 @@ class ActNode(LifecycleNode):
             check_silence(self._wiring)
         self._settings, self._task = settings, task
         # Beside the tick's process, so that the network neither delays nor crashes it.
-        self._policy = policy = PolicyProcess(
-            self._load, torch_threads=settings.torch_threads
-        )
+        self._policy = policy = model.begin(settings, self._load)
 
         if settings.zmq_endpoint:
             # Before the load, which takes long: who asks meanwhile is told so.
@@ -202,12 +200,7 @@ class ActNode(LifecycleNode):
             log.info('listening for ZMQ clients on %s, loading', self._server.endpoint)
 
         def load() -> float:
-            policy.load(settings.ckpt_dir, task=task, **load_options(settings))
-            check_task(task, policy.task)
-            query_interval(
-                policy.chunk_size, settings.temporal_aggregation, settings.query_every
-            )
-            policy.warm_up()
+            model.load(policy, settings, task)
             return slowest_pass(policy)
 
         latency = self._abandonable(load)
@@ -241,7 +234,7 @@ class ActNode(LifecycleNode):
         if snapshot is None or measured is None or faults:
             raise InputsError(faults, wiring.causes(faults))
         # What is set live counts from here on.
-        settings = read_live_parameters(self, self._settings)
+        settings = model.as_played(read_live_parameters(self, self._settings), policy)
         controller = Controller(
             settings,
             Limits.from_settings(settings, self._task),
@@ -358,7 +351,7 @@ class ActNode(LifecycleNode):
             if self._policy is not None:
                 limits = Limits.from_settings(settings, self._task)
                 if controller is not None:
-                    controller.loop.change(settings, limits)
+                    controller.loop.change(model.as_played(settings, self._policy), limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if server is not None:

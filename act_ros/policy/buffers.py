@@ -19,6 +19,7 @@ class PolicyInfo:
     """What the inference process says of the policy that it has loaded.
 
     :ivar statistics: None where they are not known.
+    :ivar held: its chunks are an action each, repeated.
     """
 
     task: Task
@@ -27,6 +28,7 @@ class PolicyInfo:
     action_dim: int
     statistics: Statistics | None
     about: About
+    held: bool
 
 
 def _layout(info: PolicyInfo, count: int) -> tuple[dict[str, tuple[int, tuple, type]], int]:

@@ -88,10 +88,12 @@ class BatchPredictor(Predictor, Protocol):
     """A policy in this process, asked for many observations at once.
 
     :ivar engine_name: what runs the network, as the parameter `engine` has it.
+    :ivar about: where it comes from.
     """
 
     statistics: Statistics
     engine_name: str
+    about: About
 
     def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
         """A chunk for each observation, (B, chunk_size, action_dim) float32."""
@@ -102,10 +104,12 @@ class HostedPolicy(Predictor, Protocol):
     """A policy that a process of its own can give turns at.
 
     :ivar statistics: None where they are not known.
+    :ivar held: its chunks are an action each, repeated.
     """
 
     statistics: Statistics | None
     about: About
+    held: bool
     state_dim: int
     action_dim: int
 
@@ -201,12 +205,22 @@ def check_chunk(
 
 
 def check_task(robot: Task, policy: Task) -> None:
+    """As `check_cameras`, with the cameras of the policy's own task."""
+    check_cameras(robot, policy.cameras, policy.image_size)
+
+
+def check_cameras(robot: Task, cameras: Sequence[str], image_size: Sequence[int]) -> None:
     """The robot's cameras must be those that the network was trained with.
 
+    :param cameras: of the network, in its order.
+    :param image_size: of its frames: height, width.
     :raises ParameterError: naming what differs.
     """
-    for what, parameter in (('cameras', 'task.cameras'), ('image_size', 'task.image_size')):
-        found, expected = list(getattr(robot, what)), list(getattr(policy, what))
+    for parameter, here, there in (
+        ('task.cameras', robot.cameras, cameras),
+        ('task.image_size', robot.image_size, image_size),
+    ):
+        found, expected = list(here), list(there)
         if found != expected:
             raise ParameterError(
                 f'parameter {parameter!r} is {found}, but the checkpoint was trained with '

@@ -4,10 +4,12 @@ import importlib
 from dataclasses import replace
 
 from act_ros.parameters import PARAMETERS, Settings
-from act_ros.policy import set_torch_threads
 from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor, check_task, load_options
 from act_ros.policy.process import LOAD
 from act_ros.task import Task
+
+REMOTE_OPTIONS = ('policy_endpoint', 'policy_jpeg_quality', 'policy_curve_dir')
+PATIENCE = 20.0  # with a server; nothing moves meanwhile [s]
 
 _policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
 
@@ -18,8 +20,15 @@ def load(settings: Settings, function: str = LOAD) -> BatchPredictor:
     :param function: 'module:function' that does it.
     :raises ActError: as `load_policy`; or the robot's cameras are not the network's.
     """
-    module, name = function.split(':')
     task = Task.from_settings(settings)
+    if settings.policy_endpoint:
+        # By its name, as the inference process does: policies know nothing of the bridge.
+        remote = importlib.import_module('act_ros.bridge.remote')
+        return remote.load_remote(
+            settings.policy_endpoint, task=task, jpeg_quality=settings.policy_jpeg_quality,
+            curve_dir=settings.policy_curve_dir, timeout=PATIENCE,
+        )  # fmt: skip
+    module, name = function.split(':')
     load_policy = getattr(importlib.import_module(module), name)
     policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
     check_task(task, policy.task)
@@ -32,7 +41,7 @@ def loaded(settings: Settings, function: str = LOAD) -> BatchPredictor:
     :param function: 'module:function' that loads it.
     :raises ActError: as `load`.
     """
-    names = ['ckpt_dir', *LOAD_OPTIONS, 'torch_threads']
+    names = ['ckpt_dir', *LOAD_OPTIONS, *REMOTE_OPTIONS, 'torch_threads']
     names += [row.attribute for row in PARAMETERS.values() if row.name.startswith('task.')]
 
     def key(engine: str) -> tuple:
@@ -42,11 +51,23 @@ def loaded(settings: Settings, function: str = LOAD) -> BatchPredictor:
     asked = key(settings.engine)
     if asked not in _policies:
         _policies.clear()
-        set_torch_threads(settings.torch_threads)
+        if not settings.policy_endpoint:
+            from act_ros.policy import set_torch_threads
+
+            set_torch_threads(settings.torch_threads)
         policy = load(settings, function)
-        # Also by the engine that was chosen for it.
-        _policies[asked] = _policies[key(policy.engine_name)] = policy
+        _policies[asked] = policy
+        if not settings.policy_endpoint:  # also by the engine that was chosen for it
+            _policies[key(policy.engine_name)] = policy
     return _policies[asked]
+
+
+def digest_of(settings: Settings) -> str:
+    """Of the checkpoint that a server has, which parameters ask for.
+
+    :raises ActError: as `load`.
+    """
+    return loaded(settings).about.sha256
 
 
 def forget() -> None:

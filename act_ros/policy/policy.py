@@ -39,6 +39,8 @@ class Policy:
     :ivar about: where it comes from.
     """
 
+    held = False  # its chunks are what it predicts
+
     def __init__(
         self, config: ACTConfig, statistics: Statistics, task: Task, engine: Engine, about: About
     ) -> None:

@@ -63,7 +63,7 @@ class PolicyProcess:
         self.chunk_size = info.chunk_size
         self.state_dim, self.action_dim = info.state_dim, info.action_dim
         self.statistics = info.statistics
-        self.about = info.about
+        self.about, self.held = info.about, info.held
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.

@@ -125,7 +125,7 @@ class Worker:
         )
         self._info = PolicyInfo(
             policy.task, policy.chunk_size, policy.state_dim, policy.action_dim,
-            policy.statistics, policy.about,
+            policy.statistics, policy.about, policy.held,
         )  # fmt: skip
         return self._info
 

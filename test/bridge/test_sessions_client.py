@@ -55,7 +55,7 @@ def test_a_late_answer_is_taken_for_no_other():
         with pytest.raises(PolicyTimeoutError, match=r'within 0\.3 s; is the server running'):
             client.act(*SIGHT)
         policy.go.set()
-        wait_until(lambda: server.outcomes['ok'] >= 2, PATIENCE, 'the late answer')
+        wait_until(lambda: server.figures.requests['ok'] >= 2, PATIENCE, 'the late answer')
         assert client.act(*SIGHT).item() == 2
 
 
@@ -149,7 +149,7 @@ def test_what_nobody_waits_for_any_more_is_not_run():
         second.reset()
         with pytest.raises(PolicyTimeoutError):
             second.act(*SIGHT)
-        wait_until(lambda: server.outcomes['expired'] >= 1, PATIENCE, 'its end')
+        wait_until(lambda: server.figures.requests['expired'] >= 1, PATIENCE, 'its end')
         policy.go.set()
         thread.join(PATIENCE)
         assert second.act(*SIGHT).item() == 2

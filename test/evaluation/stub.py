@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from act_ros.policy.interface import Statistics
+from act_ros.policy.interface import About, Statistics
 from test.bags.bags import commanded
 
 CHUNK = 20
@@ -17,6 +17,7 @@ class Repeater:
     """Says what was recorded: entry i at tick t is the recorded action of t + i - offset."""
 
     chunk_size, engine_name = CHUNK, 'torch'
+    about = About('', '', 'torch float32', 'float32', 'cpu')
 
     def __init__(self, task, offset: int = 0, seconds: float = 0.0) -> None:
         self.task = task

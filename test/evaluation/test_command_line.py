@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
+from act_ros.bridge.remote import RemotePolicy
 from act_ros.config import task_file
+from act_ros.errors import LinkError
 from act_ros.evaluate_bag import main
+from act_ros.policy import kept
 from test.bags import bags
 from test.bags.bags import Message, write
+from test.bridge.servers import ANY_PORT, ServerProcess
 from test.rule import small_config, write_random
 from test.waiting import wait_until
 
@@ -71,6 +75,52 @@ def test_several_latencies_are_a_table_of_fades(call):
         (latency, fade) for latency in (50, 120) for fade in (0.0, 0.04, 0.1, 0.2)
     ]
     assert metrics['latency_ms'] == 50
+
+
+@pytest.fixture(scope='module')
+def server(folder):
+    """The checkpoint on a server; one thread, as the evaluator has."""
+    process = ServerProcess(
+        '--ckpt-dir', folder / 'ckpt', '--config', folder / 'robot.yaml', '--endpoint', ANY_PORT
+    )
+    yield process
+    process.close()
+
+
+def test_a_policy_on_a_server_scores_as_the_same_here(call, server):
+    code, said, out = call(
+        '--policy-endpoint', server.endpoint, '--jpeg-quality', '0', '--jpeg-quality', '80'
+    )
+    assert code == 0, said.err
+    metrics = json.loads((out / 'metrics.json').read_text())
+    found = {label: each['total']['groups'] for label, each in metrics['checkpoints'].items()}
+    assert [*found] == ['ckpt', 'server', 'server, JPEG 80']
+    for name, group in found['ckpt'].items():
+        assert found['server'][name]['mae'] == pytest.approx(group['mae'], rel=1e-4)
+    known = json.loads((out / 'run.json').read_text())
+    assert known['files']['server'] == known['files']['server, JPEG 80']
+    assert len(known['files']['server']) == 64  # the checkpoint's digest
+
+
+def test_a_server_that_is_gone_ends_it_and_nothing_is_scored_for_that(call, server, monkeypatch):
+    monkeypatch.setattr(kept, 'PATIENCE', 0.5)
+    code, said, out = call('--policy-endpoint', 'tcp://127.0.0.1:9', '--resume')
+    assert code == 2 and not out.exists()
+    (line,) = [line for line in said.err.splitlines() if 'error' in line]
+    assert 'no answer from tcp://127.0.0.1:9 within' in line
+    monkeypatch.setattr(kept, 'PATIENCE', 20.0)
+    ask = RemotePolicy.predict
+
+    def lost(self, *observation):
+        monkeypatch.setattr(RemotePolicy, 'predict', ask)
+        raise LinkError('no answer')
+
+    monkeypatch.setattr(RemotePolicy, 'predict', lost)
+    code, said, out = call('--policy-endpoint', server.endpoint)
+    assert code == 2 and 'no answer' in said.err
+    assert not (out / 'report.html').exists()
+    code, said, out = call('--policy-endpoint', server.endpoint, '--resume')
+    assert code == 0 and (out / 'report.html').exists()
 
 
 def other(tmp_path, change):

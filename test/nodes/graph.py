@@ -281,11 +281,18 @@ class Graph:
 class NodeProcess:
     """The ACT node in a process of its own, with its log."""
 
-    def __init__(self, log: Path, module: str, arguments: list[str], **env: str) -> None:
+    def __init__(
+        self,
+        log: Path,
+        module: str,
+        arguments: list[str],
+        python: str = sys.executable,
+        **env: str,
+    ) -> None:
         self._log = log
         self._file = log.open('w')
         self.process = subprocess.Popen(
-            [sys.executable, '-m', module, *arguments],
+            [python, '-m', module, *arguments],
             stdout=self._file, stderr=subprocess.STDOUT, env={**os.environ, **env},
         )  # fmt: skip
 
@@ -325,7 +332,13 @@ class NodeProcess:
 
 @contextmanager
 def run_node(
-    tmp_path: Path, ckpt: Path, *, module: str = 'act_ros.nodes.main', env=None, **parameters
+    tmp_path: Path,
+    ckpt: Path | str,
+    *,
+    module: str = 'act_ros.nodes.main',
+    env=None,
+    python: str = sys.executable,
+    **parameters,
 ) -> Iterator[NodeProcess]:
     """The node with the deployed task file and some parameters of the test."""
     defaults = {
@@ -346,7 +359,7 @@ def run_node(
     for name, value in values.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ['-p', f'{name}:={text}']
-    node = NodeProcess(tmp_path / 'node.log', module, arguments, **(env or {}))
+    node = NodeProcess(tmp_path / 'node.log', module, arguments, python, **(env or {}))
     try:
         yield node
     finally:

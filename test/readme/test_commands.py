@@ -7,6 +7,7 @@ a command that no test runs and no list explains.
 import json
 import os
 import re
+import shutil
 import signal
 from importlib.util import find_spec
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from act_ros.bridge.client import PolicyClient
 from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.interfaces import parse_output
 from act_ros.parameter_file import read_parameter_file
@@ -157,6 +159,28 @@ def test_the_keys(clone, commands):
         assert f'keys/{name}' in said and (clone.folder / 'keys' / name).is_file()
 
 
+@runs(
+    '.venv/bin/python -m act_ros.make_keys keys --client robot',
+    '.venv/bin/python -m act_ros.inference_server --ckpt-dir ckpt --endpoint tcp://0.0.0.0:5555 '
+    '--curve-dir keys',
+)
+def test_a_server_for_robots(clone, commands):
+    keys, server = commands
+    shutil.rmtree(clone.folder / 'keys', ignore_errors=True)
+    clone.run(keys)
+    clone.stand_ins[r'tcp://0\.0\.0\.0:5555'] = f'tcp://0.0.0.0:{clone.port}'
+    with clone.running(server, says=r'serving \S+ on tcp://0\.0\.0\.0'):
+        for name in ('server.key', 'clients/robot.key_secret'):
+            path = clone.folder / 'robot_keys' / name.rpartition('/')[2]
+            path.parent.mkdir(exist_ok=True)
+            shutil.copy2(clone.folder / 'keys' / name, path)
+        endpoint = f'tcp://127.0.0.1:{clone.port}'
+        with PolicyClient(
+            endpoint, timeout=PATIENCE, session='a', curve_dir=clone.folder / 'robot_keys'
+        ) as client:
+            client.reset()
+
+
 @needs_scripts
 @runs(
     '.venv/bin/python -m act_ros.sim.record --episodes 500 --workers 2 --out out/runs',
@@ -273,7 +297,13 @@ def test_the_policy_from_python(clone, snippets):
 
 
 def test_the_parameter_files(tmp_path):
-    found = [block for block in text.blocks(README) if block.language == 'yaml']
+    blocks = [block for block in text.blocks(README) if block.language == 'yaml']
+    (remote,) = (block for block in blocks if block.section.startswith('Another machine'))
+    (tmp_path / 'robot.yaml').write_text(remote.text)
+    settings = read_parameter_file(task_file(DEFAULT_TASK), tmp_path / 'robot.yaml')
+    assert settings.policy_endpoint and settings.policy_jpeg_quality
+
+    found = [block for block in blocks if block is not remote]
     *recipes, entries, side = (yaml.safe_load(block.text) for block in found)
 
     for ours, theirs in zip(recipes[::2], recipes[1::2], strict=True):

@@ -88,7 +88,9 @@ def _begin(plan: Plan, known: Mapping[str, Any]) -> Evaluation:
         statistics[label] = policy.statistics
         tasks.append(policy.task)
         # Every process, and a resumption, shall run the engine that was found best here.
-        checkpoints[label] = replace(settings, engine=policy.engine_name)
+        if not settings.policy_endpoint:
+            settings = replace(settings, engine=policy.engine_name)
+        checkpoints[label] = settings
     return Evaluation(replace(plan, checkpoints=checkpoints), tasks[-1], statistics)
 
 

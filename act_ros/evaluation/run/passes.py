@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.errors import ActError
+from act_ros.errors import ActError, LinkError
 from act_ros.observation import Snapshot
 from act_ros.policy.interface import BatchPredictor
 
@@ -36,12 +36,17 @@ class Passes:
         return done
 
     def run(self, snapshots: Sequence[Snapshot]) -> None:
-        """Let several go through in one pass, before anyone asks."""
+        """Let several go through in one pass, before anyone asks.
+
+        :raises LinkError: the policy is on a server that cannot be reached.
+        """
         try:
             observations = [(s.qpos, self._decoder.images(s)) for s in snapshots]
             started = time.perf_counter()
             chunks = list(self._policy.predict_batch(observations))
             took = (time.perf_counter() - started) / len(snapshots)
+        except LinkError:
+            raise  # says nothing of these observations
         except ActError as error:
             if len(snapshots) > 1:
                 for snapshot in snapshots:

@@ -12,6 +12,7 @@ from act_ros.bags.topics import Topics
 from act_ros.files import states
 from act_ros.parameters import Settings
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
+from act_ros.policy.kept import digest_of
 from act_ros.policy.process import LOAD
 from act_ros.recording.checks import check_frames, warn_of_commands
 from act_ros.recording.episodes import Window, split
@@ -66,6 +67,7 @@ class Plan:
     :ivar bags: bag to its episodes.
     :ivar checkpoints: label to the node's parameters with that checkpoint's `ckpt_dir`.
     :ivar offset: between chunk and recording; None = the one that fits best.
+    :ivar served: label to the digest of the checkpoint, of those that are on a server.
     """
 
     bags: Mapping[Path, Sequence[Window]]
@@ -74,6 +76,7 @@ class Plan:
     offset: int | None = None
     namespace: str = ''
     load: str = LOAD
+    served: Mapping[str, str] = field(default_factory=dict)
 
     def jobs(self) -> dict[int, Job]:
         """By number, checkpoint by checkpoint: a worker then keeps the network it has."""
@@ -96,7 +99,7 @@ class Plan:
                         for job in self.jobs().values()
                     ],
                     'settings': {k: v.parameters() for k, v in self.checkpoints.items()},
-                    'files': states(self._files()),
+                    'files': {**states(self._files()), **self.served},
                     'latencies': list(self.options.latencies),
                     'offsets': list(self.options.offsets),
                     'stride': self.options.stride,
@@ -108,7 +111,9 @@ class Plan:
     def _files(self) -> list[Path]:
         """Everything that is read: with another content it is another evaluation."""
         files = [file for bag in self.bags for file in files_of(bag)]
-        for settings in self.checkpoints.values():
+        for label, settings in self.checkpoints.items():
+            if label in self.served:
+                continue
             names = (settings.ckpt_name, STATS_NAME, CONFIG_NAME)
             files += [Path(settings.ckpt_dir) / name for name in names]
         return [path for path in files if path.exists()]
@@ -144,4 +149,8 @@ def make_plan(
             check_frames(bag, topics, task)
             warn_of_commands(bag, topics, settings, task)
             windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
-    return Plan(windows, checkpoints, **rest)
+    served = {
+        label: digest_of(settings) for label, settings in checkpoints.items()
+        if settings.policy_endpoint
+    }  # fmt: skip
+    return Plan(windows, checkpoints, served=served, **rest)

@@ -1,0 +1,278 @@
+"""A policy at the end of a line: on a server, used as if it were here. It needs no torch."""
+
+import contextlib
+import logging
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from act_ros.bridge.channel import PolicyTimeoutError, ServerError
+from act_ros.bridge.client import PolicyClient
+from act_ros.bridge.protocol import ProtocolError
+from act_ros.errors import (
+    LinkError,
+    ObservationError,
+    ParameterError,
+    PolicyError,
+    one_line,
+)
+from act_ros.policy.interface import (
+    About,
+    Observation,
+    Statistics,
+    blank_observation,
+    check_cameras,
+    check_chunk,
+    check_observation,
+)
+from act_ros.task import Task
+
+log = logging.getLogger(__name__)
+
+MOST = 100_000  # steps in a chunk
+
+
+class RemotePolicy:
+    """As `Policy`, with the server's network. Calls come from one thread at a time.
+
+    Of a server that knows the documented protocol alone each chunk is the action of a step,
+    repeated: `held`. What it blends is its own matter.
+
+    :param client: has asked what the server is.
+    :param about: of the policy.
+    :param statistics: None where they are not known.
+    :param held: the server gives actions and no chunks.
+    :param live: an answer that takes much longer than usual is given up, since whoever asks has
+        a newer observation by then; else the question is sent again.
+    """
+
+    engine_name = 'remote'
+
+    def __init__(
+        self,
+        client: PolicyClient,
+        task: Task,
+        chunk_size: int,
+        about: About,
+        statistics: Statistics | None,
+        *,
+        held: bool,
+        live: bool,
+    ) -> None:
+        self.task, self.chunk_size, self.about = task, chunk_size, about
+        self.state_dim, self.action_dim = task.state_dim, task.action_dim
+        self.statistics, self.held = statistics, held
+        self._client, self._live = client, live
+        self._epoch = client.epoch
+        self._shade = 0  # of the frames of the last warm-up
+
+    def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """As `Policy.predict`.
+
+        :raises LinkError: no answer has come in time.
+        :raises PolicyError: the server has none.
+        """
+        check_observation(self.task, qpos, images)
+        with _told(self._client.endpoint):
+            chunk = self._ask(qpos, images)
+        expected = self.chunk_size, self.action_dim
+        if chunk.shape != expected:
+            raise PolicyError(
+                f'{self._client.endpoint}: its array has shape {chunk.shape}, expected {expected}'
+            )
+        chunk = chunk.astype(np.float32)
+        check_chunk(self.task, chunk, qpos, self.statistics)
+        return chunk
+
+    def predict_batch(self, observations: Sequence[Observation]) -> np.ndarray:
+        """As `Policy.predict_batch`, one after the other."""
+        chunks = [self.predict(*observation) for observation in observations]
+        return np.array(chunks, np.float32).reshape(-1, self.chunk_size, self.action_dim)
+
+    def forward(
+        self, observations: Sequence[Observation], sources: Sequence[Hashable] | None = None
+    ) -> np.ndarray:
+        """As `predict_batch`; the server looks at what it is given anyway."""
+        return self.predict_batch(observations)
+
+    def warm_up(self) -> None:
+        """A question as any other, on frames that were not there before."""
+        self._shade += 1
+        self.predict(*blank_observation(self.task, self.statistics, self._shade))
+
+    def reset(self) -> None:
+        """Begin a new episode, at a server that keeps it.
+
+        :raises PolicyError: as `predict`.
+        """
+        if self.held:
+            with _told(self._client.endpoint):
+                self._client.reset()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _ask(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        if self.held:
+            action = self._client.act(qpos, images)
+            return np.tile(action, (self.chunk_size, 1))
+        chunk = self._client.chunk(qpos, images, once=self._live)
+        if self._client.epoch != self._epoch:  # the server was started anew
+            self._check_that_it_is_the_same()
+        return chunk
+
+    def _check_that_it_is_the_same(self) -> None:
+        now = _about(self._client.info(), self._client.endpoint)
+        if now.sha256 != self.about.sha256:
+            raise PolicyError(
+                f'the server has another checkpoint since it was started anew: {now.checkpoint} '
+                f'{now.sha256[:12]}, before {self.about.checkpoint} {self.about.sha256[:12]}; '
+                f'clean up and configure again'
+            )
+        self._epoch = self._client.epoch
+
+
+def load_remote(
+    endpoint: str,
+    *,
+    task: Task,
+    jpeg_quality: int = 0,
+    curve_dir: str = '',
+    timeout: float = 5.0,
+    hold: float = 0.0,
+    live: bool = False,
+) -> RemotePolicy:
+    """Find out what policy a server has, and whether it is one for this robot.
+
+    :param endpoint: of the server.
+    :param task: the robot's.
+    :param jpeg_quality: as `PolicyClient` has it; and `curve_dir`, and `timeout`.
+    :param hold: how long an action may last of a server that gives no chunks [s]; 0 = such a
+        server is refused.
+    :param live: as `RemotePolicy` has it.
+    :raises ActError: there is no server, it has no policy for this robot, or is still loading it.
+    """
+    client = PolicyClient(
+        endpoint, timeout=timeout, curve_dir=curve_dir, jpeg_quality=jpeg_quality
+    )
+    try:
+        with _told(endpoint):
+            return _made(client, task, hold, live)
+    except BaseException:
+        client.close()
+        raise
+
+
+def _made(client: PolicyClient, task: Task, hold: float, live: bool) -> RemotePolicy:
+    try:
+        # As a pickle: a server of the documented protocol can read it, and refuse it.
+        client.call({'request': 'info'})
+    except ServerError as error:
+        if error.code:
+            raise
+        if not hold:
+            raise ParameterError(
+                'the server knows the documented protocol alone, which gives no chunks: use '
+                'python -m act_ros.inference_server'
+            ) from None
+        log.warning(
+            '%s knows the documented protocol alone: its actions are used as they come, each '
+            'until the next one, and nothing bridges an outage', client.endpoint,
+        )  # fmt: skip
+        steps = max(1, round(hold * task.rate))
+        about = About('', '', 'remote', '', client.endpoint)
+        return RemotePolicy(client, task, steps, about, None, held=True, live=live)
+    info = client.info()
+    _check_robot(task, info, client.endpoint)
+    chunk_size = info.get('chunk_size')
+    if type(chunk_size) is not int or not 1 <= chunk_size <= MOST:
+        raise ProtocolError(f'its chunk_size is {chunk_size!r}, expected 1 to {MOST}')
+    return RemotePolicy(
+        client, task, chunk_size, _about(info, client.endpoint), _statistics(info, task),
+        held=False, live=live,
+    )  # fmt: skip
+
+
+def _check_robot(task: Task, info: Mapping[str, Any], endpoint: str) -> None:
+    """Whether what the server says of its robot is true of this one.
+
+    :raises ActError: it is not; a difference that may be one of names alone is logged.
+    """
+    there = info.get('task')
+    cameras = there.get('cameras') if isinstance(there, dict) else None
+    if not isinstance(there, dict) or not isinstance(cameras, dict) or not cameras:
+        raise ProtocolError('its info names no cameras')
+    size, *others = cameras.values()
+    if not isinstance(size, list) or any(other != size for other in others):
+        raise ProtocolError(f'its cameras have sizes {cameras}, expected one for all of them')
+    check_cameras(task, list(cameras), size)
+    for what in ('state', 'action'):
+        here = [entry.text for entry in getattr(task, what)]
+        count = info.get(f'{what}_dim')
+        if count != len(here):
+            raise ParameterError(
+                f'the policy has {count!r} {what} entries, task {task.name!r} lists {len(here)}'
+            )
+        names = there.get(what)
+        if names != here:
+            log.warning(
+                '%s has other %s entries, in name, order or units: first %s, here %s',
+                endpoint, what, *_first_difference(names, here),
+            )  # fmt: skip
+    if info.get('rate') != task.rate:
+        log.warning(
+            '%s has a policy of %s steps a second, control_rate here is %g Hz: its chunks are '
+            'played at that', endpoint, info.get('rate'), task.rate,
+        )  # fmt: skip
+
+
+def _first_difference(there: object, here: list[str]) -> tuple[object, str]:
+    pairs = zip(there, here, strict=False) if isinstance(there, list) else ()
+    return next((pair for pair in pairs if pair[0] != pair[1]), ('others', here[0]))
+
+
+def _about(info: Mapping[str, Any], endpoint: str) -> About:
+    checkpoint = info.get('checkpoint')
+    named = checkpoint if isinstance(checkpoint, dict) else {}
+    deviation = info.get('deviation')
+    return About(
+        checkpoint=str(named.get('name', '')),
+        sha256=str(named.get('sha256', '')),
+        engine=f'remote {info.get("engine", "")}'.strip(),
+        precision=str(info.get('precision', '')),
+        device=f'{endpoint} {info.get("device", "")}'.strip(),
+        deviation=deviation if isinstance(deviation, float) else None,
+    )
+
+
+def _statistics(info: Mapping[str, Any], task: Task) -> Statistics | None:
+    given = info.get('statistics')
+    if not isinstance(given, dict):
+        return None
+    found = {}
+    for name in ('qpos_mean', 'qpos_std', 'action_mean', 'action_std'):
+        value = given.get(name)
+        size = task.state_dim if name.startswith('qpos') else task.action_dim
+        if not isinstance(value, np.ndarray) or value.shape != (size,):
+            raise ProtocolError(f'its statistics have no {name} of {size} numbers')
+        if not np.isfinite(value).all() or (name.endswith('std') and not (value > 0).all()):
+            raise ProtocolError(f'its {name} are not finite, or not above 0')
+        found[name] = value.astype(np.float32)
+    return Statistics(**found)
+
+
+@contextlib.contextmanager
+def _told(endpoint: str) -> Iterator[None]:
+    """What a server or the line does wrong is told as any other policy's failure."""
+    try:
+        yield
+    except PolicyTimeoutError as error:
+        raise LinkError(one_line(error)) from None
+    except (ServerError, ProtocolError) as error:
+        bad = isinstance(error, ServerError) and error.code == 'bad_observation'
+        kind = ObservationError if bad else PolicyError
+        raise kind(f'{endpoint}: {one_line(error)}') from None
+    except ParameterError as error:
+        raise ParameterError(f'{endpoint}: {one_line(error)}') from None

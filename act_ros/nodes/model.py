@@ -1,0 +1,54 @@
+"""Where the node's policy comes from: a checkpoint, or a server at the end of a line."""
+
+from dataclasses import replace
+
+from act_ros.errors import ParameterError
+from act_ros.parameters import Settings
+from act_ros.policy import PolicyProcess, query_interval
+from act_ros.policy.interface import check_task, load_options
+from act_ros.task import Task
+
+REMOTE = 'act_ros.bridge.remote:load_remote'
+
+
+def begin(settings: Settings, load: str) -> PolicyProcess:
+    """The process that has the policy, or the line to it: beside that of the tick in either case.
+
+    :param load: 'module:function' that loads one from a checkpoint.
+    :raises ParameterError: parameters that contradict each other.
+    """
+    if not settings.policy_endpoint:
+        return PolicyProcess(load, torch_threads=settings.torch_threads)
+    if settings.zmq_endpoint:
+        raise ParameterError(
+            f'zmq_endpoint is {settings.zmq_endpoint}, but the policy is that of policy_endpoint '
+            f'{settings.policy_endpoint}: let clients ask there, and leave zmq_endpoint empty'
+        )
+    return PolicyProcess(REMOTE, torch_threads=None)
+
+
+def load(policy: PolicyProcess, settings: Settings, task: Task) -> None:
+    """Load it, and run it once.
+
+    :raises ActError: there is none, or it does not fit the robot.
+    """
+    if settings.policy_endpoint:
+        # An answer that takes longer is of no use: the commands have ended by then.
+        timeout = settings.command_timeout
+        policy.load(
+            settings.policy_endpoint, task=task, jpeg_quality=settings.policy_jpeg_quality,
+            curve_dir=settings.policy_curve_dir, timeout=timeout, hold=timeout, live=True,
+        )  # fmt: skip
+    else:
+        policy.load(settings.ckpt_dir, task=task, **load_options(settings))
+        check_task(task, policy.task)
+    played = as_played(settings, policy)
+    query_interval(policy.chunk_size, played.temporal_aggregation, played.query_every)
+    policy.warm_up()
+
+
+def as_played(settings: Settings, policy: PolicyProcess) -> Settings:
+    """The parameters as they count: an action that is held gives way to the next one at once."""
+    if not policy.held:
+        return settings
+    return replace(settings, temporal_aggregation=False, query_every=1, fade=0.0)
