@@ -26,7 +26,7 @@ from act_ros.policy.interface import (
     check_chunk,
     check_observation,
 )
-from act_ros.task import Task
+from act_ros.task import Entry, Task
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class RemotePolicy:
 def load_remote(
     endpoint: str,
     *,
-    task: Task,
+    task: Task | None = None,
     jpeg_quality: int = 0,
     curve_dir: str = '',
     timeout: float = 5.0,
@@ -147,7 +147,7 @@ def load_remote(
     """Find out what policy a server has, and whether it is one for this robot.
 
     :param endpoint: of the server.
-    :param task: the robot's.
+    :param task: the robot's; None = as the server says.
     :param jpeg_quality: as `PolicyClient` has it; and `curve_dir`, and `timeout`.
     :param hold: how long an action may last of a server that gives no chunks [s]; 0 = such a
         server is refused.
@@ -165,14 +165,14 @@ def load_remote(
         raise
 
 
-def _made(client: PolicyClient, task: Task, hold: float, live: bool) -> RemotePolicy:
+def _made(client: PolicyClient, task: Task | None, hold: float, live: bool) -> RemotePolicy:
     try:
         # As a pickle: a server of the documented protocol can read it, and refuse it.
         client.call({'request': 'info'})
     except ServerError as error:
         if error.code:
             raise
-        if not hold:
+        if not hold or task is None:
             raise ParameterError(
                 'the server knows the documented protocol alone, which gives no chunks: use '
                 'python -m act_ros.inference_server'
@@ -185,7 +185,10 @@ def _made(client: PolicyClient, task: Task, hold: float, live: bool) -> RemotePo
         about = About('', '', 'remote', '', client.endpoint)
         return RemotePolicy(client, task, steps, about, None, held=True, live=live)
     info = client.info()
-    _check_robot(task, info, client.endpoint)
+    if task is None:
+        task = task_of(info)
+    else:
+        _check_robot(task, info, client.endpoint)
     chunk_size = info.get('chunk_size')
     if type(chunk_size) is not int or not 1 <= chunk_size <= MOST:
         raise ProtocolError(f'its chunk_size is {chunk_size!r}, expected 1 to {MOST}')
@@ -195,42 +198,57 @@ def _made(client: PolicyClient, task: Task, hold: float, live: bool) -> RemotePo
     )  # fmt: skip
 
 
+def task_of(info: Mapping[str, Any]) -> Task:
+    """The robot that a server's policy is for.
+
+    :param info: as docs/zmq.md has it.
+    :raises ActError: it does not say.
+    """
+    there, rate = info.get('task'), info.get('rate')
+    if not isinstance(there, dict) or not isinstance(rate, int | float) or not 0 < rate <= 1e6:
+        raise ProtocolError('its info has no task with a rate')
+    cameras, state, action = (there.get(what) for what in ('cameras', 'state', 'action'))
+    if not (isinstance(cameras, dict) and isinstance(state, list) and isinstance(action, list)):
+        raise ProtocolError('its task has no cameras, state and action')
+    sizes = list(cameras.values())
+    if not sizes or any(size != sizes[0] for size in sizes) or not _is_size(sizes[0]):
+        raise ProtocolError(f'its cameras have sizes {cameras}, expected one for all of them')
+    height, width = sizes[0]
+    return Task(
+        str(there.get('name', '')), tuple(cameras), tuple(map(Entry.parse, state)),
+        tuple(map(Entry.parse, action)), rate, (height, width),
+    )  # fmt: skip
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list) and [type(side) for side in value] == [int, int]
+
+
 def _check_robot(task: Task, info: Mapping[str, Any], endpoint: str) -> None:
     """Whether what the server says of its robot is true of this one.
 
     :raises ActError: it is not; a difference that may be one of names alone is logged.
     """
-    there = info.get('task')
-    cameras = there.get('cameras') if isinstance(there, dict) else None
-    if not isinstance(there, dict) or not isinstance(cameras, dict) or not cameras:
-        raise ProtocolError('its info names no cameras')
-    size, *others = cameras.values()
-    if not isinstance(size, list) or any(other != size for other in others):
-        raise ProtocolError(f'its cameras have sizes {cameras}, expected one for all of them')
-    check_cameras(task, list(cameras), size)
+    there = task_of(info)
+    check_cameras(task, there.cameras, there.image_size)
     for what in ('state', 'action'):
-        here = [entry.text for entry in getattr(task, what)]
-        count = info.get(f'{what}_dim')
-        if count != len(here):
+        here, others = ([entry.text for entry in getattr(each, what)] for each in (task, there))
+        if len(others) != len(here):
             raise ParameterError(
-                f'the policy has {count!r} {what} entries, task {task.name!r} lists {len(here)}'
+                f'the policy has {len(others)} {what} entries, task {task.name!r} lists '
+                f'{len(here)}'
             )
-        names = there.get(what)
-        if names != here:
+        differing = [pair for pair in zip(others, here, strict=True) if pair[0] != pair[1]]
+        if differing:
             log.warning(
                 '%s has other %s entries, in name, order or units: first %s, here %s',
-                endpoint, what, *_first_difference(names, here),
+                endpoint, what, *differing[0],
             )  # fmt: skip
-    if info.get('rate') != task.rate:
+    if there.rate != task.rate:
         log.warning(
-            '%s has a policy of %s steps a second, control_rate here is %g Hz: its chunks are '
-            'played at that', endpoint, info.get('rate'), task.rate,
+            '%s has a policy of %g steps a second, control_rate here is %g Hz: its chunks are '
+            'played at that', endpoint, there.rate, task.rate,
         )  # fmt: skip
-
-
-def _first_difference(there: object, here: list[str]) -> tuple[object, str]:
-    pairs = zip(there, here, strict=False) if isinstance(there, list) else ()
-    return next((pair for pair in pairs if pair[0] != pair[1]), ('others', here[0]))
 
 
 def _about(info: Mapping[str, Any], endpoint: str) -> About:

@@ -161,7 +161,7 @@ def test_a_policy_of_another_robot_is_refused(server, remote, changes, says):
 def test_other_names_and_another_rate_are_said(server, remote, caplog):
     remote(server.endpoint, replace(TASK, state=TASK.state[::-1], rate=25.0))
     assert 'has other state entries, in name, order or units: first base/' in caplog.text
-    assert 'a policy of 50.0 steps a second, control_rate here is 25 Hz' in caplog.text
+    assert 'a policy of 50 steps a second, control_rate here is 25 Hz' in caplog.text
 
 
 def test_where_nobody_listens_that_is_said(remote):

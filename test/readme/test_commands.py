@@ -88,7 +88,7 @@ def snippets():
     # The examples of docs/zmq.md are run by test/bridge/test_languages.py.
     blocks = [block for block in text.blocks(README) if block.section != 'Examples']
     found = [block for block in blocks if block.language == 'python']
-    assert [block.section for block in found] == ['Protocol', 'Protocol', 'Python']
+    assert [block.section for block in found] == [*3 * ['Protocol'], 'Python']
     return [block.text for block in found]
 
 
@@ -255,14 +255,15 @@ def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
 )
 def test_the_server_and_its_clients(clone, commands, snippets):
     server, health, client = commands
-    plain, client_class, _ = snippets
+    plain, client_class, player, _ = snippets
     with clone.running(server, says='serving .* on tcp'):
         assert '"state": "ready"' in clone.run(health)
         assert 'All tests completed' in clone.run(client)
         said = clone.python(plain)
         assert said.startswith("{'status': 'OK'}\n")
         assert len(re.findall(r'[-+.e\d]+', said.split('\n', 1)[1])) == 16
-        assert clone.python(f'{plain}\n{client_class}\nprint(action.shape)').endswith('(16,)\n')
+        for ours in (client_class, player):
+            assert clone.python(f'{plain}\n{ours}\nprint(action.shape)').endswith('(16,)\n')
 
 
 BACKGROUND = (
@@ -293,7 +294,7 @@ def test_the_server_in_the_background(clone, commands):
 
 @pytest.mark.parametrize('commands', [()], ids=[''])
 def test_the_policy_from_python(clone, snippets):
-    assert 'step 0' in clone.python(snippets[2]).splitlines()[-1]
+    assert 'step 0' in clone.python(snippets[3]).splitlines()[-1]
 
 
 def test_the_parameter_files(tmp_path):
