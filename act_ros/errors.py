@@ -39,7 +39,7 @@ class PolicyError(ActError):
 
 
 class LinkError(PolicyError):
-    """The policy is on a server, and no answer has come from there."""
+    """The policy is on a server that cannot be reached, or gives no answer for the time being."""
 
 
 class UncoveredStepError(ActError, LookupError):

@@ -31,6 +31,10 @@ from act_ros.task import Entry, Task
 log = logging.getLogger(__name__)
 
 MOST = 100_000  # steps in a chunk
+PROBES = 3  # of a server, where the line loses some
+KINDS = {'bad_observation': ObservationError}  # of errors, by their code
+# What a server says that has no answer now, and may have one later.
+TRANSIENT = ('loading', 'stopping', 'busy', 'expired', 'replaced')
 
 
 class RemotePolicy:
@@ -70,7 +74,7 @@ class RemotePolicy:
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.
 
-        :raises LinkError: no answer has come in time.
+        :raises LinkError: no answer has come in time, or the server has another policy now.
         :raises PolicyError: the server has none.
         """
         check_observation(self.task, qpos, images)
@@ -126,7 +130,7 @@ class RemotePolicy:
     def _check_that_it_is_the_same(self) -> None:
         now = _about(self._client.info(), self._client.endpoint)
         if now.sha256 != self.about.sha256:
-            raise PolicyError(
+            raise LinkError(
                 f'the server has another checkpoint since it was started anew: {now.checkpoint} '
                 f'{now.sha256[:12]}, before {self.about.checkpoint} {self.about.sha256[:12]}; '
                 f'clean up and configure again'
@@ -167,8 +171,7 @@ def load_remote(
 
 def _made(client: PolicyClient, task: Task | None, hold: float, live: bool) -> RemotePolicy:
     try:
-        # As a pickle: a server of the documented protocol can read it, and refuse it.
-        client.call({'request': 'info'})
+        _probe(client)
     except ServerError as error:
         if error.code:
             raise
@@ -196,6 +199,17 @@ def _made(client: PolicyClient, task: Task | None, hold: float, live: bool) -> R
         client, task, chunk_size, _about(info, client.endpoint), _statistics(info, task),
         held=False, live=live,
     )  # fmt: skip
+
+
+def _probe(client: PolicyClient) -> None:
+    """Ask what any server can read: a pickle, which one of the documented protocol refuses."""
+    for tries in range(1, PROBES + 1):
+        try:
+            client.call({'request': 'info'})
+            return
+        except PolicyTimeoutError:
+            if tries == PROBES:
+                raise
 
 
 def task_of(info: Mapping[str, Any]) -> Task:
@@ -288,9 +302,10 @@ def _told(endpoint: str) -> Iterator[None]:
         yield
     except PolicyTimeoutError as error:
         raise LinkError(one_line(error)) from None
-    except (ServerError, ProtocolError) as error:
-        bad = isinstance(error, ServerError) and error.code == 'bad_observation'
-        kind = ObservationError if bad else PolicyError
+    except ProtocolError as error:
+        raise PolicyError(f'{endpoint}: {one_line(error)}') from None
+    except ServerError as error:
+        kind = LinkError if error.code in TRANSIENT else KINDS.get(error.code, PolicyError)
         raise kind(f'{endpoint}: {one_line(error)}') from None
     except ParameterError as error:
         raise ParameterError(f'{endpoint}: {one_line(error)}') from None

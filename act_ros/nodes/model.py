@@ -28,7 +28,7 @@ def begin(settings: Settings, load: str) -> PolicyProcess:
 
 
 def load(policy: PolicyProcess, settings: Settings, task: Task) -> None:
-    """Load it, and run it once.
+    """Load it; what is loaded here is run once, for a first pass is slow.
 
     :raises ActError: there is none, or it does not fit the robot.
     """
@@ -42,9 +42,9 @@ def load(policy: PolicyProcess, settings: Settings, task: Task) -> None:
     else:
         policy.load(settings.ckpt_dir, task=task, **load_options(settings))
         check_task(task, policy.task)
+        policy.warm_up()
     played = as_played(settings, policy)
     query_interval(policy.chunk_size, played.temporal_aggregation, played.query_every)
-    policy.warm_up()
 
 
 def as_played(settings: Settings, policy: PolicyProcess) -> Settings:

@@ -10,7 +10,13 @@ import pytest
 from act_ros.bridge.remote import load_remote
 from act_ros.bridge.server import PolicyServer
 from act_ros.config import load_task
-from act_ros.errors import ActError, ObservationError, ParameterError, PolicyError
+from act_ros.errors import (
+    ActError,
+    LinkError,
+    ObservationError,
+    ParameterError,
+    PolicyError,
+)
 from act_ros.policy import load_policy
 from act_ros.policy.interface import About
 from test.bridge.documented_server import DocumentedServer
@@ -103,6 +109,27 @@ def test_a_line_that_becomes_slow_is_learnt_from_late_answers(remote):
         wait_until(answered, 10, 'an answer')
 
 
+def test_what_a_server_says_for_the_time_being_is_a_matter_of_the_line(remote):
+    with serving(Steps()) as server:
+        endpoint = server.endpoint
+        policy = remote(endpoint, tiny_task())
+        policy.predict(*SIGHT)
+    server = PolicyServer(endpoint)  # started anew, and loading
+    try:
+        with pytest.raises(LinkError, match='loading'):
+            policy.predict(*SIGHT)
+    finally:
+        server.close()
+
+
+def test_a_policy_that_fails_is_no_matter_of_the_line(remote):
+    with serving(Steps(fault=PolicyError('out of memory'))) as server:
+        policy = remote(server.endpoint, tiny_task())
+        with pytest.raises(PolicyError, match='out of memory') as caught:
+            policy.predict(*SIGHT)
+        assert not isinstance(caught.value, LinkError)
+
+
 class Named(Steps):
     """With a checkpoint of that digest."""
 
@@ -121,7 +148,7 @@ def test_the_same_checkpoint_after_a_restart_goes_on_and_another_one_does_not(re
         policy.predict(*SIGHT)
     with serving(Named('b' * 64), endpoint):
         for _ in range(2):  # it does not get used to it
-            with pytest.raises(PolicyError, match=r'another checkpoint .* bbbbbbbbbbbb, b'):
+            with pytest.raises(LinkError, match=r'another checkpoint .* bbbbbbbbbbbb, b'):
                 policy.predict(*SIGHT)
 
 

@@ -73,14 +73,12 @@ def test_it_commands_what_the_servers_policy_says(graph, run, server):
 
 
 def test_over_a_bad_line_it_goes_on_and_after_an_outage_it_comes_back(graph, run, server):
-    line = {'delay': 0.05, 'jitter': 0.1, 'loss': 0.2}
     with (
-        Proxy(server.endpoint) as proxy,
+        Proxy(server.endpoint, delay=0.05, jitter=0.1, loss=0.2) as proxy,
         run(proxy.endpoint, command_timeout=CHUNK, recovery_window=30.0) as node,
     ):
         graph.activate(node)
         wait_until(lambda: len(graph.commands) > 50, 20, 'commands')
-        proxy.__dict__.update(line)
         assert rate(graph, 6.0) >= 49.5
         assert proxy.lost > 3
         warned = [r for r in graph.reports if 'no answer from tcp' in r['message']]
