@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     # What is compared are the policy's own steps, whatever is sent between them.
     settings = read_parameter_file(*files).once_a_step()
     ckpt_dir = Path(arguments.ckpt_dir or settings.ckpt_dir).resolve()
-    settings = replace(settings, ckpt_dir=str(ckpt_dir))
+    endpoint = '' if arguments.ckpt_dir else settings.policy_endpoint
+    settings = replace(settings, ckpt_dir=str(ckpt_dir), policy_endpoint=endpoint)
     task, bag, out = Task.from_settings(settings), Bag(arguments.bag), arguments.out
     Topics(settings, task, bag)  # what the bag lacks is said before anything begins
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         values = {
             **read_raw_parameters(*files),
             'ckpt_dir': settings.ckpt_dir,
+            'policy_endpoint': endpoint,
             'use_sim_time': True,
             'dry_run': True,
             'publish_tick': True,

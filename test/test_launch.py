@@ -164,7 +164,17 @@ def test_act_arguments_reach_the_node(start):
     assert values['ckpt_dir'] == '2024'
     assert values['autostart'] is True
     assert values['zmq_endpoint'] == 'tcp://127.0.0.1:5556'
+    assert values['policy_endpoint'] == ''
     assert values['use_sim_time'] is True
+
+
+def test_a_policy_server_stands_in_for_a_checkpoint(start):
+    code, output, records = start('act.launch.py', 'policy_endpoint:=tcp://gpu:1', 'ckpt_dir:=a')
+    assert code != 0 and 'ckpt_dir and policy_endpoint are two policies' in output
+    assert not records
+    code, output, records = start('act.launch.py', 'policy_endpoint:=tcp://gpu:5555')
+    assert code == 0, output
+    assert records['act_node']['values']['policy_endpoint'] == 'tcp://gpu:5555'
 
 
 def test_act_params_file_counts_over_the_task_and_arguments_over_both(start, tmp_path):
@@ -179,7 +189,9 @@ def test_act_params_file_counts_over_the_task_and_arguments_over_both(start, tmp
     )
     assert code == 0, output
     values = records['act_node']['values']
-    assert values == {'task.name': 'mine', 'decay': 0.25, 'ckpt_dir': 'c'}
+    assert values == {
+        'task.name': 'mine', 'decay': 0.25, 'ckpt_dir': 'c', 'policy_endpoint': ''
+    }  # fmt: skip
 
 
 def test_a_params_file_with_a_task_of_its_own_takes_no_other_robots_limits(start, tmp_path):

@@ -68,6 +68,7 @@ def run(graph: OwnGraph, wish: Wish) -> None:
     topics.require_states()
     parameters = {
         **read_raw_parameters(*files), 'ckpt_dir': str(wish.ckpt_dir.resolve()),
+        'policy_endpoint': '',
         'zmq_endpoint': '',
         'enable_topic': '',  # nobody holds the deadman
         'autostart': False,  # it is told when

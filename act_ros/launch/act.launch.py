@@ -21,6 +21,7 @@ from act_ros.parameter_file import read_parameter_file
 
 ARGUMENTS = {
     'ckpt_dir': 'folder of the checkpoint (default: as the parameter files say)',
+    'policy_endpoint': "ask a policy server instead, e.g. 'tcp://gpu-server:5555'",
     'params_file': "parameter file; counts over the task's, or stands alone if it describes one",
     'task': f'name of a shipped task, or the path of its YAML (default: {DEFAULT_TASK})',
     'autostart': 'true: configure and activate without being told',
@@ -33,6 +34,7 @@ ARGUMENTS = {
 # set: its value comes from the parameter files.
 OVERRIDES = {
     'ckpt_dir': str,
+    'policy_endpoint': str,
     'autostart': bool,
     'zmq_endpoint': str,
     'use_sim_time': bool,
@@ -70,12 +72,16 @@ def make_node(context: LaunchContext) -> list[Action]:
                 f'{files[0]} describes a task itself: leave out task, or task.cameras in the file'
             )
         files[0] = task_file(given['task'])
+    if given['ckpt_dir'] and given['policy_endpoint']:
+        raise RuntimeError('ckpt_dir and policy_endpoint are two policies: leave out one of them')
     read_parameter_file(*files)  # says what is wrong with them before a process starts
     overrides = {
         name: ParameterValue(LaunchConfiguration(name), value_type=kind)
         for name, kind in OVERRIDES.items()
         if given[name]
     }
+    if given['ckpt_dir']:  # who names a checkpoint means that
+        overrides['policy_endpoint'] = ''
     return [
         LifecycleNode(
             package='act_ros',

@@ -78,7 +78,7 @@ def contenders(
     """
     found = []
     for label, folder in checkpoints.items():
-        own = replace(settings, ckpt_dir=str(Path(folder).resolve()))
+        own = replace(settings, ckpt_dir=str(Path(folder).resolve()), policy_endpoint='')
         policy = loaded(own)
         PolicyPilot(policy, own, latencies[0])
         # Every process shall run the engine that was found best here.
