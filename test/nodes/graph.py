@@ -286,6 +286,7 @@ class NodeProcess:
         log: Path,
         module: str,
         arguments: list[str],
+        *,
         python: str = sys.executable,
         **env: str,
     ) -> None:
@@ -359,7 +360,7 @@ def run_node(
     for name, value in values.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ['-p', f'{name}:={text}']
-    node = NodeProcess(tmp_path / 'node.log', module, arguments, python, **(env or {}))
+    node = NodeProcess(tmp_path / 'node.log', module, arguments, python=python, **(env or {}))
     try:
         yield node
     finally:

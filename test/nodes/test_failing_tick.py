@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -123,13 +122,13 @@ def test_whatever_fails_in_the_tick_the_stop_message_is_sent_at_once(robot, ckpt
 class Terminal(NodeProcess):
     """A node whose output goes into a pipe that is read until it is blocked."""
 
-    def __init__(self, log, module, arguments, **env):
+    def __init__(self, log, module, arguments, *, python, **env):
         self._log = log
         self._file = log.open('w')
         self._read, self._write = os.pipe()
         self._blocked = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, '-m', module, *arguments],
+            [python, '-m', module, *arguments],
             stdout=self._write, stderr=subprocess.STDOUT, env={**os.environ, **env},
         )  # fmt: skip
         os.set_blocking(self._read, False)
