@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from act_ros.bridge.remote import load_remote
+from act_ros.control.plan import Plan
 from act_ros.errors import ActError, LinkError, UncoveredStepError, one_line
 from act_ros.parameters import Settings
-from act_ros.policy.interface import Predictor, check_observation
-from act_ros.policy.rollout import make_aggregator
+from act_ros.policy.interface import Observation, Predictor, check_observation
 
 _DEFAULTS = Settings()
 
@@ -39,18 +39,19 @@ def playing(
 class ChunkPlayer:
     """An episode on the client's side: chunks are asked for beside it, and blended here.
 
-    One question is under way at a time, of the newest observation there is. A chunk that comes
-    late is of its own step and is faded in; one that never comes costs depth. An outage is
-    ridden over as long as the chunks last that are there. Calls come from one thread.
+    It plans as the node does, from step to step. One question is under way at a time, of the
+    newest observation there is. A chunk that comes late is of its own step and is faded in; one
+    that never comes costs depth. An outage is ridden over as long as the chunks last that are
+    there. Calls come from one thread.
 
     :param policy: is asked for chunks, in a thread of this.
-    :param settings: `temporal_aggregation`, `decay`, `fade`, `follow_newest` and `continuous`
-        count.
+    :param settings: `temporal_aggregation`, `query_every`, `decay`, `fade`, `follow_newest` and
+        `continuous` count.
     :param synchronous: wait for the chunk of each step, as the public loop does.
     :param patience: the longest wait for a chunk, where one is waited for [s].
     :ivar step: the next one.
-    :ivar failure: why the last question has no chunk; None where it has.
-    :raises LimitError: a list names what the action does not have.
+    :ivar failure: why the last question that was answered has no chunk; None where it has.
+    :raises ActError: as `Plan`.
     """
 
     def __init__(
@@ -62,24 +63,26 @@ class ChunkPlayer:
         patience: float = 5.0,
     ) -> None:
         self._policy, self._synchronous, self._patience = policy, synchronous, patience
-        self._aggregator = make_aggregator(
-            policy.chunk_size, policy.task, temporal_aggregation=settings.temporal_aggregation,
-            decay=settings.decay, fade=settings.fade, follow_newest=settings.follow_newest,
-            continuous=settings.continuous,
-        )  # fmt: skip
+        # Whoever calls has steps, and no ticks between them.
+        self._plan = Plan(settings.once_a_step(), policy.task, policy.chunk_size)
         self._changed = threading.Condition()
-        self._mail: tuple[int, np.ndarray, dict[str, np.ndarray]] | None = None
         self._asking = self._closed = False
-        self._episode, self._newest, self._now, self.step = 0, -1, 0, 0
+        self._episode, self.step = 0, 0
+        self._newest = -1  # step of the newest chunk that is there
         self.failure: Exception | None = None
+        self._mail: tuple[int, Observation] | None = None
+        self._arrived: list[tuple[int, np.ndarray | Exception]] = []
         self._thread = threading.Thread(target=self._run, name='chunks', daemon=True)
-        self._begin()
         self._thread.start()
 
     def reset(self) -> None:
         """Begin a new episode at step 0; what is under way belongs to the old one."""
         with self._changed:
-            self._begin()
+            self._plan.begin()
+            self._episode += 1
+            self.step, self._newest = 0, -1
+            self._mail, self.failure = None, None
+            self._arrived.clear()
 
     def act(
         self, qpos: np.ndarray, images: Mapping[str, np.ndarray], step: int | None = None
@@ -98,15 +101,18 @@ class ChunkPlayer:
             step = self.step if step is None else step
             if step < self.step:
                 raise ActError(f'step {step} is over: step {self.step} is the next one')
-            self._now, self.step = step, step + 1
-            observation = step, np.array(qpos), dict(images)
-            self._ask(observation)
-            if self._synchronous:
-                self._wait_for(lambda: self._newest == step, observation)
+            self.step = step + 1
+            self._take_arrived(step)
+            observation = np.array(qpos), dict(images)
+            asked = self._plan.wants(step)
+            if asked:
+                self._ask(step, observation)
+            if self._synchronous and asked:
+                self._wait_for(lambda: self._newest == step, step, observation)
             elif self._newest < 0:
-                self._wait_for(lambda: self._newest >= 0, observation)
+                self._wait_for(lambda: self._newest >= 0, step, observation)
             try:
-                return self._aggregator.action(step)
+                return self._plan.action(step)
             except UncoveredStepError:
                 raise self._why_none(step) from None
 
@@ -115,7 +121,7 @@ class ChunkPlayer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join(self._patience)
+        self._thread.join()
 
     def __enter__(self) -> 'ChunkPlayer':
         return self
@@ -128,30 +134,32 @@ class ChunkPlayer:
     ) -> None:
         self.close()
 
-    def _begin(self) -> None:
-        self._aggregator.reset()
-        self.step = self._now = 0
-        self._newest = -1  # step of the newest chunk that is there
-        self._episode += 1
-        self._mail, self.failure = None, None
-
-    def _ask(self, observation: tuple[int, np.ndarray, dict[str, np.ndarray]]) -> None:
-        self._mail = observation
+    def _ask(self, step: int, observation: Observation) -> None:
+        self._mail, self._plan.asked = (step, observation), True
         self._changed.notify_all()
 
-    def _wait_for(
-        self,
-        there: Callable[[], bool],
-        observation: tuple[int, np.ndarray, dict[str, np.ndarray]],
-    ) -> None:
+    def _wait_for(self, there: Callable[[], bool], step: int, observation: Observation) -> None:
         """Wait for a chunk, and ask again where the line has lost it."""
         deadline = time.monotonic() + self._patience
         while not there() and (left := deadline - time.monotonic()) > 0:
             if self.failure is not None and not isinstance(self.failure, LinkError):
                 return
             if self._mail is None and not self._asking:
-                self._ask(observation)
+                self._ask(step, observation)
             self._changed.wait(left)
+            self._take_arrived(step)
+
+    def _take_arrived(self, step: int) -> None:
+        """What has arrived has its part from this step on."""
+        for observed, answer in self._arrived:
+            self._plan.asked = False
+            if isinstance(answer, Exception):
+                self._plan.fail(step)
+                self.failure = answer
+            else:
+                self._plan.add(answer, observed, step)
+                self._newest, self.failure = max(self._newest, observed), None
+        self._arrived.clear()
 
     def _why_none(self, step: int) -> Exception:
         if self.failure is not None and not isinstance(self.failure, LinkError):
@@ -166,13 +174,13 @@ class ChunkPlayer:
                 self._changed.wait_for(lambda: self._closed or self._mail is not None)
                 if self._closed or self._mail is None:
                     return
-                (step, qpos, images), self._mail = self._mail, None
+                (step, observation), self._mail = self._mail, None
                 self._asking, episode = True, self._episode
-            answer = self._answer(qpos, images)
+            answer = self._answer(*observation)
             with self._changed:
                 self._asking = False
                 if episode == self._episode:
-                    self._take(step, answer)
+                    self._arrived.append((step, answer))
                 self._changed.notify_all()
 
     def _answer(
@@ -182,10 +190,3 @@ class ChunkPlayer:
             return self._policy.predict(qpos, images)
         except Exception as error:  # whatever it is: the next question is another chance
             return error
-
-    def _take(self, step: int, answer: np.ndarray | Exception) -> None:
-        if isinstance(answer, Exception):
-            self.failure = answer
-            return
-        self._aggregator.add(answer, step, self._now)
-        self._newest, self.failure = max(self._newest, step), None

@@ -213,6 +213,6 @@ def test_it_needs_neither_torch_nor_ros():
     program = (
         'import sys\n'
         'for name in ("torch", "rclpy", "openvino"): sys.modules[name] = None\n'
-        'import act_ros.bridge.remote, act_ros.policy.worker\n'
+        'import act_ros.bridge.player, act_ros.policy.worker\n'
     )
     subprocess.run([sys.executable, '-c', program], check=True, cwd=ROOT)
