@@ -124,14 +124,15 @@ class Channel:
     def _is_of(self, reply: Mapping[str, Any], id: int) -> bool:
         """Whether a reply is of a request; that of an earlier one says how slow the line is."""
         replied, epoch = reply.get('id'), reply.get('epoch')
-        asked = self._asked.pop(replied, None) if type(replied) is int else None
-        if isinstance(epoch, str):
-            self.epoch = epoch
-        if replied == id or 'id' not in reply:  # it could not be read, nor its id
+        if replied is None and reply['status'] == 'ERROR':  # it could not be read, nor its id
             return True
-        if asked is not None:
-            self.late.append(time.monotonic() - asked)
-        return False
+        asked = self._asked.pop(replied, None) if type(replied) is int else None
+        if type(replied) is not int or replied != id:
+            if asked is not None:
+                self.late.append(time.monotonic() - asked)
+            return False
+        self.epoch = epoch if isinstance(epoch, str) else ''
+        return True
 
     def _connected(self) -> zmq.Socket:
         socket = self._context.socket(zmq.DEALER)

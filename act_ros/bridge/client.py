@@ -65,6 +65,7 @@ class PolicyClient:
         self._socket: zmq.Socket | None = None
         self._channel: Channel | None = None
         self._patience = Patience(timeout)
+        self._begun = ''  # epoch of the server that has the episode; '' = whichever
 
     def reset(self) -> None:
         """Begin a new episode.
@@ -73,7 +74,9 @@ class PolicyClient:
         :raises ServerError: the server refused.
         """
         if self._session:
+            self._begun = ''
             self._ask('reset', session=self._session)
+            self._begun = self.epoch
         else:
             self.call(protocol.RESET)
 
@@ -100,6 +103,7 @@ class PolicyClient:
                 'act', session=self._session, qpos=qpos,
                 images=encoded(images, self._quality), **given,
             )  # fmt: skip
+            self._check_episode()
         return _array(reply, 'action')
 
     def chunk(
@@ -203,6 +207,16 @@ class PolicyClient:
                 while channel.late:
                     patience.answered(channel.late.pop())
         raise self._silence()
+
+    def _check_episode(self) -> None:
+        """Whether the action is of the episode that was begun, and of no other of its name."""
+        if self._begun not in ('', self.epoch):
+            raise SessionLostError(
+                f'{self.endpoint} was started anew, where session {self._session!r} is another '
+                f'episode',
+                'no_session',
+            )
+        self._begun = self.epoch
 
     def _silence(self) -> PolicyTimeoutError:
         return PolicyTimeoutError(

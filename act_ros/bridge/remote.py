@@ -15,6 +15,7 @@ from act_ros.errors import (
     ObservationError,
     ParameterError,
     PolicyError,
+    TaskError,
     one_line,
 )
 from act_ros.policy.interface import (
@@ -225,7 +226,7 @@ def task_of(info: Mapping[str, Any]) -> Task:
     if not (isinstance(cameras, dict) and isinstance(state, list) and isinstance(action, list)):
         raise ProtocolError('its task has no cameras, state and action')
     sizes = list(cameras.values())
-    if not sizes or any(size != sizes[0] for size in sizes) or not _is_size(sizes[0]):
+    if not sizes or not all(map(_is_size, sizes)) or any(size != sizes[0] for size in sizes):
         raise ProtocolError(f'its cameras have sizes {cameras}, expected one for all of them')
     height, width = sizes[0]
     return Task(
@@ -289,9 +290,11 @@ def _statistics(info: Mapping[str, Any], task: Task) -> Statistics | None:
         size = task.state_dim if name.startswith('qpos') else task.action_dim
         if not isinstance(value, np.ndarray) or value.shape != (size,):
             raise ProtocolError(f'its statistics have no {name} of {size} numbers')
-        if not np.isfinite(value).all() or (name.endswith('std') and not (value > 0).all()):
+        with np.errstate(over='ignore'):
+            found[name] = value.astype(np.float32)
+        usable = np.isfinite(found[name]) & (name.endswith('mean') | (found[name] > 0))
+        if not usable.all():
             raise ProtocolError(f'its {name} are not finite, or not above 0')
-        found[name] = value.astype(np.float32)
     return Statistics(**found)
 
 
@@ -307,5 +310,5 @@ def _told(endpoint: str) -> Iterator[None]:
     except ServerError as error:
         kind = LinkError if error.code in TRANSIENT else KINDS.get(error.code, PolicyError)
         raise kind(f'{endpoint}: {one_line(error)}') from None
-    except ParameterError as error:
-        raise ParameterError(f'{endpoint}: {one_line(error)}') from None
+    except (ParameterError, TaskError) as error:
+        raise type(error)(f'{endpoint}: {one_line(error)}') from None

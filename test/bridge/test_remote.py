@@ -1,5 +1,6 @@
 """A policy on a server, used as if it were here."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from act_ros.bridge.client import PolicyClient
 from act_ros.bridge.remote import load_remote
 from act_ros.bridge.server import PolicyServer
 from act_ros.config import load_task
@@ -183,6 +185,37 @@ def test_who_needs_chunks_refuses_a_documented_server(remote):
 def test_a_policy_of_another_robot_is_refused(server, remote, changes, says):
     with pytest.raises(ParameterError, match=f'{server.endpoint}: .*{says}'):
         remote(server.endpoint, replace(TASK, **changes))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'says'),
+    [
+        ({'task': [1]}, 'has no task'),
+        ({'rate': float('nan')}, 'has no task with a rate'),
+        ({'chunk_size': 0}, 'chunk_size is 0, expected 1 to'),
+        ({'cameras': {}}, 'sizes {}'),
+        ({'cameras': {'a': [120, 160], 'b': np.array([120, 160])}}, 'expected one for all'),
+        ({'state': [1]}, 'task entry 1 is not of the form'),
+        ({'qpos_std': np.zeros(17)}, 'qpos_std are not finite, or not above 0'),
+        ({'action_mean': np.full(16, 1e300)}, 'action_mean are not finite'),
+        ({'action_std': [1.0] * 16}, 'no action_std of 16 numbers'),
+    ],
+)
+def test_a_server_that_says_nonsense_of_its_policy_is_refused(
+    server, remote, monkeypatch, changes, says
+):
+    def info(client, of=PolicyClient.info):
+        told = of(client)
+        for name, value in changes.items():
+            parts = told['task'], told['statistics'], told
+            next(part for part in parts if name in part)[name] = value
+        return told
+
+    monkeypatch.setattr(PolicyClient, 'info', info)
+    for task in (None, TASK):
+        with pytest.raises(ActError, match=f'{server.endpoint}: .*{re.escape(says)}') as caught:
+            remote(server.endpoint, task)
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_other_names_and_another_rate_are_said(server, remote, caplog):

@@ -4,7 +4,9 @@ import threading
 
 import numpy as np
 import pytest
+import zmq
 
+from act_ros import plain_msgpack
 from act_ros.bridge.client import (
     PolicyClient,
     PolicyTimeoutError,
@@ -14,8 +16,10 @@ from act_ros.bridge.client import (
 from act_ros.bridge.keys import make_client, make_server
 from act_ros.errors import ActError
 from test.bridge.proxy import Proxy
-from test.bridge.servers import PATIENCE, SIGHT, Steps, serving
+from test.bridge.servers import ANY_PORT, PATIENCE, SIGHT, Steps, answering, serving
 from test.waiting import wait_until
+
+QPOS, _ = SIGHT
 
 
 def session(endpoint, timeout=PATIENCE, session='a', **options):
@@ -71,6 +75,49 @@ def test_a_server_that_was_started_anew_is_an_error_of_its_own():
         assert caught.value.code == 'no_session'
         client.reset()
         assert client.act(*SIGHT).item() == 1
+
+
+def test_an_episode_that_another_has_begun_since_a_restart_is_taken_for_no_other():
+    with serving(Steps()) as server:
+        endpoint = server.endpoint
+        first, second = session(endpoint), session(endpoint)
+        first.reset()
+        first.act(*SIGHT)
+    with first, second, serving(Steps(), endpoint):
+        second.reset()
+        for _ in range(2):
+            with pytest.raises(SessionLostError, match="started anew, where session 'a' is"):
+                first.act(*SIGHT)
+        first.reset()
+        first.act(*SIGHT)
+
+
+@pytest.mark.parametrize('id', [None, 7, [7], 1.5, QPOS])
+def test_a_reply_that_is_of_no_request_is_not_taken(id):
+    with zmq.Context() as context, context.socket(zmq.REP) as peer:
+        peer.bind(ANY_PORT)
+        endpoint = peer.getsockopt_string(zmq.LAST_ENDPOINT)
+        reply = {'status': 'OK', 'epoch': 'e', 'id': id, 'action': QPOS}
+        message = plain_msgpack.dumps({k: v for k, v in reply.items() if v is not None})
+        with (
+            session(endpoint, 0.3) as client,
+            answering(peer, message),
+            pytest.raises(PolicyTimeoutError),
+        ):
+            client.act(*SIGHT)
+
+
+def test_an_error_of_a_request_that_could_not_be_read_is_taken():
+    with zmq.Context() as context, context.socket(zmq.REP) as peer:
+        peer.bind(ANY_PORT)
+        endpoint = peer.getsockopt_string(zmq.LAST_ENDPOINT)
+        reply = {'status': 'ERROR', 'error': 'bad_request', 'message': 'nested too deep'}
+        with (
+            session(endpoint) as client,
+            answering(peer, plain_msgpack.dumps(reply)),
+            pytest.raises(ServerError, match='nested too deep'),
+        ):
+            client.act(*SIGHT)
 
 
 def test_errors_have_their_code():
