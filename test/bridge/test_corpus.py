@@ -12,6 +12,7 @@ from act_ros import plain_msgpack, plain_pickle
 from act_ros.bridge import requests, zmtp
 from test import fuzz
 from test.bridge.servers import ROOT
+from test.fuzz import targets
 from test.fuzz.__main__ import NAMES
 from test.fuzz.targets import TARGETS
 
@@ -85,6 +86,16 @@ def test_a_target_sees_a_fault(name, owner, what, fault, data, monkeypatch):
     TARGETS[name](data)
     monkeypatch.setattr(owner, what, fault)
     with pytest.raises((AssertionError, KeyError)):
+        TARGETS[name](data)
+
+
+@pytest.mark.parametrize('bound', ['MAX_TIME', 'MAX_MEMORY'])
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('data', [b'\xff' * 9, b'\x80\3N.', b'\x93\1\2\3'])
+def test_what_is_read_and_what_is_refused_is_bounded(name, bound, data, monkeypatch):
+    TARGETS[name](data)
+    monkeypatch.setattr(targets, bound, 0)
+    with pytest.raises(AssertionError, match='it took'):
         TARGETS[name](data)
 
 

@@ -28,12 +28,14 @@ TASK = Task('tiny', ('eye',), _STATE, _STATE[:1], 50.0, (4, 6))
 
 @contextlib.contextmanager
 def bounded():
-    """What is done here takes neither long nor much memory."""
+    """What is done here takes neither long nor much memory, also where it is refused."""
     memory, started = _memory(), time.thread_time()
-    yield
-    took, grown = time.thread_time() - started, _memory() - memory
-    assert took < MAX_TIME, f'it took {took:.2f} s'
-    assert grown < MAX_MEMORY, f'it took {grown >> 20} MiB'
+    try:
+        yield
+    finally:
+        took, grown = time.thread_time() - started, _memory() - memory
+        assert took < MAX_TIME, f'it took {took:.2f} s'
+        assert grown < MAX_MEMORY, f'it took {grown >> 20} MiB'
 
 
 def _memory():
