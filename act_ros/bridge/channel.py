@@ -15,8 +15,9 @@ from act_ros.bridge.protocol import ProtocolError, is_ipv6
 from act_ros.errors import ActError
 
 MAX_REPLY = 16 * 1024 * 1024  # bytes; a chunk of a thousand steps of sixty entries has 240,000
-_KEPT = 64  # questions whose late answers are known
-_UNANSWERED = 4  # in a row, after which the connection is made anew
+_UNSENT = 4  # questions, on a line that takes none
+LONGEST = 86_400  # wait [s]
+SILENCE = 3.0  # after which a connection is made anew, by default [s]
 
 
 class ServerError(ActError):
@@ -44,20 +45,24 @@ class Channel:
     :param endpoint: of the server.
     :param curve_dir: folder with the client's `NAME.key_secret` and the server's `server.key`;
         '' = no CURVE.
+    :param silence: how long nothing may come before the connection is made anew: perhaps nobody
+        is at its other end. What comes later than that is lost [s].
     :ivar epoch: of the server, as it said last; '' before.
-    :ivar late: how long answers took that came when nobody waited for them any more [s]; to be
-        emptied by whoever looks at it.
+    :ivar took: how long answers have taken, those included that came when nobody waited for them
+        any more [s]; to be emptied by whoever looks at it.
     :raises ActError: no such endpoint, or no such keys.
     """
 
-    def __init__(self, endpoint: str, curve_dir: str | Path = '') -> None:
+    def __init__(
+        self, endpoint: str, curve_dir: str | Path = '', silence: float = SILENCE
+    ) -> None:
         self.endpoint = endpoint
         self.epoch = ''
-        self.late: list[float] = []
+        self.took: list[float] = []
         self._keys = client_keys(Path(curve_dir)) if curve_dir else None
         self._id = secrets.randbits(62)  # not again that of an earlier run
-        self._asked: dict[int, float] = {}  # when, by the id
-        self._unanswered = 0
+        self._silence = silence
+        self._waiting_since: float | None = None  # when the first question after an answer was
         self._context = zmq.Context()
         self._socket = self._connected()
 
@@ -77,39 +82,37 @@ class Channel:
         :raises ServerError: it is an ERROR; `SessionLostError` where the episode is gone.
         :raises ProtocolError: it is no reply.
         """
-        deadline = time.monotonic() + timeout
-        message = plain_msgpack.dumps(dict(request))
-        if self._unanswered >= _UNANSWERED:  # perhaps nobody is there on this connection
-            self._socket.close(linger=0)
-            self._socket = self._connected()
-            self._unanswered = 0
+        now = time.monotonic()
+        deadline = now + timeout
+        # By the stamp an answer tells when it was asked for, and which time of several.
+        message = plain_msgpack.dumps({**request, 'stamp': now})
+        self._connect_anew(now)
         if not self._socket.poll(_ms(deadline), zmq.POLLOUT):
-            raise self._silence('no connection to', timeout)
-        self._note(request['id'])
+            raise PolicyTimeoutError(f'no connection to {self.endpoint} within {timeout:.3g} s')
         self._socket.send_multipart([b'', message], zmq.DONTWAIT, copy=len(message) < 65536)
         while self._socket.poll(_ms(deadline), zmq.POLLIN):
             reply = self._receive()
             if reply is not None and self._is_of(reply, request['id']):
-                self._unanswered = 0
                 return _checked(reply)
-        raise self._silence('no answer from', timeout)
+        raise PolicyTimeoutError(f'no answer from {self.endpoint} within {timeout:.3g} s')
 
     def close(self) -> None:
         """Close the connection; what is not sent yet is dropped."""
         self._context.destroy(linger=0)
 
-    def _silence(self, what: str, timeout: float) -> PolicyTimeoutError:
-        self._unanswered += 1
-        return PolicyTimeoutError(f'{what} {self.endpoint} within {timeout:.3g} s')
-
-    def _note(self, id: int) -> None:
-        self._asked.setdefault(id, time.monotonic())
-        while len(self._asked) > _KEPT:
-            del self._asked[next(iter(self._asked))]
+    def _connect_anew(self, now: float) -> None:
+        """Where nothing has come for long, on another connection."""
+        if self._waiting_since is None:
+            self._waiting_since = now
+        elif now - self._waiting_since > self._silence and not self._socket.poll(0):
+            self._socket.close(linger=0)
+            self._socket = self._connected()
+            self._waiting_since = now
 
     def _receive(self) -> dict[str, Any] | None:
         """A reply; None for what has no envelope."""
         frames = self._socket.recv_multipart(copy=False)
+        self._waiting_since = None
         if len(frames) != 2 or len(frames[0]):
             return None
         try:
@@ -123,13 +126,12 @@ class Channel:
 
     def _is_of(self, reply: Mapping[str, Any], id: int) -> bool:
         """Whether a reply is of a request; that of an earlier one says how slow the line is."""
-        replied, epoch = reply.get('id'), reply.get('epoch')
+        replied, stamp, epoch = (reply.get(name) for name in ('id', 'stamp', 'epoch'))
+        if isinstance(stamp, float) and 0 <= (took := time.monotonic() - stamp) < LONGEST:
+            self.took.append(took)
         if replied is None and reply['status'] == 'ERROR':  # it could not be read, nor its id
             return True
-        asked = self._asked.pop(replied, None) if type(replied) is int else None
         if type(replied) is not int or replied != id:
-            if asked is not None:
-                self.late.append(time.monotonic() - asked)
             return False
         self.epoch = epoch if isinstance(epoch, str) else ''
         return True
@@ -137,6 +139,7 @@ class Channel:
     def _connected(self) -> zmq.Socket:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues up where nobody is connected
+        socket.setsockopt(zmq.SNDHWM, _UNSENT)
         try:
             connect(socket, self.endpoint, self._keys, MAX_REPLY)
         except ActError:

@@ -12,6 +12,8 @@ import zmq
 from act_ros import plain_pickle
 from act_ros.bridge import protocol
 from act_ros.bridge.channel import (
+    LONGEST,
+    SILENCE,
     Channel,
     PolicyTimeoutError,
     ServerError,
@@ -22,6 +24,8 @@ from act_ros.bridge.channel import (
 )
 from act_ros.bridge.patience import Patience
 from act_ros.errors import ActError
+
+_GROWTH = 1.5  # of the wait for an answer, each time that a request is sent again
 
 __all__ = ['PolicyClient', 'PolicyTimeoutError', 'ServerError', 'SessionLostError']
 
@@ -53,8 +57,8 @@ class PolicyClient:
         curve_dir: str | Path = '',
         jpeg_quality: int = 0,
     ) -> None:
-        if not 0.001 <= timeout <= 86_400:
-            raise ActError(f'timeout is {timeout:g} s, expected 0.001 to 86400')
+        if not 0.001 <= timeout <= LONGEST:
+            raise ActError(f'timeout is {timeout:g} s, expected 0.001 to {LONGEST}')
         if not 0 <= jpeg_quality <= 100:
             raise ActError(f'jpeg_quality is {jpeg_quality}, expected 0 to 100')
         self.endpoint = endpoint
@@ -184,28 +188,34 @@ class PolicyClient:
         self.close()
 
     def _ask(self, kind: str, *, once: bool = False, **fields: Any) -> dict[str, Any]:
-        """Send a new request, several times if need be: under one id it is never run twice."""
+        """Send a new request, several times if need be: in a session it is run once."""
         if self._channel is None:
-            self._channel = Channel(self.endpoint, self._curve_dir)
+            self._channel = Channel(
+                self.endpoint, self._curve_dir, max(SILENCE, self._timeout)
+            )
         channel, patience = self._channel, self._patience
         request = {'request': kind, 'id': channel.next_id(), **fields}
         deadline = time.monotonic() + (patience.seconds if once else self._timeout)
+        wait = 0.0
         while (left := deadline - time.monotonic()) > 0:
             if kind in ('act', 'reset'):
                 request['deadline'] = left
-            asked = time.monotonic()
+            # Ever longer, for a server that has become slow: what is sent again makes it slower.
+            wait = max(_GROWTH * wait, patience.seconds)
             try:
-                reply = channel.ask(request, min(left, patience.seconds))
+                return channel.ask(request, min(left, wait))
             except PolicyTimeoutError:
                 patience.lost()
                 if once:
                     raise
-            else:
-                patience.answered(time.monotonic() - asked)
-                return reply
+            except ServerError as error:
+                if error.code == 'expired':
+                    raise PolicyTimeoutError(f'{self.endpoint}: {error}') from None
+                raise
             finally:
-                while channel.late:
-                    patience.answered(channel.late.pop())
+                for took in channel.took:
+                    patience.answered(took)
+                channel.took.clear()
         raise self._silence()
 
     def _check_episode(self) -> None:

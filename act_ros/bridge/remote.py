@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -157,22 +158,25 @@ def load_remote(
     :param hold: how long an action may last of a server that gives no chunks [s]; 0 = such a
         server is refused.
     :param live: as `RemotePolicy` has it.
-    :raises ActError: there is no server, it has no policy for this robot, or is still loading it.
+    :raises ActError: there is no server, it has no policy for this robot, or is still loading it
+        after the time-out.
     """
     client = PolicyClient(
         endpoint, timeout=timeout, curve_dir=curve_dir, jpeg_quality=jpeg_quality
     )
     try:
         with _told(endpoint):
-            return _made(client, task, hold, live)
+            return _made(client, task, timeout, hold, live)
     except BaseException:
         client.close()
         raise
 
 
-def _made(client: PolicyClient, task: Task | None, hold: float, live: bool) -> RemotePolicy:
+def _made(
+    client: PolicyClient, task: Task | None, timeout: float, hold: float, live: bool
+) -> RemotePolicy:
     try:
-        _probe(client)
+        _probe(client, timeout)
     except ServerError as error:
         if error.code:
             raise
@@ -202,15 +206,29 @@ def _made(client: PolicyClient, task: Task | None, hold: float, live: bool) -> R
     )  # fmt: skip
 
 
-def _probe(client: PolicyClient) -> None:
-    """Ask what any server can read: a pickle, which one of the documented protocol refuses."""
-    for tries in range(1, PROBES + 1):
+def _probe(client: PolicyClient, timeout: float) -> None:
+    """Ask what any server can read: a pickle, which one of the documented protocol refuses.
+
+    :param timeout: how long it may still load its policy [s].
+    """
+    deadline, lost = time.monotonic() + timeout, 0
+    while True:
         try:
             client.call({'request': 'info'})
             return
         except PolicyTimeoutError:
-            if tries == PROBES:
+            lost += 1
+            if lost == PROBES:
                 raise
+        except ServerError as error:
+            if error.code != 'loading':
+                raise
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f'the server still loads its policy after {timeout:g} s; try again in a while',
+                    error.code,
+                ) from None
+            time.sleep(0.1)
 
 
 def task_of(info: Mapping[str, Any]) -> Task:

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -100,7 +102,7 @@ def test_a_line_that_becomes_slow_is_learnt_from_late_answers(remote):
         policy = remote(proxy.endpoint, tiny_task(), live=True)
         for _ in range(20):
             policy.predict(*SIGHT)
-        proxy.delay = 0.15  # six times as long as it was waited for
+        proxy.delay = 0.4  # sixteen times as long as it was waited for
 
         def answered():
             try:
@@ -109,6 +111,20 @@ def test_a_line_that_becomes_slow_is_learnt_from_late_answers(remote):
                 return False
 
         wait_until(answered, 10, 'an answer')
+        policy.predict(*SIGHT)
+
+
+def test_who_does_not_move_waits_for_a_line_that_becomes_slow(remote):
+    with serving(Steps()) as server, Proxy(server.endpoint) as proxy:
+        policy = remote(proxy.endpoint, tiny_task(), timeout=5.0)
+        for _ in range(20):
+            policy.predict(*SIGHT)
+        proxy.delay = 0.4
+        before = server.requests
+        policy.predict(*SIGHT)
+        first = server.requests - before
+        policy.predict(*SIGHT)
+        assert server.requests - before - first < first  # it has learnt how slow
 
 
 def test_what_a_server_says_for_the_time_being_is_a_matter_of_the_line(remote):
@@ -233,13 +249,21 @@ def test_where_nobody_listens_that_is_said(remote):
         remote('gpu')
 
 
-def test_while_the_server_loads_that_is_said(remote):
-    server = PolicyServer(ANY_PORT)
-    try:
-        with pytest.raises(PolicyError, match='loading'):
-            remote(server.endpoint)
-    finally:
-        server.close()
+def test_a_server_that_loads_is_waited_for_as_long_as_the_timeout(remote):
+    with closing(PolicyServer(ANY_PORT)) as server:
+        text = f'{server.endpoint}: the server still loads its policy after 0.3 s; try again'
+        with pytest.raises(LinkError, match=text):
+            remote(server.endpoint, timeout=0.3)
+        timer = threading.Timer(0.3, server.begin, [Steps()])
+        thread = threading.Thread(target=server.run)
+        timer.start()
+        thread.start()
+        try:
+            assert remote(server.endpoint, tiny_task()).predict(*SIGHT) == [[1]]
+        finally:
+            timer.join()
+            server.stop()
+            thread.join(PATIENCE)
 
 
 def test_it_needs_neither_torch_nor_ros():

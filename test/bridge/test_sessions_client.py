@@ -1,12 +1,14 @@
 """`PolicyClient` with a session: episodes that survive time-outs and connections, or say so."""
 
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
 import zmq
 
 from act_ros import plain_msgpack
+from act_ros.bridge.channel import Channel
 from act_ros.bridge.client import (
     PolicyClient,
     PolicyTimeoutError,
@@ -15,7 +17,7 @@ from act_ros.bridge.client import (
 )
 from act_ros.bridge.keys import make_client, make_server
 from act_ros.errors import ActError
-from test.bridge.proxy import Proxy
+from test.bridge.proxy import Proxy, Router
 from test.bridge.servers import ANY_PORT, PATIENCE, SIGHT, Steps, answering, serving
 from test.waiting import wait_until
 
@@ -145,6 +147,28 @@ def test_a_server_that_hangs_and_comes_back_is_found_again():
                 client.act(*SIGHT)
         proxy.out = False
         assert client.act(*SIGHT).item() >= 1
+
+
+def test_a_connection_that_nobody_knows_any_more_is_made_anew():
+    with (
+        serving(Steps()) as server,
+        Router(server.endpoint) as router,
+        closing(Channel(router.endpoint, silence=0.3)) as channel,
+    ):
+
+        def answered():
+            question = {'request': 'health', 'id': channel.next_id()}
+            try:
+                return channel.ask(question, 0.1)['status'] == 'OK'
+            except PolicyTimeoutError:
+                return False
+
+        wait_until(answered, PATIENCE, 'an answer')
+        for _ in range(2):
+            router.forget()
+            assert not answered()
+            wait_until(answered, PATIENCE, 'an answer again')
+        assert router.connections == 3
 
 
 def test_jpeg_goes_as_such(server, reference):
