@@ -18,15 +18,23 @@ class Proxy:
     :ivar endpoint: for the clients.
     :ivar delay: of each message [s].
     :ivar jitter: as much more at most, evenly [s].
-    :ivar loss: share of the messages that never arrive.
+    :ivar loss: share of the messages that never arrive, by chance.
+    :ivar every: one of so many never arrives, by count; 0 = none.
     :ivar out: none arrives.
     :ivar passed, lost: messages, both ways together.
     """
 
     def __init__(
-        self, target: str, *, delay: float = 0.0, jitter: float = 0.0, loss: float = 0.0
+        self,
+        target: str,
+        *,
+        delay: float = 0.0,
+        jitter: float = 0.0,
+        loss: float = 0.0,
+        every: int = 0,
     ) -> None:
-        self.delay, self.jitter, self.loss, self.out = delay, jitter, loss, False
+        self.delay, self.jitter, self.loss, self.every = delay, jitter, loss, every
+        self.out = False
         self.passed = self.lost = 0
         self._random = np.random.default_rng(0)
         self._ended = threading.Event()
@@ -46,6 +54,10 @@ class Proxy:
         self._thread.join(10)
         self._context.destroy(linger=0)
 
+    def _loses(self) -> bool:
+        counted = self.every and not (self.passed + self.lost + 1) % self.every
+        return bool(counted) or self._random.random() < self.loss
+
     def _run(self) -> None:
         numbers = itertools.count()
         waiting: list[tuple] = []  # when, and what goes where
@@ -57,7 +69,7 @@ class Proxy:
             due = waiting[0][0] - time.monotonic() if waiting else 0.05
             for end, _ in poller.poll(max(0, min(due, 0.05)) * 1000):
                 frames = end.recv_multipart(copy=False)
-                if self.out or self._random.random() < self.loss:
+                if self.out or self._loses():
                     self.lost += 1
                     continue
                 trip = self.delay + self._random.uniform(0, self.jitter)

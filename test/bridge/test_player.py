@@ -214,11 +214,12 @@ def test_over_a_bad_line_no_step_waits():
         player.act(*sight(0))
         proxy.loss, proxy.jitter = 0.2, 0.05
         begun = time.monotonic()
-        longest = 0.0
+        waits = []
         for step in range(1, 100):  # at 100 Hz
             asked = time.monotonic()
             player.act(*sight(step))
-            longest = max(longest, time.monotonic() - asked)
+            waits.append(time.monotonic() - asked)
             wait_until(lambda step=step: time.monotonic() > begun + step / 100, 1, 'the step')
         assert proxy.lost and player._newest > 50
-        assert longest < 0.5  # a machine's hiccup; a lost answer would have taken longer
+        # A machine has its hiccups; who waits for what is lost does so a dozen times.
+        assert sorted(waits)[-5] < 0.05

@@ -12,7 +12,7 @@ import torch
 from test.bridge.documented_server import DocumentedServer
 from test.bridge.proxy import Proxy
 from test.bridge.servers import ServerProcess
-from test.nodes.graph import run_node
+from test.nodes.graph import TICK, run_node
 from test.waiting import wait_until
 
 CHUNK = 2.0  # that a chunk lasts [s]
@@ -53,19 +53,21 @@ def run(graph, tmp_path, python):
     return start
 
 
-def rate(graph, seconds):
-    """Of the commands over a while [Hz]; by their stamps, since the machine is shared."""
-    before = len(graph.commands)
-    time.sleep(seconds)  # what is measured is how many come in it
-    stamps = np.array(graph.command_stamps()[before:])
-    return (len(stamps) - 1) / ((stamps[-1] - stamps[0]) / 1e9)
+def without_command(graph, seconds):
+    """How many ticks of a while had no command; those that a busy machine left out are none."""
+    since = graph.now()
+    until = since + seconds * 1e9
+    wait_until(lambda: graph.ticks and graph.ticks[-1].stamp > until, seconds + 10, 'ticks')
+    ticks = [tick for tick in list(graph.ticks) if since <= tick.stamp <= until]
+    assert len(ticks) > 10 * seconds
+    return sum(not len(tick.action) for tick in ticks)
 
 
 def test_it_commands_what_the_servers_policy_says(graph, run, server):
     with run(server.endpoint) as node:
         graph.activate(node)
         wait_until(lambda: len(graph.commands) > 50, 20, 'commands')
-        assert rate(graph, 2.0) >= 49.5
+        assert without_command(graph, 2.0) == 0
         report = graph.reports[-1]
         assert int(report['inferences']) > 5 and float(report['inference_p50_ms']) > 0
         assert node.stop() < 2 and node.process.returncode == 0, node.log
@@ -74,23 +76,27 @@ def test_it_commands_what_the_servers_policy_says(graph, run, server):
 
 def test_over_a_bad_line_it_goes_on_and_after_an_outage_it_comes_back(graph, run, server):
     with (
-        Proxy(server.endpoint, delay=0.05, jitter=0.1, loss=0.2) as proxy,
+        # By count: by chance a run of losses would outlast a chunk, now and then.
+        Proxy(server.endpoint, delay=0.05, jitter=0.1, every=5) as proxy,
         run(proxy.endpoint, command_timeout=CHUNK, recovery_window=30.0) as node,
     ):
         graph.activate(node)
         wait_until(lambda: len(graph.commands) > 50, 20, 'commands')
-        assert rate(graph, 6.0) >= 49.5
+        assert without_command(graph, 6.0) == 0
         assert proxy.lost > 3
-        warned = [r for r in graph.reports if 'no answer from tcp' in r['message']]
-        assert warned, 'what is lost is told'
+        told = lambda: 'no answer from tcp' in graph.reports[-1]['message']  # noqa: E731
+        wait_until(told, 30, 'what is lost is told')
 
-        proxy.out, begun = True, time.monotonic()
-        # While the chunks last nothing is missed.
-        assert rate(graph, 0.6 * CHUNK) >= 49.5
+        proxy.out, begun, since = True, time.monotonic(), graph.now()
         stopped = lambda: graph.reports[-1].get('control') != 'running'  # noqa: E731
         wait_until(stopped, 10, lambda: f'the stop: {graph.reports[-1]}')
         assert time.monotonic() - begun < CHUNK + 2.5
         assert 'the newest observation behind the commands is' in graph.reports[-1]['last_stop']
+        # It went on as long as its newest chunk lasted.
+        ticks = [tick for tick in list(graph.ticks) if tick.stamp > since]
+        acted = [tick for tick in ticks if len(tick.action)]
+        assert ticks[: len(acted)] == acted
+        assert acted[-1].step - max(acted[-1].chunk_steps) > 0.7 * CHUNK / TICK
         held = graph.commands[-1]
         assert not np.any(held.velocity)
         wait_until(lambda: time.monotonic() - begun > 10, 12, 'the end of the outage')
