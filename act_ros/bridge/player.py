@@ -16,6 +16,7 @@ from act_ros.parameters import Settings
 from act_ros.policy.interface import Observation, Predictor, check_observation
 
 _DEFAULTS = Settings()
+_PAUSE = 0.02  # before a question is asked again [s]
 
 
 @contextmanager
@@ -145,6 +146,8 @@ class ChunkPlayer:
             if self.failure is not None and not isinstance(self.failure, LinkError):
                 return
             if self._mail is None and not self._asking:
+                if self.failure is not None:  # a server that loads, say, tells so at once
+                    self._changed.wait(min(left, _PAUSE))
                 self._ask(step, observation)
             self._changed.wait(left)
             self._take_arrived(step)

@@ -145,6 +145,7 @@ def test_the_first_action_waits_and_what_is_lost_is_asked_for_again(line):
     with ChunkPlayer(line) as player:
         assert player.act(*sight(3)).item() == 3
     timer.join()
+    assert 1 < line.asked < 20
     line.fault = LinkError('no answer')
     text = 'there is none, and since then no answer'
     with ChunkPlayer(line, patience=0.2) as player, pytest.raises(LinkError, match=text):
