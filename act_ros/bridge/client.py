@@ -44,7 +44,8 @@ class PolicyClient:
     :param session: name of the episode, 1 to 64 printable ASCII characters; '' = the documented
         protocol, which every server knows.
     :param curve_dir: folder with the client's `NAME.key_secret` and `server.key`; '' = no CURVE.
-    :param jpeg_quality: of images in new requests, 1 to 100; 0 = as they are.
+    :param jpeg_quality: of images in new requests, 1 to 100; 0 = as they are. From 90 on colours
+        are as sharp as the rest.
     :raises ActError: the time-out or the endpoint is none, or there are no such keys.
     """
 
