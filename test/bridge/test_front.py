@@ -84,6 +84,7 @@ def test_clients_of_zeromq_get_their_replies(place, tmp_path):
         def prepare(socket):
             socket.setsockopt(zmq.IPV6, '[' in endpoint)
             socket.setsockopt(zmq.HEARTBEAT_IVL, 20)  # PING and PONG beside the messages
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 10_000)  # however busy the machine
 
         with client(echo.front.endpoint, prepare=prepare) as one:
             for size in (0, 1, 255, 256, 70_000, 5 * MIB):
