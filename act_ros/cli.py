@@ -16,7 +16,8 @@ from act_ros.errors import ActError, ParameterError
 
 END_TIMEOUT = 20  # from a signal to the end, whatever hangs [s]
 USER_ERROR = 2  # exit code of a mistake that the message says how to mend
-LATENCIES, LONGEST = 8, 10_000  # of --latency, at most: so many, of so many ms
+SEVERAL = 8  # of a flag that compares, at most
+LONGEST = 10_000  # of --latency [ms]
 
 
 def exit_at_once() -> None:
@@ -162,13 +163,20 @@ def check_latencies(given: Sequence[float]) -> None:
     for ms in given:
         if not 0 <= ms <= LONGEST:
             raise ParameterError(f'--latency is {ms:g}, expected 0 to {LONGEST} ms')
-    twice = [ms for ms in given if given.count(ms) > 1]
-    if twice:
-        raise ParameterError(f'--latency {twice[0]:g} is given twice')
-    if len(given) > LATENCIES:
-        raise ParameterError(
-            f'--latency is given {len(given)} times, expected {LATENCIES} at most'
-        )
+    check_several('--latency', given, [f'{ms:g}' for ms in given])
+
+
+def check_several(flag: str, given: Sequence[object], texts: Sequence[str]) -> None:
+    """Refuse what a flag that compares cannot be given.
+
+    :param texts: how each was written.
+    :raises ParameterError: one is given twice, or there are too many.
+    """
+    for number, each in enumerate(given):
+        if each in given[:number]:
+            raise ParameterError(f'{flag} {texts[number]} is given twice')
+    if len(given) > SEVERAL:
+        raise ParameterError(f'{flag} is given {len(given)} times, expected {SEVERAL} at most')
 
 
 def labelled(folders: Sequence[str]) -> dict[str, str]:

@@ -43,23 +43,25 @@ class Channel:
     """Sends requests and gives their replies, one at a time; not for several threads at once.
 
     :param endpoint: of the server.
-    :param curve_dir: folder with the client's `NAME.key_secret` and the server's `server.key`;
-        '' = no CURVE.
+    :param keys: for CURVE, as `client_keys` has them; None = no CURVE.
     :param silence: how long nothing may come before the connection is made anew: perhaps nobody
         is at its other end. What comes later than that is lost [s].
     :ivar epoch: of the server, as it said last; '' before.
     :ivar took: how long answers have taken, those included that came when nobody waited for them
         any more [s]; to be emptied by whoever looks at it.
-    :raises ActError: no such endpoint, or no such keys.
+    :raises ActError: no such endpoint.
     """
 
     def __init__(
-        self, endpoint: str, curve_dir: str | Path = '', silence: float = SILENCE
+        self,
+        endpoint: str,
+        keys: tuple[bytes, KeyPair] | None = None,
+        silence: float = SILENCE,
     ) -> None:
         self.endpoint = endpoint
         self.epoch = ''
         self.took: list[float] = []
-        self._keys = client_keys(Path(curve_dir)) if curve_dir else None
+        self._keys = keys
         self._id = secrets.randbits(62)  # not again that of an earlier run
         self._silence = silence
         self._waiting_since: float | None = None  # when the first question after an answer was

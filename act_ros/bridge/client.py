@@ -64,7 +64,7 @@ class PolicyClient:
             raise ActError(f'jpeg_quality is {jpeg_quality}, expected 0 to 100')
         self.endpoint = endpoint
         self._timeout, self._session = timeout, session
-        self._curve_dir, self._quality = curve_dir, jpeg_quality
+        self._quality = jpeg_quality
         self._keys = client_keys(Path(curve_dir)) if curve_dir else None
         self._context = zmq.Context()
         self._socket: zmq.Socket | None = None
@@ -191,9 +191,7 @@ class PolicyClient:
     def _ask(self, kind: str, *, once: bool = False, **fields: Any) -> dict[str, Any]:
         """Send a new request, several times if need be: in a session it is run once."""
         if self._channel is None:
-            self._channel = Channel(
-                self.endpoint, self._curve_dir, max(SILENCE, self._timeout)
-            )
+            self._channel = Channel(self.endpoint, self._keys, max(SILENCE, self._timeout))
         channel, patience = self._channel, self._patience
         request = {'request': kind, 'id': channel.next_id(), **fields}
         deadline = time.monotonic() + (patience.seconds if once else self._timeout)

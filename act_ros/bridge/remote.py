@@ -23,7 +23,6 @@ from act_ros.policy.interface import (
     About,
     Observation,
     Statistics,
-    blank_observation,
     check_cameras,
     check_chunk,
     check_observation,
@@ -36,7 +35,7 @@ MOST = 100_000  # steps in a chunk
 PROBES = 3  # of a server, where the line loses some
 KINDS = {'bad_observation': ObservationError}  # of errors, by their code
 # What a server says that has no answer now, and may have one later.
-TRANSIENT = ('loading', 'stopping', 'busy', 'expired', 'replaced')
+TRANSIENT = ('loading', 'stopping', 'busy')
 
 
 class RemotePolicy:
@@ -71,7 +70,6 @@ class RemotePolicy:
         self.statistics, self.held = statistics, held
         self._client, self._live = client, live
         self._epoch = client.epoch
-        self._shade = 0  # of the frames of the last warm-up
 
     def predict(self, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """As `Policy.predict`.
@@ -101,11 +99,6 @@ class RemotePolicy:
     ) -> np.ndarray:
         """As `predict_batch`; the server looks at what it is given anyway."""
         return self.predict_batch(observations)
-
-    def warm_up(self) -> None:
-        """A question as any other, on frames that were not there before."""
-        self._shade += 1
-        self.predict(*blank_observation(self.task, self.statistics, self._shade))
 
     def reset(self) -> None:
         """Begin a new episode, at a server that keeps it.

@@ -5,10 +5,9 @@ from dataclasses import replace
 from act_ros.errors import ParameterError
 from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, query_interval
-from act_ros.policy.interface import check_task, load_options
+from act_ros.policy.interface import check_task, load_options, remote_options
+from act_ros.policy.process import REMOTE
 from act_ros.task import Task
-
-REMOTE = 'act_ros.bridge.remote:load_remote'
 
 
 def begin(settings: Settings, load: str) -> PolicyProcess:
@@ -36,8 +35,8 @@ def load(policy: PolicyProcess, settings: Settings, task: Task) -> None:
         # An answer that takes longer is of no use: the commands have ended by then.
         timeout = settings.command_timeout
         policy.load(
-            settings.policy_endpoint, task=task, jpeg_quality=settings.policy_jpeg_quality,
-            curve_dir=settings.policy_curve_dir, timeout=timeout, hold=timeout, live=True,
+            settings.policy_endpoint, task=task, timeout=timeout, hold=timeout, live=True,
+            **remote_options(settings),
         )  # fmt: skip
     else:
         policy.load(settings.ckpt_dir, task=task, **load_options(settings))

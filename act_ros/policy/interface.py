@@ -18,9 +18,18 @@ Observation = tuple[np.ndarray, Mapping[str, np.ndarray]]
 LOAD_OPTIONS = ('device', 'precision', 'engine', 'max_deviation', 'ckpt_name', 'colour_order')
 
 
+# Likewise those of a policy on a server, by the names of `load_remote`.
+REMOTE_OPTIONS = {'jpeg_quality': 'policy_jpeg_quality', 'curve_dir': 'policy_curve_dir'}
+
+
 def load_options(settings: Settings) -> dict[str, Any]:
     """The keywords of `load_policy` that parameters give."""
     return {name: getattr(settings, name) for name in LOAD_OPTIONS}
+
+
+def remote_options(settings: Settings) -> dict[str, Any]:
+    """The keywords of `load_remote` that parameters give."""
+    return {name: getattr(settings, parameter) for name, parameter in REMOTE_OPTIONS.items()}
 
 
 _STATE_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -117,6 +126,10 @@ class HostedPolicy(Predictor, Protocol):
         self, observations: Sequence[Observation], sources: Sequence[int] | None = None
     ) -> np.ndarray:
         """A chunk for each observation, without a look at what is given or comes of it."""
+        ...
+
+    def reset(self) -> None:
+        """A new episode begins; of use to one whose chunks are `held`."""
         ...
 
 

@@ -4,11 +4,17 @@ import importlib
 from dataclasses import replace
 
 from act_ros.parameters import PARAMETERS, Settings
-from act_ros.policy.interface import LOAD_OPTIONS, BatchPredictor, check_task, load_options
-from act_ros.policy.process import LOAD
+from act_ros.policy.interface import (
+    LOAD_OPTIONS,
+    REMOTE_OPTIONS,
+    BatchPredictor,
+    check_task,
+    load_options,
+    remote_options,
+)
+from act_ros.policy.process import LOAD, REMOTE
 from act_ros.task import Task
 
-REMOTE_OPTIONS = ('policy_endpoint', 'policy_jpeg_quality', 'policy_curve_dir')
 PATIENCE = 20.0  # with a server; nothing moves meanwhile [s]
 
 _policies: dict[tuple, BatchPredictor] = {}  # that was used last, by what it was loaded from
@@ -21,15 +27,11 @@ def load(settings: Settings, function: str = LOAD) -> BatchPredictor:
     :raises ActError: as `load_policy`; or the robot's cameras are not the network's.
     """
     task = Task.from_settings(settings)
-    if settings.policy_endpoint:
-        # By its name, as the inference process does: policies know nothing of the bridge.
-        remote = importlib.import_module('act_ros.bridge.remote')
-        return remote.load_remote(
-            settings.policy_endpoint, task=task, jpeg_quality=settings.policy_jpeg_quality,
-            curve_dir=settings.policy_curve_dir, timeout=PATIENCE,
-        )  # fmt: skip
-    module, name = function.split(':')
+    endpoint = settings.policy_endpoint
+    module, name = (REMOTE if endpoint else function).split(':')
     load_policy = getattr(importlib.import_module(module), name)
+    if endpoint:
+        return load_policy(endpoint, task=task, timeout=PATIENCE, **remote_options(settings))
     policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
     check_task(task, policy.task)
     return policy
@@ -41,7 +43,8 @@ def loaded(settings: Settings, function: str = LOAD) -> BatchPredictor:
     :param function: 'module:function' that loads it.
     :raises ActError: as `load`.
     """
-    names = ['ckpt_dir', *LOAD_OPTIONS, *REMOTE_OPTIONS, 'torch_threads']
+    names = ['ckpt_dir', *LOAD_OPTIONS, 'torch_threads']
+    names += ['policy_endpoint', *REMOTE_OPTIONS.values()]
     names += [row.attribute for row in PARAMETERS.values() if row.name.startswith('task.')]
 
     def key(engine: str) -> tuple:

@@ -20,6 +20,8 @@ from act_ros.policy.guest import GuestPlace
 from act_ros.policy.interface import Observation, blank_observation, check_observation
 
 LOAD = 'act_ros.policy:load_policy'
+# By its name: policies know nothing of the bridge.
+REMOTE = 'act_ros.bridge.remote:load_remote'
 
 
 class PolicyProcess:
@@ -96,8 +98,9 @@ class PolicyProcess:
 
         :raises PolicyError: as `predict`.
         """
-        with self._exchange:
-            self._ask('reset')
+        if self.held:  # no other one keeps any; and the model may be a guest's just now
+            with self._exchange:
+                self._ask('reset')
 
     def warm_up(self) -> None:
         """One pass on frames that were not there before: what a pass takes at most."""

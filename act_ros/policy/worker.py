@@ -131,9 +131,7 @@ class Worker:
 
     def reset(self, _: None) -> None:
         """A new episode of the robot's begins."""
-        reset = getattr(self._policy, 'reset', None)  # of one that keeps an episode
-        if reset is not None:
-            reset()
+        self._policy.reset()
 
     def share(self, _: None) -> None:
         """Take the memory for the robot's observation."""

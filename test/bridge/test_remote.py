@@ -54,7 +54,6 @@ def test_it_is_the_policy_of_the_server(server, ckpt, reference, remote):
             getattr(there.statistics, name), getattr(here.statistics, name)
         )
     observations = [reference.observation(i) for i in range(3)]
-    there.warm_up()
     there.reset()
     chunks = there.predict_batch(observations)
     assert chunks.dtype == np.float32
@@ -175,7 +174,6 @@ def test_of_a_documented_server_actions_are_used_as_they_come(remote, caplog):
         policy = remote(server.endpoint, tiny_task(), hold=0.5, live=True)
         assert policy.held and policy.statistics is None and policy.chunk_size == 25
         assert caplog.text.count('knows the documented protocol alone') == 1
-        policy.warm_up()
         policy.reset()
         for step in (1, 2, 3):
             assert (policy.predict(*SIGHT) == step).all()

@@ -61,7 +61,7 @@ def load_and_die():
 def load_counting(*args, **options):
     """A policy that says how many episodes there were."""
     policy = load_policy(*args, **options)
-    episodes = []
+    policy.held, episodes = True, []
     policy.reset = lambda: episodes.append(1)
     policy.predict = lambda *_: np.full((policy.chunk_size, policy.action_dim), len(episodes))
     return policy

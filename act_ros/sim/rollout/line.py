@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from act_ros.bridge.patience import Patience
+from act_ros.cli import check_several
 from act_ros.errors import ParameterError
 
 LONGEST_WAIT = 2.0  # for an answer [s]: what `policy_endpoint` has
 WARM = 5  # answers that have come before the first tick, as at the node's configuration
 FORM = 'delay=MS,jitter=MS,loss=PERCENT,outage=START+SECONDS, each of them left out where it is 0'
-LINES = 8  # to compare, at most
 MOST = {'delay': 10_000, 'jitter': 10_000, 'loss': 100}
 
 
@@ -115,11 +115,7 @@ def parse_lines(texts: Sequence[str]) -> list[Line]:
     :raises ParameterError: naming what is wrong with one.
     """
     lines = [Line.parse(text) for text in texts]
-    for number, line in enumerate(lines):
-        if line in lines[:number]:
-            raise ParameterError(f'--line {texts[number]} is given twice')
-    if len(lines) > LINES:
-        raise ParameterError(f'--line is given {len(lines)} times, expected {LINES} at most')
+    check_several('--line', lines, texts)
     return lines
 
 
