@@ -38,6 +38,7 @@ setup(
     install_requires=[
         'torch>=2.1',
         'numpy>=1.22',
+        'safetensors>=0.4',
         'opencv-python-headless<5',
         'simplejpeg>=1.8',
         'pyzmq>=22',

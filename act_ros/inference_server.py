@@ -127,11 +127,12 @@ class Service:
         self.server = PolicyServer(settings.zmq_endpoint, settings)
         log.info('listening on %s, loading', self.server.endpoint)
         serve_metrics(self.server, settings)
-        from act_ros.policy import load_policy, set_torch_threads
+        from act_ros.policy import load_policy, set_torch_threads, tell_played
         from act_ros.policy.interface import load_options
 
         set_torch_threads(settings.torch_threads)
         policy = load_policy(settings.ckpt_dir, task=task, **load_options(settings))
+        tell_played(settings, policy)
         policy.warm_up()
         self.server.begin(policy)
         # What is here now stays: no collection shall walk through it between two requests.

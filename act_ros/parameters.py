@@ -30,7 +30,7 @@ class Parameter:
 
     :ivar name: as ROS has it: `task.name` of the field `task_name`.
     :ivar type: bool, int, float or str, of each element where it is a list.
-    :ivar default: an empty tuple means that a list is not set.
+    :ivar default: an empty tuple means that a list is not set, None that a value is not.
     :ivar live: settable while the node is active.
     """
 
@@ -54,6 +54,8 @@ class Parameter:
 
         :raises ParameterError: one line with the name, what was found and what is expected.
         """
+        if value is None and self.default is None:
+            return None
         if not self.is_list:
             return self._scalar(value)
         if not isinstance(value, list | tuple):
@@ -87,6 +89,15 @@ def row(default: object, text: str, **rest: Any) -> Any:
     return field(default=default, metadata={'text': text, **rest})
 
 
+@dataclass(frozen=True)
+class Blending:
+    """What becomes of chunks: see the parameters of these names."""
+
+    temporal_aggregation: bool = True
+    query_every: int = 0
+    decay: float = 0.01
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The value of every parameter, each in its type and range.
@@ -97,7 +108,8 @@ class Settings:
     task_name: str = row('', 'name of the task, for logs and reports')
     task_cameras: Strings = row((), "cameras in the policy's order")
     task_image_size: Integers = row(
-        (480, 640), 'height and width of every camera', unit='px', range=(1, 8192),
+        (480, 640), 'height and width of every camera, or those of each in turn', unit='px',
+        range=(1, 8192),
     )
     task_state: Strings = row(
         (), 'entries of qpos, source/joint/position|velocity [scale=S] [offset=O]',
@@ -146,18 +158,22 @@ class Settings:
     torch_threads: int = row(
         0, "CPU threads of the network; 0 = torch's own choice, one a core", range=(0, 1024),
     )
-    temporal_aggregation: bool = row(
-        True, 'blend every chunk that covers a step; false plays one chunk after the other',
+    temporal_aggregation: bool | None = row(
+        None,
+        'blend every chunk that covers a step; false plays one chunk after the other; '
+        "default: the checkpoint's own, else true",
     )
-    query_every: int = row(
-        0,
-        'steps between chunks with aggregation off; 0 = the chunk size',
+    query_every: int | None = row(
+        None,
+        'steps between chunks with aggregation off; 0 = the chunk size; '
+        "default: the checkpoint's own, else 0",
         unit='steps',
         range=(0, 100000),
     )
-    decay: float = row(
-        0.01,
-        'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 exp(decay * steps of age)',
+    decay: float | None = row(
+        None,
+        'aggregation weight exp(-decay * i), i = 0 the oldest; below 0 exp(decay * steps of age); '
+        "default: the checkpoint's own, else 0.01",
         range=(-10.0, 10.0),
         live=True,
     )
@@ -312,6 +328,12 @@ class Settings:
             raise ParameterError(self._say_multiples())
 
     @property
+    def blending(self) -> Blending:
+        """What becomes of chunks; what is not set is as in the public evaluation loop."""
+        given = {each.name: getattr(self, each.name) for each in fields(Blending)}
+        return Blending(**{name: value for name, value in given.items() if value is not None})
+
+    @property
     def ticks_per_step(self) -> int:
         """Ticks of the control loop in one of the policy's steps, each with a command."""
         return max(1, round(self.command_rate / self.control_rate))
@@ -350,12 +372,12 @@ class Settings:
         return cls(**fitting)  # which checks their types
 
     def parameters(self) -> dict[str, Any]:
-        """The values by their names in ROS; lists that are not set are absent."""
+        """The values by their names in ROS; what is not set is absent."""
         values = {name: getattr(self, it.attribute) for name, it in PARAMETERS.items()}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
-            if value != ()
+            if value is not None and value != ()
         }
 
 
@@ -364,7 +386,8 @@ def _parameter(place: Field) -> Parameter:
     name = place.name
     if name.startswith('task_'):
         name = name.replace('_', '.', 1)
-    value_type: Any = get_args(place.type)[0] if is_list else place.type
+    # Of a list, its elements' type; of a value that may be not set, the value's.
+    value_type: Any = next(iter(get_args(place.type)), place.type)
     return Parameter(name, value_type, is_list, place.default, **place.metadata)
 
 

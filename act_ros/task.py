@@ -91,14 +91,18 @@ def _split_options(text: str) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Task:
-    """The interface between a robot and a policy, in the policy's order."""
+    """The interface between a robot and a policy, in the policy's order.
+
+    :ivar rate: control rate [Hz]: one step of the policy is 1 / rate.
+    :ivar image_size: height and width of every camera [px], or those of each in turn.
+    """
 
     name: str
     cameras: tuple[str, ...]
     state: tuple[Entry, ...]
     action: tuple[Entry, ...]
-    rate: float  # control rate [Hz]: one step of the policy is 1 / rate
-    image_size: tuple[int, int]  # height, width [px]
+    rate: float
+    image_size: tuple[int, ...]
 
     def __post_init__(self) -> None:
         for what, items in (
@@ -112,11 +116,16 @@ class Task:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise TaskError(f'task {self.name!r}: {what} lists {twice[0]!r} twice')
-        if not all(1 <= side <= 8192 for side in self.image_size):
+        sides = tuple(self.image_size)
+        fits = len(sides) in (2, 2 * len(self.cameras)) and all(1 <= s <= 8192 for s in sides)
+        if not fits:
             raise TaskError(
-                f'task {self.name!r}: image_size is [height, width] in pixels, '
-                f'found {list(self.image_size)}'
+                f'task {self.name!r}: image_size is {list(sides)}; expected [height, width] in '
+                f'pixels, or those of each of {len(self.cameras)} cameras'
             )
+        if sides == sides[:2] * len(self.cameras):  # one way to say that all are the same
+            sides = sides[:2]
+        object.__setattr__(self, 'image_size', sides)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> 'Task':
@@ -131,19 +140,13 @@ class Task:
         ):
             if not value:
                 raise TaskError(f'parameter {name!r} is not set; the task file lists it')
-        if len(settings.task_image_size) != 2:
-            raise TaskError(
-                f"parameter 'task.image_size' is {list(settings.task_image_size)}; expected "
-                f'[height, width] in pixels'
-            )
-        height, width = settings.task_image_size
         return cls(
             name=settings.task_name,
             cameras=settings.task_cameras,
             state=tuple(Entry.parse(text) for text in settings.task_state),
             action=tuple(Entry.parse(text) for text in settings.task_action),
             rate=settings.control_rate,
-            image_size=(height, width),
+            image_size=settings.task_image_size,
         )
 
     @property
@@ -153,6 +156,15 @@ class Task:
     @property
     def action_dim(self) -> int:
         return len(self.action)
+
+    @cached_property
+    def image_sizes(self) -> dict[str, tuple[int, int]]:
+        """Height and width of each camera's images [px]."""
+        sides = self.image_size
+        if len(sides) == 2:
+            sides *= len(self.cameras)
+        pairs = zip(sides[::2], sides[1::2], strict=True)
+        return dict(zip(self.cameras, pairs, strict=True))
 
     @property
     def sources(self) -> tuple[str, ...]:

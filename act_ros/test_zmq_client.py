@@ -58,11 +58,11 @@ def tell_health(client: PolicyClient) -> None:
 def talk(client: PolicyClient, arguments: argparse.Namespace) -> None:
     """Reset, ask for one action, reset again."""
     task = load_task(arguments.task)
-    size = tuple(arguments.image_size or task.image_size)
     rng = np.random.default_rng(0)
     qpos = rng.normal(size=task.state_dim).astype(np.float32)
     images = {
-        name: rng.integers(0, 256, (*size, 3), dtype=np.uint8) for name in task.cameras
+        name: rng.integers(0, 256, (*(arguments.image_size or size), 3), dtype=np.uint8)
+        for name, size in task.image_sizes.items()
     }
     reply = client.call('RESET')
     print(f'Connected to ACT inference server on port {arguments.endpoint.split(":")[-1]}')

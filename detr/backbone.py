@@ -12,6 +12,8 @@ RESNETS = {
     'resnet18': ('basic', (2, 2, 2, 2)),
     'resnet34': ('basic', (3, 4, 6, 3)),
     'resnet50': ('bottleneck', (3, 4, 6, 3)),
+    'resnet101': ('bottleneck', (3, 4, 23, 3)),
+    'resnet152': ('bottleneck', (3, 8, 36, 3)),
 }
 STAGES = (1, 2, 4, 8)  # their channels, in widths of the network
 
@@ -66,7 +68,7 @@ class BasicBlock(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int, dilation: int) -> None:
         super().__init__()
         if dilation != 1:
-            raise ValueError('dilation exists only for ResNet-50, not for ResNet-18 and 34')
+            raise ValueError('dilation exists only from ResNet-50 on, not for ResNet-18 and 34')
         self.conv1 = _conv3x3(inputs, width, stride)
         self.bn1 = FrozenBatchNorm2d(width)
         self.conv2 = _conv3x3(width, width)
@@ -81,7 +83,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut (ResNet-50); the stride is in the 3x3."""
+    """1x1, 3x3, 1x1 convolutions and a shortcut (ResNet-50 and up); the stride is in the 3x3."""
 
     expansion = 4
 
@@ -110,7 +112,7 @@ class ResNet(nn.Module):
     :param name: a key of `RESNETS`.
     :param width: channels of the first convolution and stage; each later stage doubles them.
     :param dilation: the last stage keeps its resolution and dilates instead of striding, so
-        its features are twice as fine (ResNet-50 only).
+        its features are twice as fine (from ResNet-50 on).
     :raises ValueError: for a dilated ResNet-18 or 34.
     """
 

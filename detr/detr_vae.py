@@ -4,6 +4,7 @@ The CVAE encoder is trained beside it (`detr.training`) and unused here: at infe
 is zero, so only the bias of its projection counts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,16 +13,29 @@ from torch import Tensor, nn
 
 from detr.backbone import Backbone, ResNet
 from detr.position_encoding import sine_position_embedding
-from detr.transformer import Transformer
+from detr.transformer import LayerConfig, Transformer
 
-LATENT_DIM = 32
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+LATENT_DIM = 32  # of the public code
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """What the colours of an image are normalised by, of values from 0 to 1; red first."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = ImageStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
 class ACTConfig:
-    """The sizes of the network."""
+    """What the network is.
+
+    :ivar decoder_layers: that count; of the public code's only the first does.
+    :ivar image_statistics: of every camera, or one for all of them.
+    """
 
     state_dim: int
     action_dim: int
@@ -30,11 +44,22 @@ class ACTConfig:
     feedforward_dim: int
     encoder_layers: int
     heads: int
-    backbone: str  # resnet18, resnet34 or resnet50
+    backbone: str  # a key of detr.backbone.RESNETS
     num_backbones: int  # 1: shared by all cameras; else one per camera
     width: int = 64  # channels of the backbone's first convolution
     dilation: bool = False
     pre_norm: bool = False
+    decoder_layers: int = 1
+    activation: str = 'relu'
+    latent_dim: int = LATENT_DIM
+    image_statistics: tuple[ImageStatistics, ...] = (IMAGENET,)
+
+    @property
+    def layer(self) -> LayerConfig:
+        """Of the transformer."""
+        return LayerConfig(
+            self.hidden_dim, self.heads, self.feedforward_dim, self.activation, self.pre_norm
+        )
 
 
 def embedding(rows: int, columns: int) -> nn.Embedding:
@@ -63,11 +88,11 @@ class DETRVAE(nn.Module):
         )
         self.input_proj = nn.Conv2d(self.resnet(0).channels, hidden, 1)
         self.input_proj_robot_state = nn.Linear(config.state_dim, hidden)
-        self.latent_out_proj = nn.Linear(LATENT_DIM, hidden)
+        self.latent_out_proj = nn.Linear(config.latent_dim, hidden)
         self.additional_pos_embed = embedding(2, hidden)  # latent, proprioception
         self.query_embed = embedding(config.chunk_size, hidden)
         self.transformer = Transformer(
-            hidden, config.heads, config.feedforward_dim, config.encoder_layers, config.pre_norm
+            config.encoder_layers, config.decoder_layers, config.layer
         )
         self.action_head = nn.Linear(hidden, config.action_dim)
 
@@ -86,7 +111,7 @@ class DETRVAE(nn.Module):
 
     def chunk(self, qpos: Tensor, images: Tensor, latent: Tensor) -> Tensor:
         """`forward` with the token of any latent, (B, hidden)."""
-        features = self.image_features(normalise_images(images))
+        features = self.image_features(normalise_images(images, self.config.image_statistics))
         state = self.input_proj_robot_state(qpos)
 
         tokens = torch.cat((torch.stack((latent, state), dim=1), to_tokens(features)), dim=1)
@@ -113,10 +138,15 @@ class DETRVAE(nn.Module):
         return to_tokens(one.repeat(1, 1, cameras)[None])[0]
 
 
-def normalise_images(images: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 RGB to float32 by ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
+def normalise_images(
+    images: Tensor, statistics: Sequence[ImageStatistics] = (IMAGENET,)
+) -> Tensor:
+    """(..., cameras, 3, H, W) uint8 RGB to float32.
+
+    :param statistics: of every camera, or one for all of them.
+    """
+    mean = torch.tensor([s.mean for s in statistics], device=images.device)[..., None, None]
+    std = torch.tensor([s.std for s in statistics], device=images.device)[..., None, None]
     # Division, not multiplication by 1/255: the two differ in the last bit.
     return (images / 255.0).sub_(mean).div_(std)
 

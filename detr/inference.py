@@ -8,6 +8,7 @@ their order, and a camera whose frame has not changed keeps its own.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from detr.backbone import FrozenBatchNorm2d, ResNet
-from detr.detr_vae import DETRVAE, IMAGENET_MEAN, IMAGENET_STD
+from detr.detr_vae import DETRVAE, IMAGENET, ImageStatistics
 from detr.position_encoding import sine_position_embedding
 from detr.transformer import Attention, DecoderLayer, EncoderLayer
 
@@ -29,12 +30,19 @@ class Vision(nn.Module):
     :param network: the loaded network; it is left as it is.
     :param index: of the backbone.
     :param bgr: the network was trained on frames whose channels are in that order.
+    :param statistics: by which its cameras' colours were normalised.
     """
 
-    def __init__(self, network: DETRVAE, index: int, bgr: bool = False) -> None:
+    def __init__(
+        self,
+        network: DETRVAE,
+        index: int,
+        bgr: bool = False,
+        statistics: ImageStatistics = IMAGENET,
+    ) -> None:
         super().__init__()
         self.body = _folded_body(network.resnet(index))
-        mean, std = torch.tensor(IMAGENET_MEAN) * 255, torch.tensor(IMAGENET_STD) * 255
+        mean, std = torch.tensor(statistics.mean) * 255, torch.tensor(statistics.std) * 255
         first = self.body.conv1
         # (x / 255 - mean) / std = (x - 255 mean) / (255 std). The division goes into the
         # weights; the subtraction stays, for the padding is zero after it.
@@ -75,18 +83,19 @@ class Actions(nn.Module):
     """The transformer: joint states and all cameras' tokens to a chunk.
 
     :param network: the loaded network; most weights stay its own.
-    :param grid: height and width of a camera's feature map.
-    :param cameras: how many there are.
+    :param grids: height and width of each camera's feature map.
+    :ivar tokens: of all cameras.
     """
 
     latent: Tensor
 
     @torch.no_grad()
-    def __init__(self, network: DETRVAE, grid: tuple[int, int], cameras: int) -> None:
+    def __init__(self, network: DETRVAE, grids: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        transformer = network.transformer
-        one = sine_position_embedding(*grid, network.config.hidden_dim).flatten(1).T
-        position = torch.cat((network.additional_pos_embed.weight, one.repeat(cameras, 1)))
+        transformer, hidden = network.transformer, network.config.hidden_dim
+        places = [sine_position_embedding(*grid, hidden).flatten(1).T for grid in grids]
+        position = torch.cat((network.additional_pos_embed.weight, *places))
+        self.tokens = sum(height * width for height, width in grids)
         query = network.query_embed.weight
         self.state = network.input_proj_robot_state
         self.register_buffer('latent', network.latent_out_proj.bias.clone())
@@ -94,8 +103,9 @@ class Actions(nn.Module):
             _Encoder(cast(EncoderLayer, layer), position) for layer in transformer.encoder.layers
         )
         self.norm = transformer.encoder.norm
-        first = cast(DecoderLayer, transformer.decoder.layers[0])
-        self.decoder = _Decoder(first, position, query)
+        self.decoder = _Decoder(
+            [cast(DecoderLayer, layer) for layer in transformer.decoder.layers], position, query
+        )
         self.decoder_norm = transformer.decoder.norm
         self.head = network.action_head
 
@@ -103,7 +113,7 @@ class Actions(nn.Module):
         """Predict a chunk of normalised actions.
 
         :param qpos: (B, state_dim) normalised joint states.
-        :param tokens: (B, cameras * h * w, hidden), camera by camera.
+        :param tokens: (B, h * w of all cameras, hidden), camera by camera.
         :returns: (B, chunk_size, action_dim) normalised actions.
         """
         state = self.state(qpos.to(self.latent.dtype))
@@ -145,15 +155,21 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The first decoder layer from its cross-attention on; what is before it is constant."""
+    """The decoder from its first cross-attention on; what is before it is constant.
+
+    :param layers: all that count.
+    """
 
     target: Tensor
     q: Tensor
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, layer: DecoderLayer, position: Tensor, query: Tensor) -> None:
+    def __init__(
+        self, layers: Sequence[DecoderLayer], position: Tensor, query: Tensor
+    ) -> None:
         super().__init__()
+        layer, later = layers[0], layers[1:]
         cross, hidden = layer.multihead_attn, query.shape[1]
         self.heads, self.layer = cross.heads, layer
         placed = query[None]
@@ -170,6 +186,10 @@ class _Decoder(nn.Module):
         self.register_buffer('weight', weight[hidden:].clone())
         self.register_buffer('bias', _placed(cross, position, 'k')[:, hidden:].clone())
         self.out = cross.out_proj
+        self.later = nn.ModuleList(later)
+        if later:  # they attend to each other's outputs, too: nothing of them is constant
+            self.register_buffer('query', placed.detach().clone())
+            self.register_buffer('position', position.detach().clone())
 
     def forward(self, memory: Tensor) -> Tensor:
         layer = self.layer
@@ -180,7 +200,10 @@ class _Decoder(nn.Module):
         x = self.target + self.out(mixed.transpose(1, 2).flatten(2))
         if not layer.pre_norm:
             x = layer.norm2(x)
-        return layer.residual(x, layer.norm3, layer.feedforward)
+        x = layer.residual(x, layer.norm3, layer.feedforward)
+        for later in self.later:
+            x = later(x, memory, self.position, self.query)
+        return x
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

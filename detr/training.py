@@ -120,10 +120,8 @@ class TrainingACT(DETRVAE):
     ) -> None:
         super().__init__(config)
         self.cvae = cvae
-        hidden, heads, feedforward = config.hidden_dim, config.heads, config.feedforward_dim
-        self.encoder = Encoder(
-            config.encoder_layers, hidden, heads, feedforward, config.pre_norm
-        )
+        hidden = config.hidden_dim
+        self.encoder = Encoder(config.encoder_layers, config.layer)
         self.cls_embed = embedding(1, hidden)
         self.encoder_joint_proj = nn.Linear(config.state_dim, hidden)
         self.encoder_action_proj = nn.Linear(config.action_dim, hidden)
@@ -131,8 +129,7 @@ class TrainingACT(DETRVAE):
         self.register_buffer('pos_table', _sine_table(2 + config.chunk_size, hidden)[None])
         self.is_pad_head = nn.Linear(hidden, 1)
         later: list[nn.Module] = [
-            DecoderLayer(hidden, heads, feedforward, config.pre_norm)
-            for _ in range(1, decoder_layers)
+            DecoderLayer(config.layer) for _ in range(1, decoder_layers)
         ]
         self.transformer.decoder.layers.extend(later)
 

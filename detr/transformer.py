@@ -6,11 +6,15 @@ stands where DETR has it, and drops nothing unless training gives it a share.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Of the feed-forward parts; gelu is the exact one, by the error function.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {'relu': F.relu, 'gelu': F.gelu}
 
 
 class Attention(nn.Module):
@@ -44,12 +48,28 @@ class Attention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
+@dataclass(frozen=True)
+class LayerConfig:
+    """What all layers of a transformer have in common.
+
+    :ivar activation: of the feed-forward part, a key of `ACTIVATIONS`.
+    :ivar pre_norm: norms stand before each branch instead of after the sum.
+    """
+
+    hidden: int
+    heads: int
+    feedforward: int
+    activation: str = 'relu'
+    pre_norm: bool = False
+
+
 class _Layer(nn.Module):
     """What encoder and decoder layers share: the feed-forward part and where norms stand."""
 
-    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
+    def __init__(self, config: LayerConfig) -> None:
         super().__init__()
-        self.pre_norm = pre_norm
+        hidden, heads, feedforward = config.hidden, config.heads, config.feedforward
+        self.pre_norm, self.activation = config.pre_norm, ACTIVATIONS[config.activation]
         self.self_attn = Attention(hidden, heads)
         self.linear1 = nn.Linear(hidden, feedforward)
         self.linear2 = nn.Linear(feedforward, hidden)
@@ -58,7 +78,7 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(0.0)
 
     def feedforward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(self.linear1(x).relu()))
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
     def residual(self, x: Tensor, norm: nn.Module, branch: Callable[[Tensor], Tensor]) -> Tensor:
         """One residual step, normalised before the branch or after the sum."""
@@ -82,10 +102,10 @@ class EncoderLayer(_Layer):
 class DecoderLayer(_Layer):
     """Self-attention over the action queries, cross-attention to the memory, feed-forward."""
 
-    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
-        super().__init__(hidden, heads, feedforward, pre_norm)
-        self.multihead_attn = Attention(hidden, heads)
-        self.norm3 = nn.LayerNorm(hidden)
+    def __init__(self, config: LayerConfig) -> None:
+        super().__init__(config)
+        self.multihead_attn = Attention(config.hidden, config.heads)
+        self.norm3 = nn.LayerNorm(config.hidden)
 
     def forward(self, x: Tensor, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
         def attend_self(x: Tensor) -> Tensor:
@@ -103,14 +123,10 @@ class DecoderLayer(_Layer):
 class Encoder(nn.Module):
     """A stack of encoder layers; a last norm only where the layers normalise before."""
 
-    def __init__(
-        self, layers: int, hidden: int, heads: int, feedforward: int, pre_norm: bool
-    ) -> None:
+    def __init__(self, layers: int, config: LayerConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            EncoderLayer(hidden, heads, feedforward, pre_norm) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(hidden) if pre_norm else nn.Identity()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(layers))
+        self.norm = nn.LayerNorm(config.hidden) if config.pre_norm else nn.Identity()
 
     def forward(self, x: Tensor, position: Tensor, seen: Tensor | None = None) -> Tensor:
         for layer in self.layers:
@@ -119,35 +135,39 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """ACT's decoder, of which the output of the *first* layer is the result.
+    """ACT's decoder: a stack of layers and a last norm.
 
-    The public training code stacks every layer's normalised output and takes the first, so
-    later layers are trained on nothing. Only a training builds them, for their keys.
+    The public training code stacks every layer's normalised output and takes the *first*, so
+    its later layers are trained on nothing: its networks have a single layer here. A training
+    adds them behind it, for their keys.
+
+    :param layers: of which the last one's output is the result.
     """
 
-    def __init__(self, hidden: int, heads: int, feedforward: int, pre_norm: bool) -> None:
+    def __init__(self, layers: int, config: LayerConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([DecoderLayer(hidden, heads, feedforward, pre_norm)])
-        self.norm = nn.LayerNorm(hidden)
+        self.count = layers
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(layers))
+        self.norm = nn.LayerNorm(config.hidden)
 
     def forward(self, memory: Tensor, position: Tensor, query: Tensor) -> Tensor:
         # Until it looks at the memory, only what dropout leaves out differs within a batch.
-        first = cast(DecoderLayer, self.layers[0])
-        batch = len(memory) if self.training and first.dropout.p else 1
+        layers = [cast(DecoderLayer, layer) for layer in self.layers[: self.count]]
+        batch = len(memory) if self.training and layers[0].dropout.p else 1
         query = query.expand(batch, -1, -1)
-        target = torch.zeros_like(query)
-        return self.norm(first(target, memory, position, query))
+        x = torch.zeros_like(query)
+        for layer in layers:
+            x = layer(x, memory, position, query)
+        return self.norm(x)
 
 
 class Transformer(nn.Module):
     """Encoder over the observation's tokens, decoder from action queries."""
 
-    def __init__(
-        self, hidden: int, heads: int, feedforward: int, encoder_layers: int, pre_norm: bool
-    ) -> None:
+    def __init__(self, encoder_layers: int, decoder_layers: int, config: LayerConfig) -> None:
         super().__init__()
-        self.encoder = Encoder(encoder_layers, hidden, heads, feedforward, pre_norm)
-        self.decoder = Decoder(hidden, heads, feedforward, pre_norm)
+        self.encoder = Encoder(encoder_layers, config)
+        self.decoder = Decoder(decoder_layers, config)
 
     def forward(self, tokens: Tensor, position: Tensor, query: Tensor) -> Tensor:
         """(B, n, hidden) tokens, (n, hidden) positions, (k, hidden) queries to (B, k, hidden)."""

@@ -158,7 +158,7 @@ def test_text_is_no_number(tmp_path, text):
 def test_an_empty_list_is_a_list_that_is_not_set(tmp_path):
     path = write(tmp_path / 'p.yaml', '    unlimited: []\n    task: {cameras: []}\n')
     assert read_parameter_file(path).parameters() == read_parameter_file(
-        write(tmp_path / 'q.yaml', '    decay: 0.01\n')
+        write(tmp_path / 'q.yaml', '    fade: 0.4\n')
     ).parameters()
     with pytest.raises(ParameterError, match=r"'decay' is .*expected a number"):
         read_parameter_file(write(path, '    decay: []\n'))

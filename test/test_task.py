@@ -8,7 +8,7 @@ import pytest
 from act_ros.config import CONFIG_DIR, TASKS, load_task, task_file
 from act_ros.errors import ActError, ParameterError, TaskError
 from act_ros.parameter_file import parse_parameter_file, read_parameter_file
-from act_ros.parameters import PARAMETERS, Settings
+from act_ros.parameters import PARAMETERS, Blending, Settings
 from act_ros.task import Entry, Task
 
 
@@ -30,9 +30,13 @@ def test_the_deployed_task_is_as_documented():
 def test_the_task_file_says_every_parameter_and_its_default(name):
     path = task_file(name)
     values = Settings.from_parameters(parse_parameter_file(path)['/**'])
-    assert PARAMETERS.keys() == parse_parameter_file(path)['/**'].keys()
+    unset = {key for key, row in PARAMETERS.items() if row.default is None}
+    assert PARAMETERS.keys() - unset == parse_parameter_file(path)['/**'].keys()
+    for key in unset:
+        default = getattr(Blending(), key)
+        assert f'\n    # {key}: {str(default).lower()}  ' in path.read_text()
     for key, row in PARAMETERS.items():
-        if row.default != () and not key.startswith(('task.', 'outputs')):
+        if row.default not in ((), None) and not key.startswith(('task.', 'outputs')):
             assert getattr(values, row.attribute) == row.default, key
 
 
@@ -100,7 +104,7 @@ def test_an_entry_that_is_none_is_named(text, message):
         ({'task_cameras': ()}, "'task.cameras' is not set"),
         ({'task_cameras': ['a', 'a']}, "cameras lists 'a' twice"),
         ({'task_state': ['a/b/position'] * 2}, "state lists 'a/b/position' twice"),
-        ({'task_image_size': [480]}, r"'task.image_size' is .480.; expected .height, width"),
+        ({'task_image_size': [480]}, r'image_size is .480.; expected .height, width'),
     ],
 )
 def test_a_task_that_does_not_fit_is_named(change, message):

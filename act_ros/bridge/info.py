@@ -12,6 +12,7 @@ import numpy as np
 
 from act_ros.bridge.events import Counts
 from act_ros.parameters import Settings
+from act_ros.policy import as_played
 from act_ros.policy.interface import About, Predictor, Statistics
 
 PROTOCOL = 1  # counts up where a client of before would misunderstand
@@ -31,7 +32,7 @@ def describe(policy: Predictor, settings: Settings) -> dict[str, Any]:
         'version': _version(),
         'task': {
             'name': task.name,
-            'cameras': {name: list(task.image_size) for name in task.cameras},
+            'cameras': {name: list(size) for name, size in task.image_sizes.items()},
             'state': [entry.text for entry in task.state],
             'action': [entry.text for entry in task.action],
         },
@@ -39,16 +40,13 @@ def describe(policy: Predictor, settings: Settings) -> dict[str, Any]:
         'action_dim': task.action_dim,
         'chunk_size': policy.chunk_size,
         'rate': task.rate,
-        'aggregation': {
-            name: getattr(settings, name)
-            for name in ('temporal_aggregation', 'query_every', 'decay')
-        },
+        'aggregation': vars(as_played(settings, policy).blending),
     }
     about: About | None = getattr(policy, 'about', None)
     if about is not None:
         found['checkpoint'] = {'name': about.checkpoint, 'sha256': about.sha256}
         found |= {name: getattr(about, name) for name in ('engine', 'precision', 'device')}
-        found['deviation'] = about.deviation
+        found |= {'deviation': about.deviation, 'own_settings': dict(about.own_settings)}
     statistics: Statistics | None = getattr(policy, 'statistics', None)
     if statistics is not None:
         found['statistics'] = {name: vars(statistics)[name] for name in vars(statistics)}

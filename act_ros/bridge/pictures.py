@@ -37,11 +37,11 @@ def decode_images(images: Any, task: Task) -> Any:
     if not isinstance(images, Mapping):
         return images
     decoded = dict(images)
-    for name in task.cameras:
+    for name, size in task.image_sizes.items():
         image = images.get(name)
         if isinstance(image, bytes | bytearray | memoryview):
             try:
-                decoded[name] = _decode(memoryview(image), task.image_size)
+                decoded[name] = _decode(memoryview(image), size)
             except ObservationError as error:
                 raise ObservationError(f'camera {name!r}: {error}') from None
     return decoded

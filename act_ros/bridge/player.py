@@ -13,6 +13,7 @@ from act_ros.bridge.remote import load_remote
 from act_ros.control.plan import Plan
 from act_ros.errors import ActError, LinkError, UncoveredStepError, one_line
 from act_ros.parameters import Settings
+from act_ros.policy import as_played
 from act_ros.policy.interface import Observation, Predictor, check_observation
 
 _DEFAULTS = Settings()
@@ -65,7 +66,8 @@ class ChunkPlayer:
     ) -> None:
         self._policy, self._synchronous, self._patience = policy, synchronous, patience
         # Whoever calls has steps, and no ticks between them.
-        self._plan = Plan(settings.once_a_step(), policy.task, policy.chunk_size)
+        played = as_played(settings, policy).once_a_step()
+        self._plan = Plan(played, policy.task, policy.chunk_size)
         self._changed = threading.Condition()
         self._asking = self._closed = False
         self._episode, self.step = 0, 0

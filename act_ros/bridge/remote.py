@@ -19,6 +19,7 @@ from act_ros.errors import (
     TaskError,
     one_line,
 )
+from act_ros.parameters import Blending, Settings
 from act_ros.policy.interface import (
     About,
     Observation,
@@ -237,12 +238,11 @@ def task_of(info: Mapping[str, Any]) -> Task:
     if not (isinstance(cameras, dict) and isinstance(state, list) and isinstance(action, list)):
         raise ProtocolError('its task has no cameras, state and action')
     sizes = list(cameras.values())
-    if not sizes or not all(map(_is_size, sizes)) or any(size != sizes[0] for size in sizes):
-        raise ProtocolError(f'its cameras have sizes {cameras}, expected one for all of them')
-    height, width = sizes[0]
+    if not sizes or not all(map(_is_size, sizes)):
+        raise ProtocolError(f'its cameras have sizes {cameras}, expected [height, width] of each')
     return Task(
         str(there.get('name', '')), tuple(cameras), tuple(map(Entry.parse, state)),
-        tuple(map(Entry.parse, action)), rate, (height, width),
+        tuple(map(Entry.parse, action)), rate, tuple(side for size in sizes for side in size),
     )  # fmt: skip
 
 
@@ -288,7 +288,21 @@ def _about(info: Mapping[str, Any], endpoint: str) -> About:
         precision=str(info.get('precision', '')),
         device=f'{endpoint} {info.get("device", "")}'.strip(),
         deviation=deviation if isinstance(deviation, float) else None,
+        own_settings=_own_settings(info),
     )
+
+
+def _own_settings(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What its checkpoint was trained for, as far as it is of the parameters it can be.
+
+    :raises ParameterError: a value is none that the parameter can have.
+    """
+    given = info.get('own_settings')
+    if not isinstance(given, dict):
+        return {}
+    known = {name: given[name] for name in vars(Blending()) if name in given}
+    checked = Settings(**known)
+    return {name: getattr(checked, name) for name in known}
 
 
 def _statistics(info: Mapping[str, Any], task: Task) -> Statistics | None:
@@ -303,8 +317,9 @@ def _statistics(info: Mapping[str, Any], task: Task) -> Statistics | None:
             raise ProtocolError(f'its statistics have no {name} of {size} numbers')
         with np.errstate(over='ignore'):
             found[name] = value.astype(np.float32)
-        usable = np.isfinite(found[name]) & (name.endswith('mean') | (found[name] > 0))
-        if not usable.all():
+        # An action may never have changed in training; what is divided by is above 0.
+        lowest = {'qpos_std': np.finfo(np.float32).tiny, 'action_std': 0.0}.get(name, -np.inf)
+        if not (np.isfinite(found[name]) & (found[name] >= lowest)).all():
             raise ProtocolError(f'its {name} are not finite, or not above 0')
     return Statistics(**found)
 

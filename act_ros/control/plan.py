@@ -13,6 +13,7 @@ from act_ros.task import Task
 class Plan:
     """The plan of an episode, as it grows.
 
+    :param settings: as `as_played` has them.
     :param chunk_size: actions in a chunk.
     :ivar asked: a chunk was asked for, and there is no answer yet.
     :ivar late: chunks that arrived when every step they cover was past.
@@ -20,17 +21,18 @@ class Plan:
     """
 
     def __init__(self, settings: Settings, task: Task, chunk_size: int) -> None:
+        blending = settings.blending
         self._aggregator = make_aggregator(
             chunk_size,
             task,
-            temporal_aggregation=settings.temporal_aggregation,
-            decay=settings.decay,
+            temporal_aggregation=blending.temporal_aggregation,
+            decay=blending.decay,
             fade=settings.fade,
             follow_newest=settings.follow_newest,
             continuous=settings.continuous,
         )
-        self.aggregated = settings.temporal_aggregation
-        self._every = query_interval(chunk_size, self.aggregated, settings.query_every)
+        self.aggregated = blending.temporal_aggregation
+        self._every = query_interval(chunk_size, blending)
         self._chunk_size, self._rate = chunk_size, task.rate
         self._interpolation = (
             Interpolation(settings.ticks_per_step, action_turns(task, settings.continuous))
@@ -50,7 +52,7 @@ class Plan:
 
     def change(self, settings: Settings) -> None:
         """Take over at once what of the settings is live. May be called from any thread."""
-        self._aggregator.decay = settings.decay
+        self._aggregator.decay = settings.blending.decay
         self._aggregator.fade = settings.fade * self._rate
 
     def wants(self, step: int) -> bool:

@@ -166,7 +166,7 @@ class SimRobot(Node):
             _View(
                 self.create_publisher(Image, self._topics.cameras[name], FRAMES_QOS),
                 camera,
-                self._task.image_size,
+                self._task.image_sizes[name],
             )
             for name, camera in self._cameras.items()
         ]

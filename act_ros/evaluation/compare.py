@@ -13,6 +13,7 @@ from act_ros.errors import BagError
 from act_ros.evaluation.run.passes import Decoder
 from act_ros.observation import ObservationStore, Snapshot
 from act_ros.parameters import Settings
+from act_ros.policy import as_played
 from act_ros.policy.interface import Predictor
 from act_ros.recording.ticks import before
 from act_ros.task import Task
@@ -96,6 +97,7 @@ def compare(
     :param path: of the bag that the node was fed.
     :param settings: the node's parameters.
     """
+    decay = as_played(settings, policy).blending.decay
     chunks: dict[tuple[int, int], np.ndarray] = {}
     wanted = {(tick.episode, step) for tick in ticks for step in tick.chunk_steps}
     decoder, other, differences = Decoder(), [], []
@@ -119,8 +121,8 @@ def compare(
         if any((tick.episode, step) not in chunks for step in steps):
             other.append(f'tick {tick.step} of episode {tick.episode}: a chunk of another tick')
             continue
-        ages = steps[-1] - np.array(steps) if settings.decay < 0 else -np.arange(len(steps))
-        weights = np.exp(settings.decay * ages)
+        ages = steps[-1] - np.array(steps) if decay < 0 else -np.arange(len(steps))
+        weights = np.exp(decay * ages)
         rows = [chunks[tick.episode, step][tick.step - step] for step in steps]
         expected = weights @ np.array(rows, dtype=np.float64) / weights.sum()
         differences.append(float(np.abs(expected - tick.action).max()))

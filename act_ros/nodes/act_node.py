@@ -42,7 +42,7 @@ from act_ros.nodes.declare import (
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.wiring import Wiring
-from act_ros.policy import PolicyProcess
+from act_ros.policy import PolicyProcess, as_played
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
 from act_ros.task import Task
@@ -234,7 +234,7 @@ class ActNode(LifecycleNode):
         if snapshot is None or measured is None or faults:
             raise InputsError(faults, wiring.causes(faults))
         # What is set live counts from here on.
-        settings = model.as_played(read_live_parameters(self, self._settings), policy)
+        settings = as_played(read_live_parameters(self, self._settings), policy)
         controller = Controller(
             settings,
             Limits.from_settings(settings, self._task),
@@ -350,12 +350,13 @@ class ActNode(LifecycleNode):
             controller, server = self._controller, self._server
             if self._policy is not None:
                 limits = Limits.from_settings(settings, self._task)
+                settings = as_played(settings, self._policy)
                 if controller is not None:
-                    controller.loop.change(model.as_played(settings, self._policy), limits)
+                    controller.loop.change(settings, limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if server is not None:
-            server.set_decay(settings.decay)
+            server.set_decay(settings.blending.decay)
         return SetParametersResult(successful=True)
 
     # --- small parts -----------------------------------------------------------------------

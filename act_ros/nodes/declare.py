@@ -23,7 +23,7 @@ def declare_parameters(node: Node, also: Collection[str] = ()) -> None:
         _given({name: value for name, value in overrides.items() if name not in also})
     )
     for row in PARAMETERS.values():
-        if row.default == ():
+        if row.default in ((), None):
             node.declare_parameter(row.name, descriptor=_descriptor(row))
         else:
             default = list(row.default) if isinstance(row.default, tuple) else row.default
@@ -74,7 +74,7 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
     :raises ParameterError: what cannot be empty comes as no value.
     """
     for name, value in values.items():
-        if value is None and name in PARAMETERS and not PARAMETERS[name].is_list:
+        if value is None and name in PARAMETERS and PARAMETERS[name].default not in ((), None):
             raise ParameterError(f'parameter {name!r} is an empty list; expected a value')
     return {name: value for name, value in values.items() if value is not None}
 

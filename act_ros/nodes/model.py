@@ -1,10 +1,8 @@
 """Where the node's policy comes from: a checkpoint, or a server at the end of a line."""
 
-from dataclasses import replace
-
 from act_ros.errors import ParameterError
 from act_ros.parameters import Settings
-from act_ros.policy import PolicyProcess, query_interval
+from act_ros.policy import PolicyProcess, as_played, query_interval, tell_played
 from act_ros.policy.interface import check_task, load_options, remote_options
 from act_ros.policy.process import REMOTE
 from act_ros.task import Task
@@ -42,12 +40,5 @@ def load(policy: PolicyProcess, settings: Settings, task: Task) -> None:
         policy.load(settings.ckpt_dir, task=task, **load_options(settings))
         check_task(task, policy.task)
         policy.warm_up()
-    played = as_played(settings, policy)
-    query_interval(policy.chunk_size, played.temporal_aggregation, played.query_every)
-
-
-def as_played(settings: Settings, policy: PolicyProcess) -> Settings:
-    """The parameters as they count: an action that is held gives way to the next one at once."""
-    if not policy.held:
-        return settings
-    return replace(settings, temporal_aggregation=False, query_every=1, fade=0.0)
+    query_interval(policy.chunk_size, as_played(settings, policy).blending)
+    tell_played(settings, policy)

@@ -231,7 +231,7 @@ class ObservationStore:
     def _empty(self) -> dict[str, Any]:
         """Inputs of which nothing is known."""
         cameras = {
-            name: CameraInput(name, self._task.image_size, self._ageing, self._frozen)
+            name: CameraInput(name, self._task.image_sizes[name], self._ageing, self._frozen)
             for name in self._task.cameras
         }
         period = round(1e9 / self._task.rate)

@@ -6,7 +6,13 @@ from act_ros.policy.aggregation import TemporalAggregator
 from act_ros.policy.guest import GuestPolicy
 from act_ros.policy.interface import Statistics, check_observation
 from act_ros.policy.process import PolicyProcess
-from act_ros.policy.rollout import Rollout, make_aggregator, query_interval
+from act_ros.policy.rollout import (
+    Rollout,
+    as_played,
+    make_aggregator,
+    query_interval,
+    tell_played,
+)
 
 if TYPE_CHECKING:
     from act_ros.policy.policy import Policy, load_policy, set_torch_threads
@@ -31,9 +37,11 @@ __all__ = [
     'Rollout',
     'Statistics',
     'TemporalAggregator',
+    'as_played',
     'check_observation',
     'load_policy',
     'make_aggregator',
     'query_interval',
     'set_torch_threads',
+    'tell_played',
 ]

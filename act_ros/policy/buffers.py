@@ -31,17 +31,19 @@ class PolicyInfo:
     held: bool
 
 
-def _layout(info: PolicyInfo, count: int) -> tuple[dict[str, tuple[int, tuple, type]], int]:
-    """Where each array begins, its shape and type; and how much memory all of them take."""
-    task = info.task
-    arrays: dict[str, tuple[tuple[int, ...], type]] = {
-        'frames': ((count, len(task.cameras), *task.image_size, 3), np.uint8),
-        'qpos': ((count, info.state_dim), np.float32),
-        'chunks': ((count, info.chunk_size, info.action_dim), np.float32),
-    }
-    places, end = {}, 0
-    for name, (shape, dtype) in arrays.items():
-        places[name] = end, shape, dtype
+def _layout(info: PolicyInfo, count: int) -> tuple[list[tuple[int, tuple, type]], int]:
+    """Where each array begins, its shape and type; and how much memory all of them take.
+
+    These are qpos, chunks, and the frames of each camera.
+    """
+    arrays: list[tuple[tuple[int, ...], type]] = [
+        ((count, info.state_dim), np.float32),
+        ((count, info.chunk_size, info.action_dim), np.float32),
+        *(((count, *size, 3), np.uint8) for size in info.task.image_sizes.values()),
+    ]
+    places, end = [], 0
+    for shape, dtype in arrays:
+        places.append((end, shape, dtype))
         end += -(-int(np.prod(shape)) * np.dtype(dtype).itemsize // 64) * 64
     return places, end
 
@@ -51,12 +53,12 @@ class SharedBuffers:
 
     :param descriptor: of memory from `make_memory`.
     :param count: observations that there is room for.
-    :ivar frames: (count, cameras, H, W, 3) uint8 RGB, in the task's order.
+    :ivar frames: of each camera, (count, H, W, 3) uint8 RGB, in the task's order.
     :ivar qpos: (count, state_dim) float32.
     :ivar chunks: (count, chunk_size, action_dim) float32.
     """
 
-    frames: np.ndarray
+    frames: list[np.ndarray]
     qpos: np.ndarray
     chunks: np.ndarray
 
@@ -64,18 +66,21 @@ class SharedBuffers:
         places, size = _layout(info, count)
         self._cameras = info.task.cameras
         memory = mmap.mmap(descriptor, size)
-        for name, (start, shape, dtype) in places.items():
-            setattr(self, name, np.ndarray(shape, dtype, memory, start))
+        self.qpos, self.chunks, *self.frames = (
+            np.ndarray(shape, dtype, memory, start) for start, shape, dtype in places
+        )
 
     def put(self, i: int, qpos: np.ndarray, images: Mapping[str, np.ndarray]) -> None:
         """Copy an observation to a place."""
         self.qpos[i] = qpos
-        for place, name in zip(self.frames[i], self._cameras, strict=True):
-            np.copyto(place, images[name])
+        for frames, name in zip(self.frames, self._cameras, strict=True):
+            np.copyto(frames[i], images[name])
 
     def observation(self, i: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The observation at a place: qpos and images."""
-        return self.qpos[i], dict(zip(self._cameras, self.frames[i], strict=True))
+        return self.qpos[i], {
+            name: frames[i] for name, frames in zip(self._cameras, self.frames, strict=True)
+        }
 
 
 def make_memory(info: PolicyInfo, count: int) -> int:

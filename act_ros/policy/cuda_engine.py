@@ -7,6 +7,7 @@ fed from pinned memory.
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,11 +55,11 @@ class CudaEngine(TorchEngine):
             torch.backends.cudnn.allow_tf32 = False
         super().__init__(network, task, device, precision, bgr)
         self.name = f'cuda graphs {precision}'
-        cameras, size = len(task.cameras), (*task.image_size, 3)
         self._stream = torch.cuda.Stream(device)
         # Whoever waits for it sleeps: the processor's cores are the control loop's.
         self._reached = torch.cuda.Event(blocking=True)
-        self._staged = torch.empty((self.frames_at_once, *size), dtype=torch.uint8,
+        largest = max(height * width * 3 for height, width in self.eyes.sizes)
+        self._staged = torch.empty(self.frames_at_once * largest, dtype=torch.uint8,
                                    pin_memory=True)  # fmt: skip
         self._state = torch.empty((1, network.config.state_dim), pin_memory=True)
         config = network.config
@@ -69,13 +70,13 @@ class CudaEngine(TorchEngine):
         self._views: dict[tuple[int, int], _Graph] = {}
         # Not inference mode: other captures of the process must be able to go on from here.
         with _capturing, torch.no_grad(), torch.cuda.stream(self._stream):
-            for index, vision in enumerate(self.vision):
-                # With a backbone for each camera, only its own frame comes to it.
-                most = min(cameras, self.frames_at_once) if len(self.vision) == 1 else 1
+            for eye, size in enumerate(self.eyes.sizes):
+                most = min(self.eyes.of.count(eye), self.frames_at_once)
                 for count in range(1, most + 1):
-                    frames = torch.zeros((count, *size), dtype=torch.uint8, device=device)
-                    self._views[index, count] = self._capture(vision, frames)
-            tokens = self._views[0, 1].output.repeat(1, cameras, 1)
+                    frames = torch.zeros((count, *size, 3), dtype=torch.uint8, device=device)
+                    self._views[eye, count] = self._capture(self.eyes[eye], frames)
+            like = self._views[0, 1].output
+            tokens = like.new_zeros((1, self.actions.tokens, like.shape[-1]))
             state = torch.zeros((1, network.config.state_dim), device=device)
             self._acting = self._capture(self.actions, state, tokens)
 
@@ -83,20 +84,28 @@ class CudaEngine(TorchEngine):
         """Tokens of each frame, (h * w, hidden), on the device."""
         with self._queueing():
             self._wait()  # until nothing reads the pinned memory any more
-            # By numpy: for a large copy torch wakes all its threads, and they spin afterwards.
-            for row, frame in zip(self._staged.numpy(), frames, strict=False):
-                np.copyto(row, frame)
-            # Each by itself: the next replay writes there again, and some of them stay for long.
-            if len(self.vision) == 1:
-                return [each.clone() for each in self._encode(0, self._staged[: len(frames)])]
-            return [self._encode(camera, self._staged[i : i + 1])[0].clone()
-                    for i, camera in enumerate(cameras)]  # fmt: skip
+            places: dict[int, list[int]] = {}
+            for place, camera in enumerate(cameras):
+                places.setdefault(self.eyes.of[camera], []).append(place)
+            encoded: dict[int, Tensor] = {}
+            begin = 0
+            for eye, seen in places.items():
+                shape = (len(seen), *self.eyes.sizes[eye], 3)
+                end = begin + math.prod(shape)
+                staged, begin = self._staged[begin:end].view(shape), end
+                # By numpy: for a large copy torch wakes all threads, and they spin afterwards.
+                for row, place in zip(staged.numpy(), seen, strict=True):
+                    np.copyto(row, frames[place])
+                tokens = self._encode(eye, staged)
+                # Each by itself: the next replay writes there again, and some stay for long.
+                encoded |= {place: tokens[i].clone() for i, place in enumerate(seen)}
+            return [encoded[place] for place in range(len(frames))]
 
-    def _encode(self, index: int, staged: Tensor) -> Tensor:
+    def _encode(self, eye: int, staged: Tensor) -> Tensor:
         """Tokens of frames in the pinned memory, (N, h * w, hidden), until the next replay."""
-        graph = self._views.get((index, len(staged)))
+        graph = self._views.get((eye, len(staged)))
         if graph is None:
-            return self.vision[index](staged.to(self.device, non_blocking=True))
+            return self.eyes[eye](staged.to(self.device, non_blocking=True))
         graph.inputs[0].copy_(staged, non_blocking=True)
         graph.graph.replay()
         return graph.output

@@ -141,11 +141,12 @@ def _said_by(name: str) -> Iterator[None]:
 def _probe(engine: Engine, task: Task, network: DETRVAE) -> np.ndarray:
     """The chunk of an observation that is always the same."""
     rng = np.random.default_rng(0)
-    height, width = task.image_size
-    # Coarse, so that convolutions find more than noise.
-    coarse = rng.integers(0, 256, (len(task.cameras), -(-height // 16), -(-width // 16), 3))
-    fine = coarse.astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
-    frames = [np.ascontiguousarray(frame[:height, :width]) for frame in fine]
+    frames = []
+    for height, width in task.image_sizes.values():
+        # Coarse, so that convolutions find more than noise.
+        coarse = rng.integers(0, 256, (-(-height // 16), -(-width // 16), 3), dtype=np.uint8)
+        fine = coarse.repeat(16, axis=0).repeat(16, axis=1)
+        frames.append(np.ascontiguousarray(fine[:height, :width]))
     qpos = rng.normal(size=(1, network.config.state_dim)).astype(np.float32)
     tokens = engine.encode(frames, range(len(frames)))
     return engine.decode(qpos, [tokens])[0]

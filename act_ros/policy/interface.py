@@ -1,7 +1,7 @@
 """What a policy takes and gives, without its network: nothing here imports torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -83,6 +83,7 @@ class About:
     :ivar sha256: of that file.
     :ivar engine: what runs the network, with its precision.
     :ivar deviation: of a normalised action from plain float32, as measured; None = it is that.
+    :ivar own_settings: values of parameters as it was trained for; the user's own win.
     """
 
     checkpoint: str
@@ -91,6 +92,7 @@ class About:
     precision: str
     device: str
     deviation: float | None = None
+    own_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BatchPredictor(Predictor, Protocol):
@@ -139,9 +141,11 @@ def blank_observation(task: Task, statistics: Statistics | None, shade: int) -> 
     :param statistics: None where they are not known; then it is nobody's qpos either.
     :param shade: of the frames; another one than before, or they are known already.
     """
-    frame = np.full((*task.image_size, 3), shade % 256, dtype=np.uint8)
     qpos = np.zeros(task.state_dim, np.float32) if statistics is None else statistics.qpos_mean
-    return qpos, dict.fromkeys(task.cameras, frame)
+    return qpos, {
+        name: np.full((*size, 3), shade % 256, dtype=np.uint8)
+        for name, size in task.image_sizes.items()
+    }
 
 
 def check_observation(task: Task, qpos: object, images: object) -> None:
@@ -169,9 +173,8 @@ def check_observation(task: Task, qpos: object, images: object) -> None:
             raise ObservationError(
                 f'unknown camera {shorten(name)}; expected {", ".join(task.cameras)}'
             )
-    expected = (*task.image_size, 3)
-    for name in task.cameras:
-        image = images.get(name)
+    for name, size in task.image_sizes.items():
+        image, expected = images.get(name), (*size, 3)
         if image is None:
             raise ObservationError(f'camera {name!r} is missing')
         if not isinstance(image, np.ndarray):
@@ -226,7 +229,7 @@ def check_cameras(robot: Task, cameras: Sequence[str], image_size: Sequence[int]
     """The robot's cameras must be those that the network was trained with.
 
     :param cameras: of the network, in its order.
-    :param image_size: of its frames: height, width.
+    :param image_size: of its frames, as `Task` has it.
     :raises ParameterError: naming what differs.
     """
     for parameter, here, there in (

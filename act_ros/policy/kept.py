@@ -13,6 +13,7 @@ from act_ros.policy.interface import (
     remote_options,
 )
 from act_ros.policy.process import LOAD, REMOTE
+from act_ros.policy.rollout import tell_played
 from act_ros.task import Task
 
 PATIENCE = 20.0  # with a server; nothing moves meanwhile [s]
@@ -59,6 +60,7 @@ def loaded(settings: Settings, function: str = LOAD) -> BatchPredictor:
 
             set_torch_threads(settings.torch_threads)
         policy = load(settings, function)
+        tell_played(settings, policy)
         _policies[asked] = policy
         if not settings.policy_endpoint:  # also by the engine that was chosen for it
             _policies[key(policy.engine_name)] = policy

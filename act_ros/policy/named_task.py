@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from act_ros.config import DEFAULT_TASK, load_task
 from act_ros.errors import ActError
-from act_ros.policy.side_config import SideConfig
+from act_ros.policy.checkpoint.side_config import SideConfig
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from act_ros.errors import ParameterError
-from act_ros.policy.torch_engine import make_actions
+from act_ros.policy.torch_engine import Eyes, make_actions
 from act_ros.task import Task
 from detr import DETRVAE
-from detr.inference import Vision
 
 HINTS = {'float32': 'f32', 'bfloat16': 'bf16'}
 
@@ -55,23 +54,22 @@ class OpenVinoEngine:
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         }
-        frame = torch.zeros((1, *task.image_size, 3), dtype=torch.uint8)
-        vision = [Vision(network, i, bgr) for i in range(len(network.backbones))]
-        self._vision = [self._compile(openvino, each, frame) for each in vision]
-        with torch.inference_mode():
-            tokens = vision[0](frame)
+        eyes = Eyes(network, task, bgr)
+        self._eye_of = eyes.of
+        self._vision = [
+            self._compile(openvino, eyes[i], torch.zeros((1, *size, 3), dtype=torch.uint8))
+            for i, size in enumerate(eyes.sizes)
+        ]
         actions = make_actions(network, task)
         state = torch.zeros((1, network.config.state_dim))
+        tokens = torch.zeros((1, actions.tokens, network.config.hidden_dim))
         # The number of observations is open; everything else is fixed.
-        self._actions = self._compile(
-            openvino, actions, state, tokens.repeat(1, len(task.cameras), 1), open_batch=True
-        )
+        self._actions = self._compile(openvino, actions, state, tokens, open_batch=True)
 
     def encode(self, frames: Sequence[np.ndarray], cameras: Sequence[int]) -> list[np.ndarray]:
         """Tokens of each frame, (h * w, hidden)."""
-        shared = len(self._vision) == 1
         return [
-            self._run(self._vision[0 if shared else camera], frame[np.newaxis])[0]
+            self._run(self._vision[self._eye_of[camera]], frame[np.newaxis])[0]
             for frame, camera in zip(frames, cameras, strict=True)
         ]
 

@@ -15,6 +15,7 @@ from act_ros.policy.interface import (
     About,
     Observation,
     Statistics,
+    blank_observation,
     check_chunk,
     check_observation,
 )
@@ -105,10 +106,8 @@ class Policy:
 
     def warm_up(self) -> None:
         """Run on frames of its own, once with all of them new and once with all known."""
-        height, width = self.task.image_size
-        blank = np.zeros((height, width, 3), dtype=np.uint8)
         for _ in range(2):
-            self.predict(self.statistics.qpos_mean, dict.fromkeys(self.task.cameras, blank))
+            self.predict(*blank_observation(self.task, self.statistics, 0))
         self.forget_frames()
 
     def forget_frames(self) -> None:
@@ -127,14 +126,15 @@ def load_policy(
     engine: str = 'torch',
     max_deviation: float = 0.02,
 ) -> Policy:
-    """Load a checkpoint trained with the public ACT code.
+    """Load a checkpoint trained with the public ACT code, or with LeRobot.
 
-    :param ckpt_dir: folder with the checkpoint, `dataset_stats.pkl` and perhaps `config.yaml`.
+    :param ckpt_dir: folder with the checkpoint, `dataset_stats.pkl` and perhaps `config.yaml`;
+        or with what LeRobot writes.
     :param device: auto (CUDA where there is one), cpu, cuda or cuda:N.
     :param precision: float32, bfloat16, or, on CUDA, float16.
     :param ckpt_name: file name of the checkpoint.
     :param task: the robot's side of the interface; by default what `config.yaml` names. Where
-        `config.yaml` gives cameras and image size, these are the network's and win.
+        the checkpoint's files give cameras and image size, these are the network's and win.
     :param colour_order: 'rgb' or 'bgr': channels of the images that the policy was trained
         with. What is given to `predict` is RGB in either case.
     :param engine: torch, openvino, or auto: the faster of those that are installed.
@@ -172,8 +172,9 @@ def load_policy(
         checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target, made.name,
     )  # fmt: skip
     about = About(
-        ckpt_name, sha256(checkpoint.path), made.name, precision, str(target), made.deviation
-    )
+        checkpoint.path.name, sha256(checkpoint.path), made.name, precision, str(target),
+        made.deviation, checkpoint.own_settings,
+    )  # fmt: skip
     return Policy(config, checkpoint.statistics, task, made, about)
 
 

@@ -1,17 +1,56 @@
 """An episode in which every step has its own observation: the public evaluation loop."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from act_ros.errors import ParameterError
-from act_ros.parameters import Settings
+from act_ros.parameters import Blending, Settings
 from act_ros.policy.aggregation import TemporalAggregator
-from act_ros.policy.interface import Predictor, check_observation
+from act_ros.policy.interface import About, Predictor, check_observation
 from act_ros.safety import action_entries, action_turns, joints_of
 from act_ros.task import Task
 
 _DEFAULTS = Settings()
+
+log = logging.getLogger(__name__)
+
+
+def as_played(settings: Settings, policy: Predictor) -> Settings:
+    """The parameters as they count for a policy.
+
+    What the user has not set is as the checkpoint was trained for, if that is known. An action
+    that is held gives way to the next one at once.
+    """
+    if getattr(policy, 'held', False):
+        return replace(settings, temporal_aggregation=False, query_every=1, fade=0.0)
+    own = _own_settings(policy).items()
+    return replace(settings, **{n: value for n, value in own if getattr(settings, n) is None})
+
+
+def tell_played(settings: Settings, policy: Predictor) -> None:
+    """Say in a line each where the checkpoint has settings of its own, and which count."""
+    for name, own in _own_settings(policy).items():
+        given = getattr(settings, name)
+        if given is None:
+            log.info('%s is %s, as the checkpoint was trained for', name, _spelled(own))
+        elif given != own:
+            log.warning(
+                '%s is %s as you say; the checkpoint was trained for %s',
+                name, _spelled(given), _spelled(own),
+            )  # fmt: skip
+
+
+def _own_settings(policy: Predictor) -> Mapping[str, Any]:
+    about: About | None = getattr(policy, 'about', None)
+    return {} if about is None else about.own_settings
+
+
+def _spelled(value: object) -> str:
+    return str(value).lower()  # as YAML has true and false
 
 
 def make_aggregator(
@@ -50,19 +89,19 @@ def _speeds(task: Task) -> list[tuple[int, int, float]]:
     ]
 
 
-def query_interval(chunk_size: int, temporal_aggregation: bool, query_every: int) -> int:
+def query_interval(chunk_size: int, blending: Blending) -> int:
     """Steps between chunks: every step with aggregation, else `query_every`.
 
     :raises ParameterError: `query_every` is longer than a chunk, which would leave gaps.
     """
-    if temporal_aggregation:
+    if blending.temporal_aggregation:
         return 1
-    if query_every > chunk_size:
+    if blending.query_every > chunk_size:
         raise ParameterError(
-            f'query_every is {query_every}, but a chunk has {chunk_size} actions; '
+            f'query_every is {blending.query_every}, but a chunk has {chunk_size} actions; '
             f'expected at most that (0 = the chunk size)'
         )
-    return query_every or chunk_size
+    return blending.query_every or chunk_size
 
 
 class Episode:
@@ -83,18 +122,16 @@ class Episode:
 
         :raises ActError: as `query_interval` and `make_aggregator`.
         """
+        blending = as_played(settings, policy).blending
         aggregator = make_aggregator(
             policy.chunk_size,
             policy.task,
-            temporal_aggregation=settings.temporal_aggregation,
-            decay=settings.decay,
+            temporal_aggregation=blending.temporal_aggregation,
+            decay=blending.decay,
             follow_newest=settings.follow_newest,
             continuous=settings.continuous,
         )
-        every = query_interval(
-            policy.chunk_size, settings.temporal_aggregation, settings.query_every
-        )
-        return cls(aggregator, every)
+        return cls(aggregator, query_interval(policy.chunk_size, blending))
 
     def set_decay(self, decay: float) -> None:
         """Take another decay at once, from any thread; without aggregation it means nothing."""

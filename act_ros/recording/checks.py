@@ -36,15 +36,20 @@ def warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -
 
 def check_frames(bag: Bag, topics: Topics, task: Task) -> None:
     """Refuse a bag of whose frames the policy can take none: no action would come of it."""
-    waiting = {t for t, names in topics.inputs.items() if set(names) & set(task.cameras)}
-    refused = dict.fromkeys(waiting, 0)
+    sizes = {
+        topic: task.image_sizes[name]
+        for topic, names in topics.inputs.items()
+        for name in names
+        if name in task.cameras
+    }
+    waiting, refused = set(sizes), dict.fromkeys(sizes, 0)
     faults: dict[str, BagError] = {}
     for topic, _, message in bag.messages(list(waiting)):
         if topic not in waiting:
             continue
         try:
             refused[topic] += 1
-            check_image(message, task.image_size)
+            check_image(message, sizes[topic])
             refused[topic] = 0  # of the right kind; some may be damaged
             decode_image(message)
         except ObservationError as error:

@@ -162,6 +162,11 @@ def _check_room(episodes: Iterable[Episode], cache: Cache) -> None:
     """Refuse what would not fit on the disk."""
     needed = 0
     for episode in episodes:
+        if len(episode.settings.task_image_size) != 2:
+            raise ParameterError(
+                f'task.image_size is {list(episode.settings.task_image_size)}; a training needs '
+                f'cameras of one size: [height, width]'
+            )
         height, width = episode.settings.task_image_size
         needed += episode.frames * height * width * 3
     room = free(cache.folder)

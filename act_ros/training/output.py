@@ -14,8 +14,8 @@ from act_ros.errors import CheckpointError, TrainingError, one_line
 from act_ros.files import free, whole
 from act_ros.plain_pickle import dumps
 from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
-from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
-from act_ros.policy.weights import PREFIX
+from act_ros.policy.checkpoint.pickled_file import StoredTensor, open_pickled, readable
+from act_ros.policy.checkpoint.weights import PREFIX
 from act_ros.training.batch import Data
 
 CKPT_NAME = 'policy_best.ckpt'

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from act_ros.errors import CheckpointError
-from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
+from act_ros.policy.checkpoint.pickled_file import StoredTensor, open_pickled, readable
 from act_ros.task import Task
 from act_ros.training.order import seed_weights
 from act_ros.training.recipe import Recipe

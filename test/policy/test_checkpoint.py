@@ -13,8 +13,8 @@ from act_ros.config import CONFIG_DIR, DEFAULT_TASK, load_task
 from act_ros.errors import ActError
 from act_ros.policy import load_policy
 from act_ros.policy.checkpoint import read_checkpoint
+from act_ros.policy.checkpoint.side_config import read_side_config
 from act_ros.policy.named_task import resolve_task
-from act_ros.policy.side_config import read_side_config
 from detr import DETRVAE
 from test.rule import small_config, write_checkpoint, write_random
 
@@ -138,7 +138,7 @@ def test_another_number_of_entries_than_the_task_lists_is_named(folder):
     ('side', 'message'),
     [
         ({'nheads': 5}, 'hidden size 64 does not divide into 5 heads'),
-        ({'dilation': True}, 'only resnet50 can be dilated'),
+        ({'dilation': True}, 'only resnet50 and up can be dilated'),
         ({'nhead': 4}, "unknown key 'nhead'"),
         ({'nheads': 'four'}, "nheads is 'four', expected a positive whole number"),
         ({'image_size': [120]}, 'image_size is [120], expected [height, width]'),

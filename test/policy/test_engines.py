@@ -34,10 +34,10 @@ def plain_network(folder):
     return checkpoint.network(), checkpoint
 
 
-def normalise_doubled(images):
+def normalise_doubled(images, statistics):
     mean, std = (
         torch.tensor(values, dtype=torch.float64)[:, None, None]
-        for values in (detr_vae.IMAGENET_MEAN, detr_vae.IMAGENET_STD)
+        for values in (statistics[0].mean, statistics[0].std)
     )
     return (images.double() / 255 - mean) / std
 
@@ -48,7 +48,8 @@ def test_the_inference_form_equals_the_plain_network(name, tmp_path, monkeypatch
     network, checkpoint = plain_network(write_checkpoint(tmp_path, name))
     vision = [Vision(network, i) for i in range(len(network.backbones))]
     statistics, about = checkpoint.statistics, reference.about
-    actions = Actions(network, (-(-about['height'] // 32), -(-about['width'] // 32)), 3)
+    grid = -(-about['height'] // 32), -(-about['width'] // 32)
+    actions = Actions(network, [grid] * 3)
     exact = copy.deepcopy(network).double()
     for i in range(2):
         qpos, frames = reference.qpos[i], torch.from_numpy(reference.images[i].copy())

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from act_ros.errors import CheckpointError
 from act_ros.plain_pickle import Name
-from act_ros.policy.pickled_file import StoredTensor, open_pickled
+from act_ros.policy.checkpoint.pickled_file import StoredTensor, open_pickled
 
 PROTOCOLS = range(6)
 RUN_TORCHSCRIPT = torch.jit.load

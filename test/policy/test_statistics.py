@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from act_ros.errors import CheckpointError
-from act_ros.policy.statistics import KEYS, read_statistics
+from act_ros.policy.checkpoint.statistics import KEYS, read_statistics
 
 PROTOCOLS = range(6)
 SIZES = {'qpos_mean': 3, 'qpos_std': 3, 'action_mean': 2, 'action_std': 2}

@@ -12,8 +12,8 @@ import torch
 
 from act_ros.errors import CheckpointError
 from act_ros.policy.checkpoint import read_checkpoint
-from act_ros.policy.pickled_file import open_pickled
-from act_ros.policy.weights import find_weights
+from act_ros.policy.checkpoint.pickled_file import open_pickled
+from act_ros.policy.checkpoint.weights import find_weights
 from test.rule import small_config, write_random
 
 ANCHOR = 'query_embed.weight'

@@ -18,6 +18,7 @@ from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.evaluation.run.sweep import Sweep
 from act_ros.observation import Snapshot
 from act_ros.parameters import Settings
+from act_ros.policy import as_played
 from act_ros.policy.interface import BatchPredictor
 from act_ros.policy.kept import loaded
 from act_ros.recording.commands import RecordedCommands
@@ -67,7 +68,8 @@ class EpisodeRun:
     ) -> None:
         self._task, self._options = policy.task, options
         task, chunk_size = policy.task, policy.chunk_size
-        settings, latencies = settings.once_a_step(), options.latencies
+        settings = as_played(settings, policy).once_a_step()
+        latencies = options.latencies
         self._main = Rehearsal(settings, task, chunk_size, latencies[0], options.stride)
         self._sweep = Sweep(
             settings, task, chunk_size, latencies if len(latencies) > 1 else (), self._main,
@@ -75,7 +77,7 @@ class EpisodeRun:
         )  # fmt: skip
         self._passes = Passes(policy)
         # Every complete tick is asked for, at once: then several can be in one pass.
-        self._ahead = settings.temporal_aggregation and 0 in latencies
+        self._ahead = settings.blending.temporal_aggregation and 0 in latencies
         # A pass may begin when the one before it ends, and is asked for when it ends itself.
         self._asked = round(2 * max(latencies) * 1e9 + 1e9 / task.rate)
         self._sums = HorizonSums(options.offsets, chunk_size, task.action_dim)

@@ -72,6 +72,7 @@ REPLIES: dict[str, tuple[str, dict[str, Any]]] = {
         'aggregation': {'temporal_aggregation': True, 'query_every': 0, 'decay': 0.01},
         'checkpoint': {'name': 'policy_best.ckpt', 'sha256': 64 * '0'},
         'engine': 'torch float32', 'precision': 'float32', 'device': 'cpu', 'deviation': None,
+        'own_settings': {},
         'statistics': {name: QPOS for name in (
             'qpos_mean', 'qpos_std', 'action_mean', 'action_std')},
     }}),

@@ -27,7 +27,7 @@ class SideConfig:
     path: Path
     task: str | None = None
     camera_names: tuple[str, ...] | None = None
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, ...] | None = None
     nheads: int = 8
     dilation: bool = False
     weights: str | None = None
@@ -55,14 +55,15 @@ def read_side_config(path: Path) -> SideConfig:
     def is_size(value: object) -> bool:
         return (
             isinstance(value, list)
-            and len(value) == 2
+            and len(value) >= 2
+            and len(value) % 2 == 0
             and all(type(v) is int and v > 0 for v in value)
         )
 
     known = {
         'task': (lambda v: isinstance(v, str), 'the name of a task or the path of its YAML'),
         'camera_names': (is_names, 'a list of camera names'),
-        'image_size': (is_size, '[height, width] in pixels'),
+        'image_size': (is_size, '[height, width] in pixels, or those of each camera'),
         'nheads': (lambda v: type(v) is int and v > 0, 'a positive whole number'),
         'dilation': (lambda v: type(v) is bool, 'true or false'),
         'weights': (lambda v: isinstance(v, str), 'where in the checkpoint the weights are'),

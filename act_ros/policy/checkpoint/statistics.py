@@ -8,8 +8,8 @@ import numpy as np
 
 from act_ros.errors import CheckpointError, shorten
 from act_ros.plain_pickle import Name
+from act_ros.policy.checkpoint.pickled_file import StoredTensor, open_pickled, readable
 from act_ros.policy.interface import Statistics
-from act_ros.policy.pickled_file import StoredTensor, open_pickled, readable
 
 KEYS = ('qpos_mean', 'qpos_std', 'action_mean', 'action_std')
 # What turns anything that NumPy can convert into plain arrays.

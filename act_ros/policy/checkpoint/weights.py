@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from act_ros.errors import CheckpointError, shorten
 from act_ros.plain_pickle import Name
-from act_ros.policy.pickled_file import StoredTensor
+from act_ros.policy.checkpoint.pickled_file import StoredTensor
 
 PREFIX = 'model.'
 _ANCHOR = re.compile(r'(?<![^.])query_embed\.weight\Z')
@@ -29,11 +30,22 @@ _DEPTH = 4  # of dicts in dicts
 log = logging.getLogger(__name__)
 
 
+class Stored(Protocol):
+    """A weight in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def load(self) -> torch.Tensor:
+        """The tensor itself; only while the file is open."""
+        ...
+
+
 @dataclass(frozen=True)
 class Joined:
     """A weight that a file has in several, which follow each other in its first dimension."""
 
-    parts: Sequence['StoredTensor | Joined']
+    parts: Sequence[Stored]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,15 +70,19 @@ class StateDict:
     place: str
     prefix: str
     found: tuple[tuple[str, ...], str]
-    weights: dict[str, StoredTensor | Joined] = field(default_factory=dict)
+    weights: dict[str, Stored] = field(default_factory=dict)
     odd: dict[str, object] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
+
+    def name(self, key: str) -> str:
+        """A key as the file has it, for messages."""
+        return self.prefix + key
 
     def lacking(self, key: str) -> str:
         """What to say of a weight that is not there."""
         if key in self.odd:
-            return f'{self.prefix + key!r} is a {_described(self.odd[key])}, expected a tensor'
-        return f'missing key {self.prefix + key!r}'
+            return f'{self.name(key)!r} is a {_described(self.odd[key])}, expected a tensor'
+        return f'missing key {self.name(key)!r}'
 
 
 def find_weights(path: Path, content: object, wanted: str | None = None) -> StateDict:
