@@ -92,7 +92,7 @@ def test_over_the_network_it_is_the_reference(server, reference):
 
 def test_a_late_chunk_is_of_its_step_and_fades_in(line):
     settings = replace(Settings(), fade=0.06)
-    expected = TemporalAggregator(CHUNK, 1, settings.decay, fade=3)
+    expected = TemporalAggregator(CHUNK, 1, settings.blending.decay, fade=3)
     with ChunkPlayer(line, settings) as player:
         player.act(*sight(0))
         expected.add(line.predict(*sight(0)), 0, 0)

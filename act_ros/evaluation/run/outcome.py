@@ -42,8 +42,12 @@ class Evaluation:
         return [label for label in self.plan.checkpoints if self.of(label)]
 
     def std(self, label: str) -> np.ndarray:
-        """The action's deviation in training, (action_dim,), robot units."""
-        return self.statistics[label].action_std / np.abs(self.task.action_units[0])
+        """The action's deviation in training, (action_dim,), robot units.
+
+        That of an entry which never moved is infinite: in deviations its error counts nothing.
+        """
+        std = self.statistics[label].action_std / np.abs(self.task.action_units[0])
+        return np.where(std > 0, std, np.inf)
 
     def offset(self, label: str) -> int:
         """Between chunk and recording, as given or as it fits best."""

@@ -11,7 +11,7 @@ from act_ros.bags.folder import bags_of, files_of
 from act_ros.bags.topics import Topics
 from act_ros.files import states
 from act_ros.parameters import Settings
-from act_ros.policy.checkpoint import CONFIG_NAME, STATS_NAME
+from act_ros.policy.checkpoint import checkpoint_files
 from act_ros.policy.kept import digest_of
 from act_ros.policy.process import LOAD
 from act_ros.recording.checks import check_frames, warn_of_commands
@@ -114,8 +114,7 @@ class Plan:
         for label, settings in self.checkpoints.items():
             if label in self.served:
                 continue
-            names = (settings.ckpt_name, STATS_NAME, CONFIG_NAME)
-            files += [Path(settings.ckpt_dir) / name for name in names]
+            files += checkpoint_files(settings.ckpt_dir, settings.ckpt_name)
         return [path for path in files if path.exists()]
 
 

@@ -7,7 +7,7 @@ from act_ros.policy.checkpoint.content import Checkpoint
 from act_ros.policy.checkpoint.lerobot import CONFIG_JSON, find_lerobot, read_lerobot
 from act_ros.policy.checkpoint.public import CONFIG_NAME, STATS_NAME, read_public
 
-__all__ = ['CONFIG_NAME', 'STATS_NAME', 'Checkpoint', 'read_checkpoint']
+__all__ = ['CONFIG_NAME', 'STATS_NAME', 'Checkpoint', 'checkpoint_files', 'read_checkpoint']
 
 
 def read_checkpoint(folder: str | Path, name: str = 'policy_best.ckpt') -> Checkpoint:
@@ -36,3 +36,15 @@ def read_checkpoint(folder: str | Path, name: str = 'policy_best.ckpt') -> Check
     if not found and (lerobot := find_lerobot(folder)) is not None:
         hint = f'; LeRobot has written one to {str(lerobot)!r}: set ckpt_dir to that'
     raise CheckpointError(f'no checkpoint {str(path)!r}{hint}')
+
+
+def checkpoint_files(folder: str | Path, name: str) -> list[Path]:
+    """The files that a checkpoint is read from, whether they exist or not.
+
+    :param name: as `read_checkpoint` has it.
+    """
+    folder = Path(folder)
+    files = [folder / name, folder / STATS_NAME, folder / CONFIG_NAME]
+    if not files[0].is_file():  # LeRobot's, or none
+        files += sorted(p for kind in ('*.json', '*.safetensors') for p in folder.glob(kind))
+    return files
