@@ -20,7 +20,7 @@ $(READY): setup.py
 	  || { echo 'error: the venv module is missing: apt install python3-venv' >&2; exit 1; }
 	@echo 'setting up .venv (some minutes the first time) ...'
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	@.venv/bin/pip install --disable-pip-version-check '$(TORCH)' -e '.[ros,bags,openvino,ray,test]' > .venv/pip.log 2>&1 \
+	@.venv/bin/pip install --disable-pip-version-check '$(TORCH)' -e '.[ros,bags,openvino,onnx,ray,test]' > .venv/pip.log 2>&1 \
 	  || { grep -i '^ *error' .venv/pip.log; echo 'error: pip failed, see .venv/pip.log'; exit 1; } >&2
 	@.venv/bin/python -c 'import act_ros.policy, act_ros.nodes.act_node'
 	@touch $@

@@ -56,6 +56,7 @@ setup(
         'metrics': ['prometheus-client>=0.15'],  # how the ZMQ server is doing, for Prometheus
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
+        'onnx': ['onnx>=1.16', 'onnxruntime>=1.17', 'onnxscript>=0.5'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',

@@ -139,8 +139,9 @@ class Settings:
     device: str = row('auto', 'auto, cpu, cuda or cuda:N')
     engine: str = row(
         'torch',
-        'what runs the network: torch, openvino, or auto, the faster by measurement',
-        choices=('auto', 'torch', 'openvino'),
+        'what runs the network: torch, openvino, onnx, tensorrt, or auto, the fastest by '
+        'measurement',
+        choices=('auto', 'torch', 'openvino', 'onnx', 'tensorrt'),
     )
     precision: str = row(
         'float32',

@@ -75,7 +75,7 @@ DEPLOYED = Size(
     ),
     frame=(480, 640),
     repeats=60,
-    engines=('torch', 'openvino'),
+    engines=('torch', 'openvino', 'onnx'),
 )  # fmt: skip
 QUICK = Size(
     replace(DEPLOYED.config, hidden_dim=32, feedforward_dim=32, encoder_layers=1),

@@ -17,7 +17,7 @@ from detr import DETRVAE
 
 log = logging.getLogger(__name__)
 
-ENGINES = ('auto', 'torch', 'openvino')
+ENGINES = ('auto', 'torch', 'openvino', 'onnx', 'tensorrt')
 PRECISIONS = ('float32', 'bfloat16', 'float16')
 TRIALS = 3  # passes of an engine when they are compared
 
@@ -98,11 +98,20 @@ def make_engine(
         with _said_by('openvino'):
             return OpenVinoEngine(network, task, precision, bgr)
 
+    def onnx_engine(precision: str) -> Engine:
+        from act_ros.policy.onnx_engine import OnnxEngine
+
+        named = 'onnx' if engine == 'auto' else engine
+        return OnnxEngine(network, task, device, named, precision, bgr)
+
     makers: list[Callable[[str], Engine]] = []
-    if engine != 'openvino':
+    if engine in ('auto', 'torch'):
         makers.append(torch_engine)
-    if engine == 'openvino' or (engine == 'auto' and device.type == 'cpu' and _has_openvino()):
+    tried = engine == 'auto' and device.type == 'cpu'
+    if engine == 'openvino' or (tried and _installed('openvino')):
         makers.append(openvino_engine)
+    if engine in ('onnx', 'tensorrt') or (tried and _installed('onnxruntime', 'onnxscript')):
+        makers.append(onnx_engine)
     if makers == [torch_engine] and precision == 'float32':
         return torch_engine(precision)
     # On the CPU: beside a second engine the device's memory may be short.
@@ -125,8 +134,8 @@ def make_engine(
     return made[0] if len(made) == 1 else _fastest(made, task, network)
 
 
-def _has_openvino() -> bool:
-    return importlib.util.find_spec('openvino') is not None
+def _installed(*packages: str) -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in packages)
 
 
 @contextlib.contextmanager

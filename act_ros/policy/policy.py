@@ -9,7 +9,7 @@ import torch
 
 from act_ros.errors import CheckpointError, ParameterError, PolicyError
 from act_ros.files import sha256
-from act_ros.policy.checkpoint import read_checkpoint
+from act_ros.policy.checkpoint import Checkpoint, read_checkpoint
 from act_ros.policy.engine import Engine, make_engine
 from act_ros.policy.interface import (
     About,
@@ -137,16 +137,28 @@ def load_policy(
         the checkpoint's files give cameras and image size, these are the network's and win.
     :param colour_order: 'rgb' or 'bgr': channels of the images that the policy was trained
         with. What is given to `predict` is RGB in either case.
-    :param engine: torch, openvino, or auto: the faster of those that are installed.
+    :param engine: torch, openvino, onnx, tensorrt, or auto: the fastest of those that are
+        installed.
     :param max_deviation: of a normalised action from float32; more is refused.
     :raises ActError: one line that names the file, key or size at fault.
     """
-    if colour_order not in ('rgb', 'bgr'):
-        raise ParameterError(f'colour_order is {colour_order!r}, expected rgb or bgr')
     target = resolve_device(device)
+    checkpoint, task = open_checkpoint(ckpt_dir, ckpt_name, task)
+    return make_policy(
+        checkpoint, task, target, precision=precision, colour_order=colour_order, engine=engine,
+        max_deviation=max_deviation,
+    )  # fmt: skip
+
+
+def open_checkpoint(
+    ckpt_dir: str | Path, ckpt_name: str, task: Task | None
+) -> tuple[Checkpoint, Task]:
+    """Read a checkpoint, and find the task it is for; as `load_policy`.
+
+    :raises ActError: as there; or the two do not belong together.
+    """
     checkpoint = read_checkpoint(ckpt_dir, ckpt_name)
     task = resolve_task(checkpoint.side, task)
-
     config = checkpoint.config
     for what, has, wants in (
         ('state', task.state_dim, config.state_dim),
@@ -163,16 +175,36 @@ def load_policy(
             f'{len(task.cameras)} cameras; expected one, or one per camera '
             f'(set camera_names in {checkpoint.side.path})'
         )
+    return checkpoint, task
+
+
+def make_policy(
+    checkpoint: Checkpoint,
+    task: Task,
+    device: torch.device,
+    *,
+    precision: str = 'float32',
+    colour_order: str = 'rgb',
+    engine: str = 'torch',
+    max_deviation: float = 0.02,
+) -> Policy:
+    """A policy from a checkpoint that is read; as `load_policy`.
+
+    :param task: as `open_checkpoint` gives it.
+    """
+    if colour_order not in ('rgb', 'bgr'):
+        raise ParameterError(f'colour_order is {colour_order!r}, expected rgb or bgr')
+    config = checkpoint.config
     made = make_engine(
-        checkpoint.network(), task, device=target, precision=precision,
+        checkpoint.network(), task, device=device, precision=precision,
         engine=engine, max_deviation=max_deviation, bgr=colour_order == 'bgr',
     )  # fmt: skip
     log.info(
         'loaded %s: %s, hidden %d, chunk %d, on %s by %s',
-        checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, target, made.name,
+        checkpoint.path, config.backbone, config.hidden_dim, config.chunk_size, device, made.name,
     )  # fmt: skip
     about = About(
-        checkpoint.path.name, sha256(checkpoint.path), made.name, precision, str(target),
+        checkpoint.path.name, sha256(checkpoint.path), made.name, precision, str(device),
         made.deviation, checkpoint.own_settings,
     )  # fmt: skip
     return Policy(config, checkpoint.statistics, task, made, about)

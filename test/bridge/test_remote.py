@@ -208,7 +208,7 @@ def test_a_policy_of_another_robot_is_refused(server, remote, changes, says):
         ({'rate': float('nan')}, 'has no task with a rate'),
         ({'chunk_size': 0}, 'chunk_size is 0, expected 1 to'),
         ({'cameras': {}}, 'sizes {}'),
-        ({'cameras': {'a': [120, 160], 'b': np.array([120, 160])}}, 'expected one for all'),
+        ({'cameras': {'a': [120, 160], 'b': np.array([120, 160])}}, 'expected [height, width] of'),
         ({'state': [1]}, 'task entry 1 is not of the form'),
         ({'qpos_std': np.zeros(17)}, 'qpos_std are not finite, or not above 0'),
         ({'action_mean': np.full(16, 1e300)}, 'action_mean are not finite'),

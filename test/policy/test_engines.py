@@ -22,10 +22,33 @@ CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device'
 OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec('openvino') is None, reason='openvino is not installed'
 )
+ONNX = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ('onnxruntime', 'onnxscript')),
+    reason='onnxruntime and onnxscript are not installed',
+)
+
+
+def provider(name):
+    """A mark of what needs onnxruntime's provider of that name, and a device for it."""
+    there = False
+    if torch.cuda.is_available() and importlib.util.find_spec('onnxruntime'):
+        import onnxruntime
+
+        there = f'{name}ExecutionProvider' in onnxruntime.get_available_providers()
+    return pytest.mark.skipif(not there, reason=f'no {name} provider of onnxruntime')
+
+
 ENGINES = [
     pytest.param({'device': 'cpu', 'engine': 'torch'}, id='torch'),
     pytest.param({'device': 'cpu', 'engine': 'openvino'}, id='openvino', marks=OPENVINO),
+    pytest.param({'device': 'cpu', 'engine': 'onnx'}, id='onnx', marks=ONNX),
     pytest.param({'device': 'cuda', 'engine': 'torch'}, id='cuda', marks=CUDA),
+    pytest.param(
+        {'device': 'cuda', 'engine': 'onnx'}, id='onnx on cuda', marks=provider('CUDA')
+    ),
+    pytest.param(
+        {'device': 'cuda', 'engine': 'tensorrt'}, id='tensorrt', marks=provider('Tensorrt')
+    ),
 ]
 
 
@@ -257,13 +280,14 @@ def test_a_lower_precision_is_measured_and_refused_where_it_deviates_too_far(tmp
 
 
 @OPENVINO
+@ONNX
 def test_auto_measures_and_says_what_it_chose(tmp_path, caplog):
     caplog.set_level('INFO')
     policy = load_policy(write_checkpoint(tmp_path), device='cpu', engine='auto')
     (line,) = [r.message for r in caplog.records if r.message.startswith('engine auto')]
-    assert policy.engine.name in ('torch float32', 'openvino float32')
+    assert policy.engine.name in ('torch float32', 'openvino float32', 'onnx float32')
     assert line.startswith(f'engine auto: {policy.engine.name} (torch float32 ')
-    assert 'openvino float32' in line
+    assert 'openvino float32' in line and 'onnx float32' in line
 
 
 @pytest.mark.parametrize(
@@ -271,7 +295,9 @@ def test_auto_measures_and_says_what_it_chose(tmp_path, caplog):
     [
         ({'precision': 'float16'}, 'needs a CUDA device'),
         ({'precision': 'float8'}, "precision is 'float8', expected one of float32"),
-        ({'engine': 'onnx'}, "engine is 'onnx', expected one of auto, torch, openvino"),
+        ({'engine': 'jax'}, "engine is 'jax', expected one of auto, torch, openvino, onnx"),
+        ({'engine': 'tensorrt'}, 'engine is tensorrt, which needs a CUDA device, not cpu'),
+        ({'engine': 'onnx', 'precision': 'bfloat16'}, 'onnx, which has no bfloat16 on cpu'),
         ({'colour_order': 'gbr'}, "colour_order is 'gbr', expected rgb or bgr"),
         ({'engine': 'openvino', 'device': 'cuda'}, 'device is .cuda.|runs on the CPU'),
     ],

@@ -9,11 +9,10 @@ from test.rule import VECTORS, vector, write_checkpoint
 TOLERANCE = 1e-4
 
 
-@pytest.mark.parametrize('engine', ['torch', 'openvino'])
+@pytest.mark.parametrize('engine', ['torch', 'openvino', 'onnx'])
 @pytest.mark.parametrize('name', VECTORS)
 def test_chunks_and_actions_equal_the_public_implementation(name, engine, tmp_path):
-    if engine == 'openvino':
-        pytest.importorskip('openvino')
+    pytest.importorskip({'openvino': 'openvino', 'onnx': 'onnxruntime'}.get(engine, 'torch'))
     reference = vector(name)
     policy = load_policy(write_checkpoint(tmp_path, name), device='cpu', engine=engine)
     rollout = Rollout(policy)

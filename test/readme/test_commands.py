@@ -251,6 +251,12 @@ def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
         pass
 
 
+@runs('.venv/bin/python -m act_ros.export out/policy.onnx --ckpt-dir ckpt')
+def test_the_export(clone, commands):
+    clone.run(*commands)
+    assert (clone.folder / 'out/policy.onnx').stat().st_size > 0
+
+
 @runs(
     '.venv/bin/python -m act_ros.inference_server --ckpt-dir ckpt',
     '.venv/bin/python -m act_ros.test_zmq_client --health',
