@@ -6,6 +6,7 @@ so its rules stand here (rcl_yaml_param_parser, `get_value` and `parse_file_even
 """
 
 import contextlib
+import logging
 import math
 import re
 import sys
@@ -18,6 +19,9 @@ import yaml
 
 from act_ros.errors import ParameterError, shorten
 from act_ros.parameters import Settings
+from act_ros.parameters.joint_limits import unused_limits
+
+log = logging.getLogger(__name__)
 
 PARAMETERS_KEY = 'ros__parameters'
 TRUE = ('Y', 'y', 'yes', 'Yes', 'YES', 'true', 'True', 'TRUE', 'on', 'On', 'ON')
@@ -66,6 +70,8 @@ def read_parameter_file(*paths: str | Path) -> Settings:
     settings = Settings()
     for path in paths:
         values |= _of_the_node(Path(path))
+        if unused := unused_limits(values):
+            log.info('%s: not used: %s', path, ', '.join(unused))
         try:
             settings = Settings.from_parameters(values)
         except ParameterError as error:

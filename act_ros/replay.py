@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
             'enable_topic': '',  # nobody holds the deadman
             'inference': 'asynchronous' if arguments.free_running else 'synchronous',
             'command_rate': settings.command_rate,
-            'max_step': list(settings.max_step),
+            **{n: v for n, v in settings.parameters().items() if n.startswith('joint_limits.')},
         }
         ros_arguments = graph.arguments(values, out / 'parameters.yaml')
         play(graph, arguments, ros_arguments, settings, bag)

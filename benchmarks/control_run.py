@@ -89,7 +89,7 @@ def _parameters(checkpoint: Path, task: Task, priority: int | None) -> dict[str,
         'torch_threads': 0,
         # Passes are slow on a CPU, and the arm does not follow: neither shall end commands.
         'command_timeout': 10.0,
-        'max_tracking_error': [1e6] * len(task.joints),
+        **{f'joint_limits.{joint}.max_tracking_error': 1e6 for joint in task.joints},
     }
     if priority is not None:
         parameters['realtime_priority'] = priority

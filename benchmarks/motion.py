@@ -80,9 +80,12 @@ def rules(settings: Settings) -> dict[str, Settings]:
     :param settings: as they are shipped.
     """
     every = settings.task_action
-    free = (FREE,) * len(settings.max_step)
+    free = {
+        joint: replace(limits, max_acceleration=FREE)
+        for joint, limits in settings.joint_limits.items()
+    }
     return {
-        'public': replace(settings, fade=0.0, max_acceleration=free),
+        'public': replace(settings, fade=0.0, joint_limits=free),
         'default': settings,
         **{
             f'fade {fade:g}': replace(settings, fade=fade)

@@ -203,7 +203,8 @@ def test_a_params_file_with_a_task_of_its_own_takes_no_other_robots_limits(start
     assert code == 0, output
     values = records['act_node']['values']
     assert values['decay'] == 0.25
-    assert 'position_max' in shipped['/**']['ros__parameters'] and 'position_max' not in values
+    assert 'joint_limits' in shipped['/**']['ros__parameters']
+    assert not any(name.startswith('joint_limits') for name in values)
 
 
 def test_users_own_dds_profile_stays(start):

@@ -83,7 +83,7 @@ def test_what_rcl_reads_is_read(rcl, tmp_path):
         '    task: {name: x, image_size: [0x10, 020]}\n'
         '    task.cameras: [on_board, "off"]\n'
         '    decay: 2.5e-1\n'
-        '    position_min: [-.5, 1e0]\n'
+        '    joint_limits: {a b: {max_velocity: 1e0}, c/d.e: {min_position: -.5}}\n'
     )
     path = write(tmp_path / 'p.yaml', text)
     assert parse_parameter_file(path)['/**'] == rcl(path)
@@ -91,7 +91,8 @@ def test_what_rcl_reads_is_read(rcl, tmp_path):
     assert found.task_image_size == (16, 16)
     assert found.task_cameras == ('on_board', 'off')
     assert found.decay == 0.25
-    assert found.position_min == (-0.5, 1.0)
+    assert found.joint_limits['a b'].max_velocity == 1.0
+    assert found.joint_limits['c/d.e'].min_position == -0.5
 
 
 # A recipe of training is for no node.
@@ -106,8 +107,8 @@ def test_shipped_files_are_what_rcl_reads(rcl, path):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('    position_min: [1.5, 2, 2.5]\n', r"line 3: 'position_min' mixes .*\(2 as 2\.0\)"),
-        ('    position_min: [-1, .inf]\n', r'\(-1 as -1\.0\)'),
+        ('    numbers: [1.5, 2, 2.5]\n', r"line 3: 'numbers' mixes .*\(2 as 2\.0\)"),
+        ('    numbers: [-1, .inf]\n', r'\(-1 as -1\.0\)'),
         ('    outputs: [a, 1]\n', "'outputs' mixes int and text, .*quote what is text"),
         ('    outputs: [a, on]\n', "'outputs' mixes bool and text"),
         ('    outputs: [[a], [b]]\n', "'outputs' is a list in a list"),

@@ -8,7 +8,7 @@ import pytest
 from act_ros.config import CONFIG_DIR, TASKS, load_task, task_file
 from act_ros.errors import ActError, ParameterError, TaskError
 from act_ros.parameter_file import parse_parameter_file, read_parameter_file
-from act_ros.parameters import PARAMETERS, Blending, Settings
+from act_ros.parameters import LIMITED, PARAMETERS, Blending, JointLimits, Settings
 from act_ros.task import Entry, Task
 
 
@@ -31,7 +31,12 @@ def test_the_task_file_says_every_parameter_and_its_default(name):
     path = task_file(name)
     values = Settings.from_parameters(parse_parameter_file(path)['/**'])
     unset = {key for key, row in PARAMETERS.items() if row.default is None}
-    assert PARAMETERS.keys() - unset == parse_parameter_file(path)['/**'].keys()
+    said = parse_parameter_file(path)['/**'].keys()
+    assert PARAMETERS.keys() - unset == {
+        name for name in said if not name.startswith('joint_limits.')
+    }
+    named = {name.rpartition('.')[2] for name in said if name.startswith('joint_limits.')}
+    assert named == {*LIMITED} - {'max_step'}
     for key in unset:
         default = getattr(Blending(), key)
         assert f'\n    # {key}: {str(default).lower()}  ' in path.read_text()
@@ -177,4 +182,6 @@ def test_settings_are_never_wrong():
         Settings(decay=-11)
     with pytest.raises(ParameterError, match="'outputs' is 'x'; expected a list of text"):
         replace(Settings(), outputs='x')
-    assert Settings(position_min=[1, 2]).position_min == (1.0, 2.0)
+    assert JointLimits(min_position=1).min_position == 1.0
+    with pytest.raises(ParameterError, match="'max_velocity' is 'x'; expected a number"):
+        JointLimits(max_velocity='x')

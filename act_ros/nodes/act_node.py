@@ -35,6 +35,7 @@ from act_ros.nodes.checks import (
 from act_ros.nodes.controller import BRAKING, Controller
 from act_ros.nodes.declare import (
     check_changes,
+    declare_limits,
     declare_parameters,
     read_live_parameters,
     read_parameters,
@@ -185,6 +186,7 @@ class ActNode(LifecycleNode):
         settings = read_parameters(self)
         task = Task.from_settings(settings)
         Limits.from_settings(settings, task)
+        declare_limits(self, task.action)  # of one that was changed since they were declared
         action_entries(task, 'follow_newest', settings.follow_newest)
         self._wiring = Wiring(self, settings, task)
         check_horizon(self._wiring, settings)

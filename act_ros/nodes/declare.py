@@ -1,14 +1,20 @@
 """The parameter table as ROS parameters."""
 
-from collections.abc import Collection, Mapping
+import contextlib
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from act_ros.errors import ParameterError
-from act_ros.parameters import PARAMETERS, Parameter, Settings
+from act_ros.errors import ParameterError, TaskError
+from act_ros.parameters import PARAMETERS, Parameter, Settings, find_row, limit_names
+from act_ros.parameters.joint_limits import PREFIX, is_joint_limit, limit_row, unused_limits
+from act_ros.task import Entry
+
+log = logging.getLogger(__name__)
 
 
 def declare_parameters(node: Node, also: Collection[str] = ()) -> None:
@@ -28,6 +34,23 @@ def declare_parameters(node: Node, also: Collection[str] = ()) -> None:
         else:
             default = list(row.default) if isinstance(row.default, tuple) else row.default
             node.declare_parameter(row.name, default, _descriptor(row))
+    _declare_limits(node, filter(is_joint_limit, overrides))
+    if unused := unused_limits(overrides):
+        log.info('not used: %s', ', '.join(unused))
+    with contextlib.suppress(TaskError):  # configuring says it
+        action = [Entry.parse(text) for text in read_parameters(node).task_action]
+        declare_limits(node, action)
+
+
+def declare_limits(node: Node, action: Iterable[Entry]) -> None:
+    """Declare the limits of all joints of an action that are not yet."""
+    _declare_limits(node, limit_names((entry.source, entry.name) for entry in action))
+
+
+def _declare_limits(node: Node, names: Iterable[str]) -> None:
+    for name in names:
+        if not node.has_parameter(name):
+            node.declare_parameter(name, descriptor=_descriptor(limit_row(name)))
 
 
 def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> Settings:
@@ -41,7 +64,9 @@ def read_parameters(node: Node, new: Mapping[str, object] | None = None) -> Sett
         for name in PARAMETERS
         if node.has_parameter(name)  # not yet, while they are being declared
     }
-    values |= {name: value for name, value in (new or {}).items() if name in PARAMETERS}
+    limits = node.get_parameters_by_prefix(PREFIX.rstrip('.'))
+    values |= {f'{PREFIX}{name}': _value(parameter) for name, parameter in limits.items()}
+    values |= {name: v for name, v in (new or {}).items() if find_row(name) is not None}
     return Settings.from_parameters(_given(values))
 
 
@@ -49,7 +74,9 @@ def read_live_parameters(node: Node, settings: Settings) -> Settings:
     """Settings with what may be set while the node is active as it is set now."""
     now = read_parameters(node)
     live = [row.attribute for row in PARAMETERS.values() if row.live]
-    return replace(settings, **{name: getattr(now, name) for name in live})
+    return replace(
+        settings, joint_limits=now.joint_limits, **{name: getattr(now, name) for name in live}
+    )
 
 
 def check_changes(node: Node, changes: list[RosParameter], configured: bool) -> Settings:
@@ -60,7 +87,7 @@ def check_changes(node: Node, changes: list[RosParameter], configured: bool) -> 
     """
     new = {change.name: _value(change) for change in changes}
     for name, value in new.items():
-        row = PARAMETERS.get(name)
+        row = find_row(name)
         if row is not None:
             row.check(value)
         if configured and (name == 'use_sim_time' or (row is not None and not row.live)):

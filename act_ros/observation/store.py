@@ -129,6 +129,7 @@ class ObservationStore:
 
         :raises ActError: the parameters do not fit the task.
         """
+        first = {(entry.source, entry.name): entry for entry in task.action}.values()
         return cls(
             task,
             stamp_source=settings.stamp_source,
@@ -137,7 +138,7 @@ class ObservationStore:
             frozen_timeout=settings.frozen_timeout,
             kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
             twist_frame=settings.twist_frame,
-            max_step=[step * settings.ticks_per_step for step in settings.max_step],
+            max_step=[settings.step_of(entry.source, entry.name) for entry in first],
         )
 
     def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:

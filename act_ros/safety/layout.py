@@ -66,8 +66,8 @@ class Layout:
         :param rate: ticks a second [Hz].
         """
         joints = self._joint_of_position
-        low = np.maximum(limits.position_min, -LARGEST)[joints]
-        high = np.minimum(limits.position_max, LARGEST)[joints]
+        low = np.maximum(limits.min_position, -LARGEST)[joints]
+        high = np.minimum(limits.max_position, LARGEST)[joints]
         step = np.minimum(limits.max_step, limits.max_velocity / rate)[joints]
         # A limit that is next to nothing is still one that can be divided by.
         change = np.maximum(limits.max_acceleration / rate / rate, 1e-300)[joints]

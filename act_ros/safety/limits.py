@@ -11,26 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from act_ros.errors import LimitError
-from act_ros.parameters import Settings
+from act_ros.parameters import LIMITED, JointLimits, Settings
 from act_ros.task import Entry, Task
 
 TURN = 2 * np.pi  # of a continuous joint [rad]
-LIMITED = (
-    'position_min',
-    'position_max',
-    'max_step',
-    'max_velocity',
-    'max_acceleration',
-    'max_tracking_error',
-)
+_WITHOUT = {name: -np.inf if name == 'min_position' else np.inf for name in LIMITED}
+_OF_POSITIONS = LIMITED
+_OF_VELOCITIES = ('max_velocity', 'max_acceleration')
 
 
 @dataclass(frozen=True)
 class Limits:
     """Limits of each joint, (joints,) float64 each; infinite where there is none.
 
-    :ivar position_min: lowest position.
-    :ivar position_max: highest position.
+    :ivar min_position: lowest position.
+    :ivar max_position: highest position.
     :ivar max_step: furthest that a joint may be sent in one tick.
     :ivar max_velocity: largest speed, of velocities and of steps.
     :ivar max_acceleration: how much velocities, and those of steps, may change in a second.
@@ -40,8 +35,8 @@ class Limits:
     :ivar ramp_time: of the transition from the pose there is to the policy's [s].
     """
 
-    position_min: np.ndarray
-    position_max: np.ndarray
+    min_position: np.ndarray
+    max_position: np.ndarray
     max_step: np.ndarray
     max_velocity: np.ndarray
     max_acceleration: np.ndarray
@@ -54,44 +49,23 @@ class Limits:
     def from_settings(cls, settings: Settings, task: Task) -> 'Limits':
         """Read the limits of a task's joints.
 
-        :param settings: an array that is not set means that no joint has this
-            limit, which only entries listed in `unlimited` may be without.
+        :param settings: what they do not say means that a joint has no such limit, which only
+            entries listed in `unlimited` may be without.
         :raises LimitError: naming the parameter and the joint.
         """
         joints = joints_of(task)
-        named = [str(places[0]) for places in joints]
         entries = [str(entry) for entry in task.action]
         _check_listed('unlimited', settings.unlimited, entries, 'entry')
         action_turns(task, settings.continuous)
-        arrays, given = {}, set()
-        for parameter in LIMITED:
-            numbers = getattr(settings, parameter)
-            if numbers:
-                given.add(parameter)
-            else:
-                lowest = parameter == 'position_min'
-                numbers = (-np.inf if lowest else np.inf,) * len(joints)
-            if len(numbers) != len(joints):
-                raise LimitError(
-                    f'parameter {parameter!r} has {len(numbers)} values, expected {len(joints)}, '
-                    f'one each for {", ".join(named)}'
-                )
-            arrays[parameter] = np.array(numbers, dtype=np.float64)
-        for i, places in enumerate(joints):
-            # What says infinite says so on purpose where a joint may well be without this limit:
-            # a gripper that an object stops, a joint that turns for ever.
-            free = {'max_tracking_error'} & given
-            if named[i] in settings.continuous:
-                free |= {'position_min', 'position_max'} & given
-            if named[i] in settings.unlimited:
-                free = set(LIMITED)
-            _check_joint(places, {name: arrays[name][i] for name in LIMITED}, free)
-            ends = arrays['position_min'][i], arrays['position_max'][i]
-            if named[i] in settings.continuous and np.isinf(ends).sum() == 1:
-                raise LimitError(
-                    f'position_min of {named[i]} is {ends[0]:g} and position_max {ends[1]:g}; '
-                    f'a joint in continuous ends on both sides, or is -.inf and .inf'
-                )
+        _check_names(settings.joint_limits, joints)
+        rows = []
+        for places in joints:
+            entry = places[0]
+            given = settings.limits_of(entry.source, entry.name).given
+            rows.append({**_WITHOUT, **given})
+            _check_joint(places, given, settings)
+        arrays = {name: np.array([row[name] for row in rows]) for name in LIMITED}
+        named = [str(places[0]) for places in joints]
         return cls(
             **arrays,
             continuous=np.array([name in settings.continuous for name in named]),
@@ -148,27 +122,61 @@ def _check_listed(parameter: str, names: Iterable[str], known: list[str], what: 
         )
 
 
-def _check_joint(places: list[Entry], numbers: Mapping[str, float], free: set[str]) -> None:
+def _check_names(given: Mapping[str, JointLimits], joints: list[list[Entry]]) -> None:
+    """Refuse limits that are of no joint of the action, of several, or that are there twice."""
+    pairs = [(places[0].source, places[0].name) for places in joints]
+    for key in given:
+        of = [pair for pair in pairs if key in (pair[1], '/'.join(pair))]
+        if not of:
+            known = sorted({name for _, name in pairs})
+            near = difflib.get_close_matches(key, [*known, *map('/'.join, pairs)], n=1)
+            hint = f'; did you mean {near[0]!r}?' if near else f' ({", ".join(known)})'
+            raise LimitError(f'joint_limits has {key!r}, which is no joint of the action{hint}')
+        if len(of) > 1:
+            names = ' and '.join('/'.join(pair) for pair in of)
+            raise LimitError(
+                f'joint_limits has {key!r}, which several sources have: write {names} instead'
+            )
+        if key != '/'.join(of[0]) and '/'.join(of[0]) in given:
+            raise LimitError(f'joint_limits has {key!r} and {"/".join(of[0])!r}: keep one')
+
+
+def _check_joint(places: list[Entry], given: Mapping[str, float], settings: Settings) -> None:
     """Refuse numbers that are no limits of a joint.
 
-    :param free: names of those that may be infinite.
+    :param places: its entries, the position first.
+    :param given: what is said of it.
     """
-    entry = places[0]
-    needed = LIMITED if entry.quantity == 'position' else ('max_velocity', 'max_acceleration')
+    entry, numbers = places[0], {**_WITHOUT, **given}
+    positioned = entry.quantity == 'position'
+    needed = _OF_POSITIONS if positioned else _OF_VELOCITIES
+    continuous = str(entry) in settings.continuous
+    # What says infinite says so on purpose where a joint may well be without this limit: a
+    # gripper that an object stops, a joint that turns for ever.
+    free = {'max_step', *({'max_tracking_error'} & given.keys())}
+    if continuous:
+        free |= {'min_position', 'max_position'} & given.keys()
+    if str(entry) in settings.unlimited:
+        free = set(LIMITED)
     for name, value in numbers.items():
         if np.isnan(value):
-            raise LimitError(f'parameter {name!r} of {entry} is nan, expected a number')
+            raise LimitError(f'{name} of {entry} is nan, expected a number')
         if name not in needed:
             continue
-        if name.startswith('max') and value <= 0:
-            raise LimitError(f'parameter {name!r} of {entry} is {value:g}, expected more than 0')
+        if name.startswith('max') and name != 'max_position' and value <= 0:
+            raise LimitError(f'{name} of {entry} is {value:g}, expected more than 0')
         if np.isinf(value) and name not in free:
             raise LimitError(
-                f'{entry} has no limit in {name!r}: give it a finite value, or list {entry} in '
-                f"'unlimited'"
+                f'{entry} has no {name}: set joint_limits.{entry.name}.{name} to a finite value, '
+                f"or list {entry} in 'unlimited'"
             )
-    low, high = numbers['position_min'], numbers['position_max']
-    if entry.quantity == 'position' and not low < high:
+    low, high = numbers['min_position'], numbers['max_position']
+    if positioned and not low < high:
         raise LimitError(
-            f'position_min of {entry} is {low:g} and position_max {high:g}; expected a range'
+            f'min_position of {entry} is {low:g} and max_position {high:g}; expected a range'
+        )
+    if positioned and continuous and np.isinf([low, high]).sum() == 1:
+        raise LimitError(
+            f'min_position of {entry} is {low:g} and max_position {high:g}; a joint in '
+            f'continuous ends on both sides, or is -.inf and .inf'
         )

@@ -21,13 +21,19 @@ from act_ros.recording.ticks import Tick
 from act_ros.task import Task
 from act_ros.training.cache import Cache
 
-FORMAT = 2  # of what is made of an episode
+FORMAT = 3  # of what is made of an episode
 # The parameters that what is made of it depends on.
 PARAMETERS = (
     'task.cameras', 'task.image_size', 'task.state', 'task.action', 'control_rate',
     'command_rate', 'camera_topics', 'camera_types', 'state_topics', 'state_types', 'twist_frame',
-    'outputs', 'stamp_source', 'max_age', 'max_skew', 'frozen_timeout', 'max_step',
+    'outputs', 'stamp_source', 'max_age', 'max_skew', 'frozen_timeout',
 )  # fmt: skip
+
+
+def _matters(name: str) -> bool:
+    """Whether what is made of an episode depends on a parameter."""
+    # By how far a joint can move in a step two publishers of it are told apart.
+    return name in PARAMETERS or name.endswith(('.max_step', '.max_velocity'))
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Episode:
                     'namespace': self.namespace,
                     'sample_every': self.sample_every,
                     'action_offset': self.action_offset,
-                    'parameters': {n: parameters[n] for n in PARAMETERS if n in parameters},
+                    'parameters': {n: v for n, v in parameters.items() if _matters(n)},
                 }
             )
         )

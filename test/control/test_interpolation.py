@@ -12,7 +12,7 @@ from act_ros.control.exchange import Arrival
 from act_ros.control.interpolation import Interpolation
 from act_ros.control.plan import Plan
 from act_ros.errors import ParameterError, UncoveredStepError
-from act_ros.parameters import Settings
+from act_ros.parameters import JointLimits, Settings
 from act_ros.task import Entry, Task
 from test.control.test_loop import HERE, MS, TASK, limits, snapshot
 
@@ -233,8 +233,11 @@ def test_a_rate_that_is_no_multiple_is_refused_with_the_nearest(control, command
 
 
 def test_commands_in_a_step_and_the_same_robot_without():
-    settings = Settings(control_rate=30.0, command_rate=240.0, max_step=[0.01])
+    settings = Settings(control_rate=30.0, command_rate=240.0)
+    settings = replace(settings, joint_limits={'j': JointLimits(max_step=0.01, max_velocity=9)})
     assert (settings.ticks_per_step, settings.tick_rate) == (8, 240.0)
     once = settings.once_a_step()
-    assert (once.ticks_per_step, once.tick_rate, once.max_step) == (1, 30.0, (0.08,))
+    assert (once.ticks_per_step, once.tick_rate) == (1, 30.0)
+    assert once.limits_of('arm', 'j') == JointLimits(max_step=0.08, max_velocity=9)
+    assert settings.step_of('arm', 'j') == once.step_of('arm', 'j') == 0.08
     assert once.once_a_step() == once

@@ -22,7 +22,7 @@ HERE = np.zeros(1)  # where the joint is measured
 
 def limits(**changes):
     """So wide that nothing changes an action, but for what a test is about."""
-    values = {'position_min': -1e6, 'position_max': 1e6, 'max_step': 1e6, 'max_velocity': 1e6,
+    values = {'min_position': -1e6, 'max_position': 1e6, 'max_step': 1e6, 'max_velocity': 1e6,
               'max_acceleration': 1e9, 'max_tracking_error': 1e6, **changes}  # fmt: skip
     arrays = {name: np.array([value]) for name, value in values.items()}
     arrays.setdefault('continuous', np.array([False]))
@@ -155,8 +155,8 @@ def test_a_failed_inference_leaves_the_plan_as_it_is():
 
 def test_chunks_on_both_sides_of_the_seam_of_a_continuous_joint_do_not_turn_it_around():
     loop = make_loop(
-        limit={'continuous': True, 'max_step': 0.1, 'position_min': -np.inf,
-               'position_max': np.inf}, continuous=['arm/j/position'], decay=0.0,
+        limit={'continuous': True, 'max_step': 0.1, 'min_position': -np.inf,
+               'max_position': np.inf}, continuous=['arm/j/position'], decay=0.0,
     )  # fmt: skip
     measured, sent = np.array([3.0]), []
     for tick in range(20):
@@ -449,7 +449,7 @@ def test_after_silence_an_episode_starts_from_where_the_robot_is():
 
 
 def test_a_measured_pose_outside_its_range_starts_nothing():
-    loop = make_loop(limit={'position_max': 0.5})
+    loop = make_loop(limit={'max_position': 0.5})
     loop.begin_tick(0)
     loop.accept(Arrival(loop.request(snapshot(0)), chunk_of(0)))
     assert loop.command(np.ones(1)) is None

@@ -7,11 +7,12 @@ import pytest
 
 from act_ros.control import Arrival, ControlLoop
 from act_ros.interfaces import parse_output
-from act_ros.parameters import Settings
+from act_ros.parameters import LIMITED, Settings
 from act_ros.safety import Limits
 from act_ros.task import Entry, Task
 from test.commands.messages import LIBRARY
 from test.control.test_loop import MS, TICK, snapshot
+from test.limits import by_joint, keys
 
 K, RATE, UPDATE = 40, 50.0, 2 * MS
 ENTRIES = tuple(Entry('arm', name, 'position') for name in ('a', 'b'))
@@ -75,12 +76,13 @@ def chunk_of(step, dim):
 def make_loop(entries=ENTRIES, horizon=None, **changes):
     task = Task('t', ('camera',), entries, entries, RATE, (4, 6))
     values = {
-        'position_min': [-0.6, -2.0], 'position_max': [0.65, 2.0], 'max_step': [0.05] * 2,
+        'min_position': [-0.6, -2.0], 'max_position': [0.65, 2.0], 'max_step': [0.05] * 2,
         'max_velocity': [FASTEST] * 2, 'max_acceleration': [HARDEST] * 2,
         'max_tracking_error': [np.inf] * 2, 'ramp_time': 0.2,
         **changes,
     }  # fmt: skip
-    settings = Settings(**values)
+    arrays = {name: values.pop(name) for name in LIMITED}
+    settings = Settings(**values, joint_limits=by_joint(keys(task), **arrays))
     limits = Limits.from_settings(settings, task)
     places = range(len(entries)) if horizon is None else horizon
     return ControlLoop(settings, task, K, limits, horizon=places), task
@@ -220,7 +222,7 @@ def test_where_there_is_no_horizon_a_joint_waits_for_its_command():
 def test_a_range_that_is_narrowed_meanwhile_counts_first():
     loop, told = moving()
     end = told.horizon[0, 0]
-    narrow = replace(loop.limiter.limits, position_max=np.array([end, 2.0]))
+    narrow = replace(loop.limiter.limits, max_position=np.array([end, 2.0]))
     loop.limiter.set_limits(narrow)
     stop = loop.stop_message(now=8 * TICK)
     assert stop.values[0] == end and (stop.horizon[:, 0] == end).all()

@@ -208,11 +208,11 @@ def test_killed_it_takes_its_programs_along(demo, tmp_path):
 
 def test_what_the_node_refuses_is_one_line(demo, tmp_path):
     params = tmp_path / 'mine.yaml'
-    params.write_text('/**: {ros__parameters: {max_step: [0.1]}}')
+    params.write_text('/**: {ros__parameters: {joint_limits: {left_joint_9: {max_step: 0.1}}}}')
     output, _ = (process := demo('--params-file', str(params))).communicate(timeout=60)
     assert process.returncode == 2
     last = output.splitlines()[-1]
-    assert last.startswith("demo: error: not configured: parameter 'max_step' has 1 values")
+    assert last.startswith("demo: error: not configured: joint_limits has 'left_joint_9', which")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from act_ros.evaluation.run.plan import Options, make_plan
 from act_ros.evaluation.run.result import EpisodeResult
 from test.bags import bags
 from test.bags.bags import JOINTS, MS, SETTINGS, START, TICK, write
+from test.limits import changed, limits_of
 from test.processes import alive, children, started
 from test.rule import small_config, write_random
 from test.waiting import wait_until
@@ -223,16 +224,17 @@ def test_aggregation_off_asks_for_a_chunk_only_when_one_has_run_out(bag, tmp_pat
 
 
 def test_limits_that_would_have_cut_in_are_counted_by_joint(bag, tmp_path):
-    low = replace(SMALL, position_max=[*SMALL.position_max[:2], 0.4, *SMALL.position_max[3:]])
+    high = limits_of(SMALL).max_position
+    high[2] = 0.4
+    low = changed(SMALL, max_position=high)
     figures = total(carry_out(plan(bag, settings=low), tmp_path / 'out'))
     assert set(figures['limits']['hits']['range']) == {'arm/left_joint_3/position'}
     assert worst_error(figures) < 1e-6  # what is scored is the action before them
     # Ten commands in each of the policy's steps may go as far as one did.
-    tenth = [step / 10 for step in low.max_step]
-    quick = replace(low, command_rate=500.0, max_step=tenth)
+    quick = replace(changed(low, max_step=limits_of(low).max_step / 10), command_rate=500.0)
     again = total(carry_out(plan(bag, settings=quick), tmp_path / 'quick'))
     assert without_timings(again) == without_timings(figures)
-    narrow = replace(SMALL, position_max=[0.1] * 8)
+    narrow = changed(SMALL, max_position=0.1)
     figures = total(carry_out(plan(bag, settings=narrow), tmp_path / 'narrow'))
     assert any('arm/left_joint_1/position' in text for text in figures['limits']['refused'])
 
@@ -386,7 +388,7 @@ def test_a_resumption_of_something_else_is_refused(several, tmp_path):
 
 def test_what_does_not_fit_is_said_before_the_folder_is_made(several, tmp_path):
     out = tmp_path / 'out'
-    lacking = replace(SMALL, max_velocity=())
+    lacking = changed(SMALL, max_velocity=None)
     with pytest.raises(ActError, match='max_velocity'):
         carry_out(plan(several[0], settings=lacking), out)
     assert not out.exists()

@@ -18,11 +18,10 @@ from test.bags import bags
 from test.bags.bags import TASK, write
 from test.evaluation.stub import Erring
 from test.evaluation.test_evaluate import SMALL, plan, without, without_timings, written
+from test.limits import changed
 
 LATENCIES = (0.06, 0.0, 0.3)
-FREE = replace(
-    SMALL, ramp_time=0.0, max_step=[1.0] * 8, max_velocity=[50.0] * 8, max_acceleration=[1e6] * 8
-)
+FREE = replace(changed(SMALL, max_step=1, max_velocity=50, max_acceleration=1e6), ramp_time=0.0)
 ARM = [str(entry) for entry in TASK.action[:7]]
 
 
@@ -79,7 +78,7 @@ def test_what_passes_the_limits_is_measured_as_it_is(bag, tmp_path):
 
 
 def test_what_the_limits_change_is_measured_as_it_would_be_sent(bag, tmp_path):
-    slow = replace(SMALL, max_velocity=[0.3] * 8)
+    slow = changed(SMALL, max_velocity=0.3)
     evaluation = carry_out(erring(bag, latencies=(0.0,), settings=slow), tmp_path / 'out')
     (result,) = evaluation.results.values()
     ticks, motion = result.ticks, one(evaluation)['motion']

@@ -19,6 +19,7 @@ from act_ros.recording.episodes import split
 from test.bags import bags
 from test.bags.bags import JOINTS, KINDS, Message, write
 from test.evaluation.test_evaluate import SMALL, plan, total, worst_error, written
+from test.limits import changed
 
 
 def test_what_was_commanded_last_does_not_count_for_ever(tmp_path):
@@ -74,7 +75,7 @@ def test_limits_know_how_many_ticks_lie_between_two_actions(tmp_path):
     for stride in (1, 5):
         made = plan(path, options=Options(stride=stride))
         assert total(carry_out(made, tmp_path / str(stride)))['limits']['hits'] == {}
-    slow = replace(SMALL, max_step=[0.002] * 8)
+    slow = changed(SMALL, max_step=0.002)
     made = plan(path, options=Options(stride=5), settings=slow)
     assert 'step' in total(carry_out(made, tmp_path / 'slow'))['limits']['hits']
 

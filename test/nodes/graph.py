@@ -27,6 +27,7 @@ from act_ros.config import load_task, task_file
 from act_ros.interfaces import camera_inputs, state_inputs
 from act_ros.observation import stamp_ns
 from act_ros.parameter_file import read_parameter_file
+from test.limits import parameters
 from test.waiting import wait_until
 
 TASK = load_task()
@@ -38,12 +39,10 @@ TICK = 0.02  # [s]
 MARGIN = 0.2
 NAME = '/act: '  # before that of each of the node's statuses
 WIDE = {
-    'position_min': [-1e3] * 8,
-    'position_max': [1e3] * 8,
-    'max_step': [1e3] * 8,
-    'max_velocity': [1e5] * 8,
-    'max_acceleration': [1e9] * 8,
-    'max_tracking_error': [1e3] * 8,
+    **parameters(
+        JOINTS, min_position=[-1e3] * 8, max_position=[1e3] * 8, max_step=[1e3] * 8,
+        max_velocity=[1e5] * 8, max_acceleration=[1e9] * 8, max_tracking_error=[1e3] * 8,
+    ),
     'ramp_time': 0.0,
 }
 BASE = ['x', 'y', 'z', 'roll', 'pitch', 'yaw']

@@ -17,16 +17,19 @@ from act_ros.nodes.act_node import ActNode
 from act_ros.nodes.controller import BRAKING, LAST_WORD, Controller
 from act_ros.nodes.wiring import Wiring as RealWiring
 from act_ros.observation import Snapshot
-from act_ros.parameters import Settings
+from act_ros.parameters import JointLimits, Settings
 from act_ros.safety import Limits
 from act_ros.task import Task
+from test.limits import changed
 from test.waiting import wait_until
 
 SETTINGS = Settings(
     task_cameras=('front',), task_state=('arm/a/position',),
     task_action=('arm/a/position', 'arm/a/velocity'), command_timeout=5.0,
-    position_min=(-1e6,), position_max=(1e6,), max_step=(0.1,), max_velocity=(5.0,),
-    max_acceleration=(25.0,), max_tracking_error=(1e6,), ramp_time=0.0,
+    ramp_time=0.0, joint_limits={'a': JointLimits(
+        min_position=-1e6, max_position=1e6, max_step=0.1, max_velocity=5.0,
+        max_acceleration=25.0, max_tracking_error=1e6,
+    )},
 )  # fmt: skip
 TASK = Task.from_settings(SETTINGS)
 PERIOD = 1 / SETTINGS.control_rate
@@ -88,8 +91,8 @@ class Wiring:
         self.times.append(time.monotonic())
 
 
-def begin(**changes):
-    wiring, settings = Wiring(), replace(SETTINGS, **changes)
+def begin(limits=None, **changes):
+    wiring, settings = Wiring(), changed(replace(SETTINGS, **changes), **(limits or {}))
     controller = Controller(
         settings, Limits.from_settings(settings, TASK), clock=Clock(), simulated=False,
         policy=Policy(), wiring=wiring, wire=threading.Lock(),
@@ -151,7 +154,7 @@ def test_what_rests_is_told_so_once_and_at_once(running):
 
 
 def test_where_the_limits_would_take_long_it_brakes_as_much_harder():
-    controller, wiring = begin(max_acceleration=(5.0,))  # from full speed to rest in a second
+    controller, wiring = begin({'max_acceleration': 5.0})  # from full speed to rest in a second
     try:
         begun = time.monotonic()
         controller.stop(timeout=5)
@@ -165,7 +168,7 @@ def test_where_the_limits_would_take_long_it_brakes_as_much_harder():
 
 
 def test_at_a_low_rate_the_first_word_does_not_wait_for_a_tick():
-    controller, wiring = begin(control_rate=2.0, max_step=(3.0,))
+    controller, wiring = begin({'max_step': 3.0}, control_rate=2.0)
     begun = time.monotonic()
     controller.stop(timeout=1)
     assert wiring.times[first_stop(wiring)] - begun < 0.1 + 0.1

@@ -15,18 +15,20 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from act_ros.observation import stamp_ns
-from test.nodes.graph import COMMANDS, MARGIN, SETTINGS, TICK, run_node
+from test.limits import limits_of, parameters
+from test.nodes.graph import COMMANDS, JOINTS, MARGIN, SETTINGS, TICK, run_node
 from test.processes import children
 from test.waiting import wait_until
 
 T = 1.0  # command_timeout [s]
 # Without that of the tracking: the arm follows through this process, which may be held up.
-LIMITS = {
-    name: list(getattr(SETTINGS, name))
-    for name in ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_acceleration')
-}
+BOUNDS = limits_of(SETTINGS)
+LIMITS = parameters(JOINTS, **{
+    name: getattr(BOUNDS, name)
+    for name in ('min_position', 'max_position', 'max_step', 'max_velocity', 'max_acceleration')
+})  # fmt: skip
 # From full speed to rest.
-BRAKING = max(np.divide(SETTINGS.max_velocity, SETTINGS.max_acceleration))
+BRAKING = max(np.divide(BOUNDS.max_velocity, BOUNDS.max_acceleration))
 # Without fades: what is sent at rest is then no command of the policy, whose own velocities are
 # never 0 all of them.
 SAFE = {'command_timeout': T, 'stop_policy': 'hold', 'ramp_time': 0.3, 'fade': 0.0, **LIMITS}
@@ -42,19 +44,19 @@ def robot(graph):
 
 
 def check_trace(commands, jumps=False):
-    low, high = np.array(SETTINGS.position_min), np.array(SETTINGS.position_max)
+    low, high = BOUNDS.min_position, BOUNDS.max_position
     for command in commands:
         assert np.isfinite([*command.position, *command.velocity]).all()
         assert (np.array(command.position) >= low).all()
         assert (np.array(command.position) <= high).all()
-        assert (np.abs(command.velocity) <= np.array(SETTINGS.max_velocity) + 1e-9).all()
+        assert (np.abs(command.velocity) <= BOUNDS.max_velocity + 1e-9).all()
     for before, after in itertools.pairwise(commands):
         # One that was lost on its way was a step too.
         ticks = max(1, round((stamp_ns(after) - stamp_ns(before)) / 1e9 / TICK) + 1)
         step = np.abs(np.array(after.position) - np.array(before.position))
-        assert (step <= ticks * np.array(SETTINGS.max_step) + 1e-9).all()
+        assert (step <= ticks * BOUNDS.max_step + 1e-9).all()
         change = np.abs(np.array(after.velocity) - np.array(before.velocity))
-        allowed = ticks * TICK * np.array(SETTINGS.max_acceleration) + 1e-9
+        allowed = ticks * TICK * BOUNDS.max_acceleration + 1e-9
         assert jumps or (change <= allowed).all()
 
 
@@ -243,7 +245,7 @@ def test_a_blocked_arm_is_held_where_it_is_until_reset(robot, ckpt, tmp_path):
 
         # There, it is near its command however late it follows.
         wait_until(at_its_goal, 20, 'an arm at its goal')
-        assert robot.set_parameter('max_tracking_error', [0.1] * 8) == ''
+        assert robot.set_parameters(parameters(JOINTS, max_tracking_error=[0.1] * 8)) == ''
         # Somewhere else, so that the plan goes on and the joint does not.
         there = robot.robot[9] + 0.3
         robot.jumps = True  # it stops at once
@@ -333,11 +335,10 @@ def test_a_parameter_set_to_nonsense_is_refused_and_nothing_stops(robot, ckpt, t
         assert 'is -1' in robot.set_parameter('ramp_time', -1.0) or 'range' in robot.set_parameter(
             'ramp_time', -1.0
         )
-        assert 'arm/left_joint_1' in robot.set_parameter('max_step', [-0.1] + [0.02] * 7)
-        assert '3 values' in robot.set_parameter('max_velocity', [1.0] * 3) or (
-            'expected 8' in robot.set_parameter('max_velocity', [1.0] * 3)
-        )
-        assert robot.set_parameter('position_max', [-50.0] * 8)
+        first = 'joint_limits.left_joint_1.'
+        assert 'arm/left_joint_1' in robot.set_parameter(f'{first}max_step', -0.1)
+        assert 'expected a number' in robot.set_parameter(f'{first}max_velocity', [1.0] * 3)
+        assert robot.set_parameter(f'{first}max_position', -50.0)
         # One that does not fit refuses those beside it.
         assert robot.set_parameters({'decay': 0.3, 'range_tolerance': -1.0})
         flowing(robot)
@@ -348,14 +349,16 @@ def test_limits_take_effect_while_it_moves(robot, ckpt, tmp_path):
     with run_node(tmp_path, ckpt, **SAFE) as node:
         start(robot, node)
         robot.jumps = True  # a lower limit is kept at once
-        assert robot.set_parameters({'max_velocity': [0.05] * 8, 'max_step': [0.001] * 8}) == ''
+        assert robot.set_parameters(
+            parameters(JOINTS, max_velocity=[0.05] * 8, max_step=[0.001] * 8)
+        ) == ''
         since = robot.now()
         flowing(robot)
         later = [c for c in list(robot.commands) if stamp_ns(c) > since]
         assert np.abs([c.velocity for c in later]).max() <= 0.05 + 1e-9
         # A range that the last command violates is refused by name.
         now = robot.commands[-1].position[0]
-        refusal = robot.set_parameter('position_min', [now + 0.5, *SETTINGS.position_min[1:]])
+        refusal = robot.set_parameter('joint_limits.left_joint_1.min_position', now + 0.5)
         assert 'arm/left_joint_1/position' in refusal
 
 
@@ -458,11 +461,12 @@ def test_a_taken_zmq_port_fails_the_configuration_by_name(graph, ckpt, tmp_path)
 
 
 def test_a_task_without_limits_is_refused_by_name(graph, ckpt, tmp_path):
-    parameters = {**SAFE, 'position_max': [1.0] * 7}
-    with run_node(tmp_path, ckpt, **parameters) as node:
+    lacking = {**SAFE, 'joint_limits.left_joint_7.has_position_limits': False}
+    with run_node(tmp_path, ckpt, **lacking) as node:
         node.wait_for('ready: unconfigured')
         assert not graph.change('configure')
-        assert 'position_max' in node.wait_for('not configured')
+        said = node.wait_for('not configured')
+        assert 'arm/left_joint_7/position has no min_position: set joint_limits.left_j' in said
 
 
 def test_a_joint_outside_its_range_refuses_activation_by_name(graph, ckpt, tmp_path):

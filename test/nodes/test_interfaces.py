@@ -13,6 +13,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from act_ros.observation import stamp_ns
+from test.limits import limits_of
+from test.limits import parameters as limit_parameters
 from test.nodes.graph import JOINTS, SETTINGS, run_node
 from test.processes import children
 from test.readme import text
@@ -92,8 +94,9 @@ def test_commands_come_at_a_higher_rate_as_one_smooth_motion(graph, ckpt, tmp_pa
     )
     # A JointState has a stamp, and tells what was sent when.
     parameters['outputs'] += SETTINGS.outputs
-    bounds = ('position_min', 'position_max', 'max_step', 'max_velocity', 'max_acceleration')
-    limits = {name: list(getattr(SETTINGS, name)) for name in bounds}
+    bounds = ('min_position', 'max_position', 'max_velocity', 'max_acceleration')
+    shipped = limits_of(SETTINGS)
+    limits = limit_parameters(JOINTS, **{name: getattr(shipped, name) for name in bounds})
     with run_node(tmp_path, ckpt, **parameters, **limits, stop_policy='hold') as node:
         graph.activate(node)
         wait_until(lambda: len(graph.commands) > 500 and len(arm) > 400, 30, lambda: node.log)
@@ -105,9 +108,9 @@ def test_commands_come_at_a_higher_rate_as_one_smooth_motion(graph, ckpt, tmp_pa
     positions = np.array([command.position for command in commands])
     steps, near = np.diff(positions, axis=0), np.diff(stamps) < 1.5 / rate
     assert near.mean() > 0.5  # the others were left out, or lost on the way
-    assert (np.abs(steps[near]) <= np.array(SETTINGS.max_velocity) / rate + 1e-9).all()
+    assert (np.abs(steps[near]) <= shipped.max_velocity / rate + 1e-9).all()
     changes = np.diff(steps, axis=0)[near[1:] & near[:-1]]
-    assert (np.abs(changes) <= np.array(SETTINGS.max_acceleration) / rate**2 + 1e-9).all()
+    assert (np.abs(changes) <= shipped.max_acceleration / rate**2 + 1e-9).all()
     # On the ramp it moves at each tick, not once a step of the policy.
     moving = np.abs(steps[near]).max(axis=1) > 0
     assert moving[:100].mean() > 0.9

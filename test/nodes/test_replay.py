@@ -24,6 +24,7 @@ from act_ros.policy.kept import load
 from act_ros.recording.episodes import Window
 from act_ros.replay import main
 from test.bags import bags
+from test.limits import limits_of
 from test.nodes.graph import Graph, NodeProcess, run_node
 from test.rule import small_config, write_random
 from test.waiting import wait_until
@@ -95,7 +96,7 @@ def test_lock_step_gives_the_actions_of_the_evaluator(folder, tmp_path):
     recording = Bag(tmp_path / 'out' / 'recording')
     commands = list(recording.messages(['/act/dry_run/arm/joint_commands']))
     assert len(commands) >= len(ticks)
-    high = np.array(settings.position_max)
+    high = limits_of(settings).max_position
     assert all((np.asarray(c.message.position) <= high).all() for c in commands)
 
 

@@ -12,6 +12,7 @@ from sensor_msgs.msg import JointState
 from act_ros.config import task_file
 from act_ros.interfaces import state_inputs
 from act_ros.observation import stamp_ns
+from test.limits import limits_of, parameters
 from test.nodes.graph import JOINTS, MARGIN, SETTINGS, TASK, Graph, NodeProcess, run_node
 from test.nodes.test_faults import SAFE, check_trace, flowing, stops, told
 from test.waiting import wait_until
@@ -101,12 +102,12 @@ def test_a_killed_node_leaves_an_arm_that_stops_and_starts_again(robot, graph, c
     with run_node(tmp_path, ckpt, **{**SAFE, **RAMP}, autostart=True) as node:
         wait_until(lambda: graph.commands, 60, lambda: f'a command: {node.log}')
         first = np.array(graph.commands[0].position)
-        assert (np.abs(first - there) <= np.array(SETTINGS.max_step) + 2e-3).all()
+        assert (np.abs(first - there) <= limits_of(SETTINGS).max_step + 2e-3).all()
 
 
 def test_a_blocked_joint_stops_the_arm_until_reset(robot, graph, ckpt, tmp_path):
     bound = 0.05
-    settings = {**SAFE, **RAMP, 'max_tracking_error': [bound] * 8}
+    settings = {**SAFE, **RAMP, **parameters(JOINTS, max_tracking_error=[bound] * 8)}
     with run_node(tmp_path, ckpt, **settings) as node:
         activate(graph, node)
         wait_until(lambda: robot.speed() > 0.02, 10, 'an arm on its way')

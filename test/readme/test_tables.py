@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from act_ros.parameters import PARAMETERS
+from act_ros.parameters.joint_limits import ROWS as ROWS_OF_JOINTS
 from act_ros.training.recipe import ROWS, Recipe, read_recipe
 from test.readme import text
 
@@ -15,8 +16,14 @@ README = text.read()
 
 def test_every_parameter_is_listed_and_no_other():
     rows = text.rows(README, 'parameter')
-    listed = {name: 'live' in row for row in rows for name in text.code(row.split('|')[1])}
-    assert listed == {name: parameter.live for name, parameter in PARAMETERS.items()}
+    listed = {}
+    for row in rows:
+        first, *rest = text.code(row.split('|')[1])
+        prefix = first.rpartition('.')[0]  # of '.max_position', which stands beside it
+        for name in (first, *(prefix + name if name[0] == '.' else name for name in rest)):
+            listed[name] = 'live' in row
+    limits = {f'joint_limits.JOINT.{name}': row.live for name, row in ROWS_OF_JOINTS.items()}
+    assert listed == {name: row.live for name, row in PARAMETERS.items()} | limits
 
 
 @pytest.mark.parametrize(

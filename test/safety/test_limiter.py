@@ -1,5 +1,6 @@
 """Limits on a command: by hand, and whatever comes."""
 
+import itertools
 import re
 import threading
 from dataclasses import replace
@@ -10,11 +11,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from act_ros.errors import LimitError
-from act_ros.parameters import Settings
+from act_ros.errors import LimitError, ParameterError
+from act_ros.parameters import LIMITED, JointLimits, Settings
+from act_ros.parameters.joint_limits import unused_limits
 from act_ros.safety import TURN, CommandLimiter, Limits, action_turns
 from act_ros.safety.limiter import RETREAT
 from act_ros.task import Entry, Task
+from test.limits import by_joint, keys
 
 RATE = 50.0
 
@@ -26,8 +29,8 @@ def make_task(*action):
 
 TASK = make_task('arm/a/position', 'arm/b/position', 'arm/a/velocity', 'arm/b/velocity')
 VALUES = {
-    'position_min': [-1.0, 0.0],
-    'position_max': [1.0, 2.0],
+    'min_position': [-1.0, 0.0],
+    'max_position': [1.0, 2.0],
     'max_step': [0.1, 0.2],
     'max_velocity': [3.0, 20.0],
     'max_acceleration': [1e6, 1e6],  # of no account but where a test is about it
@@ -40,9 +43,11 @@ NO_HITS = {kind: {} for kind in ('range', 'step', 'velocity', 'acceleration')}
 
 
 def limits(task=TASK, **changes):
-    given = {name: value for name, value in {**VALUES, **changes}.items() if value is not None}
-    given['continuous'] = tuple(given.get('continuous', ()))
-    return Limits.from_settings(Settings(**given), task)
+    values = {**VALUES, **changes}
+    arrays = {name: values.pop(name) for name in LIMITED}
+    values['continuous'] = tuple(values.get('continuous', ()))
+    given = by_joint(keys(task), **arrays)
+    return Limits.from_settings(Settings(**values, joint_limits=given), task)
 
 
 def limiter(pose=(0.0, 1.0), **changes):
@@ -110,8 +115,8 @@ def test_the_ramp_begins_where_the_robot_is_and_ends_at_the_policy():
 
 def test_a_joint_of_which_only_the_velocity_is_commanded():
     task = make_task('base/x/velocity')
-    made = CommandLimiter(task, limits(task, max_velocity=[2.0], position_min=[0.0],
-                          max_acceleration=[50.0], position_max=[0.0], max_step=[1.0],
+    made = CommandLimiter(task, limits(task, max_velocity=[2.0], min_position=[0.0],
+                          max_acceleration=[50.0], max_position=[0.0], max_step=[1.0],
                           max_tracking_error=[1.0], ramp_time=1.0), RATE)  # fmt: skip
     made.start(np.empty(0))
     assert made.limit(np.array([1.0]), 0.0).tolist() == [0.0]
@@ -139,7 +144,7 @@ def test_entries_may_come_in_any_order_and_from_sources_with_the_same_names():
                      'right/a/velocity')  # fmt: skip
     made = CommandLimiter(
         task,
-        limits(task, position_min=[-1.0, 7.0, -2.0], position_max=[1.0, -7.0, 2.0],
+        limits(task, min_position=[-1.0, 7.0, -2.0], max_position=[1.0, -7.0, 2.0],
                max_step=[0.1, -1.0, 0.2], max_velocity=[50.0, 3.0, 50.0],
                max_acceleration=[1e6] * 3, max_tracking_error=[0.3, 0.0, 0.5]),
         RATE,
@@ -182,16 +187,16 @@ def test_only_joints_that_do_not_follow_retreat():
 @pytest.mark.parametrize('pose', [-3.07, 2.0, -2.0, np.nan, np.inf, 1e300])
 def test_a_joint_that_is_said_to_be_far_away_is_held_where_it_was_told_to_be(pose):
     # 0.45 is what four times max_tracking_error allows.
-    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], position_min=[-5.0, 0.0],
-                   position_max=[5.0, 2.0])  # fmt: skip
+    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], min_position=[-5.0, 0.0],
+                   max_position=[5.0, 2.0])  # fmt: skip
     assert made.retreat(np.array([pose, 1.0]), BOTH).tolist() == [False, True]
     for _ in range(20):
         assert made.hold()[0] == 0.0
 
 
 def test_a_joint_that_moves_on_is_followed_no_further_than_that_from_the_last_command():
-    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], position_min=[-5.0, 0.0],
-                   position_max=[5.0, 2.0])  # fmt: skip
+    made = limiter(max_tracking_error=[0.45 / RETREAT, 0.5], min_position=[-5.0, 0.0],
+                   max_position=[5.0, 2.0])  # fmt: skip
     held = []
     for place in np.arange(0.1, 2.0, 0.1):
         made.retreat(np.array([place, 1.0]), np.array([True, False]))
@@ -211,7 +216,7 @@ def test_without_a_last_command_there_is_nothing_to_limit_to_hold_or_to_leave():
     ):
         with pytest.raises(RuntimeError, match='call start first'):
             act()
-    made.set_limits(limits(position_min=[0.5, 1.5]))  # there is no command to violate it
+    made.set_limits(limits(min_position=[0.5, 1.5]))  # there is no command to violate it
 
 
 def test_no_ramp_time_is_no_ramp_also_before_its_start():
@@ -244,9 +249,9 @@ def test_a_preview_is_what_the_coming_ticks_would_send():
 # --- joints that turn for ever ---------------------------------------------------------------
 
 FOR_EVER = {'continuous': ['arm/a/position'],
-            'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}  # fmt: skip
+            'min_position': [-np.inf, 0.0], 'max_position': [np.inf, 2.0]}  # fmt: skip
 # A wrist with stops at +-4, whose encoder wraps at pi.
-WRIST = {**FOR_EVER, 'position_min': [-4.0, 0.0], 'position_max': [4.0, 2.0]}
+WRIST = {**FOR_EVER, 'min_position': [-4.0, 0.0], 'max_position': [4.0, 2.0]}
 
 
 def test_a_continuous_joint_goes_to_an_action_by_the_shorter_way():
@@ -266,8 +271,8 @@ def test_so_does_the_ramp():
 
 
 def test_where_its_range_ends_a_continuous_joint_does_not_turn_back_the_long_way():
-    made = limiter((3.08, 1.0), continuous=['arm/a/position'], position_min=[-3.14, 0.0],
-                   position_max=[3.14, 2.0])  # fmt: skip
+    made = limiter((3.08, 1.0), continuous=['arm/a/position'], min_position=[-3.14, 0.0],
+                   max_position=[3.14, 2.0])  # fmt: skip
     send(made, 3.13, 1.0, 0.0, 0.0)
     for _ in range(200):
         assert send(made, -3.13, 1.0, 0.0, 0.0)[0] == pytest.approx(3.14, abs=0.011)
@@ -287,7 +292,7 @@ def test_a_continuous_joint_is_measured_within_its_range_whatever_turn_it_is_in(
 
 
 def test_a_continuous_joint_outside_its_range_in_every_turn_is_refused_as_it_is_measured():
-    narrow = {**FOR_EVER, 'position_min': [-1.0, 0.0], 'position_max': [1.0, 2.0]}
+    narrow = {**FOR_EVER, 'min_position': [-1.0, 0.0], 'max_position': [1.0, 2.0]}
     for measured in (3.5, -1.2, 1e18):
         with pytest.raises(LimitError, match=re.escape(f'measured at {measured:.4g}, ')):
             limiter((measured, 1.0), **narrow)
@@ -310,7 +315,7 @@ def test_a_joint_that_turns_for_ever_begins_in_the_turn_of_the_first_action(firs
     made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
     assert made.last[0] == pytest.approx(begins)
     # Where the range leaves no choice, it is the one that is in it.
-    made = CommandLimiter(TASK, limits(**{**WRIST, 'position_max': [3.0, 2.0]}), RATE)
+    made = CommandLimiter(TASK, limits(**{**WRIST, 'max_position': [3.0, 2.0]}), RATE)
     made.start(np.array([-3.07, 1.0]), np.array([first, 1.0, 0.0, 0.0]))
     assert made.last[0] == pytest.approx(-3.07)
 
@@ -562,7 +567,7 @@ def test_limits_that_are_lowered_in_motion_are_kept_at_once():
 def test_a_range_that_is_narrowed_in_motion_is_kept_by_braking_evenly():
     made = moving(0.9, 1.0, 0.0, 0.0, ticks=6)
     last = made.last[0]
-    made.set_limits(limits(**ACCELERATION, position_max=[last + 0.09, 2.0]))
+    made.set_limits(limits(**ACCELERATION, max_position=[last + 0.09, 2.0]))
     steps = np.diff([last] + [send(made, 0.9, 1.0, 0.0, 0.0)[0] for _ in range(6)])
     assert steps == pytest.approx([0.045, 0.03, 0.015, 0, 0, 0], abs=1e-12)
 
@@ -581,28 +586,25 @@ def test_what_begins_outside_its_range_is_commanded_to_its_end_and_moves_from_th
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'max_step': [0.1]}, "'max_step' has 1 values, expected 2, one each for arm/a/position"),
-        ({'max_step': None}, "arm/a/position has no limit in 'max_step'.*'unlimited'"),
-        ({'position_max': [1.0, np.inf]}, "arm/b/position has no limit in 'position_max'"),
-        ({'position_max': [1.0, np.nan]}, "'position_max' of arm/b/position is nan"),
-        ({'position_max': [-1.0, 2.0]}, 'position_min of arm/a/position is -1 and'),
-        ({'max_velocity': [0.0, 1.0]}, "'max_velocity' of arm/a/position is 0, expected more"),
-        ({'max_acceleration': None}, "arm/a/position has no limit in 'max_acceleration'.*'unlim"),
-        ({'max_acceleration': [6.0]}, "'max_acceleration' has 1 values, expected 2, one each"),
-        ({'max_acceleration': [6.0, np.inf]}, "arm/b/position has no limit in 'max_accelerat"),
-        ({'max_acceleration': [6.0, 0.0]}, "'max_acceleration' of arm/b/position is 0, expected"),
-        ({'max_acceleration': [np.nan, 6.0]}, "'max_acceleration' of arm/a/position is nan"),
+        ({'max_position': [1.0, np.inf]}, 'b/position has no max_position: set joint_limits.b'),
+        ({'max_position': [1.0, np.nan]}, 'max_position of arm/b/position is nan'),
+        ({'max_step': [0.0, 0.2]}, 'max_step of arm/a/position is 0, expected more'),
+        ({'max_position': [-1.0, 2.0]}, 'min_position of arm/a/position is -1 and'),
+        ({'max_velocity': [0.0, 1.0]}, 'max_velocity of arm/a/position is 0, expected more'),
+        ({'max_acceleration': None}, "arm/a/position has no max_acceleration: .*'unlimited'"),
+        ({'max_acceleration': [6.0, np.inf]}, 'arm/b/position has no max_acceleration'),
+        ({'max_acceleration': [6.0, 0.0]}, 'max_acceleration of arm/b/position is 0, expected'),
+        ({'max_acceleration': [np.nan, 6.0]}, 'max_acceleration of arm/a/position is nan'),
         ({'unlimited': ['arm/a/positon']}, "did you mean 'arm/a/position'"),
-        ({'max_tracking_error': None}, "arm/a/position has no limit in 'max_tracking_error'"),
-        ({'max_tracking_error': [-np.inf, 1.0]}, "'max_tracking_error' of arm/a/position is -inf"),
+        ({'max_tracking_error': None}, 'arm/a/position has no max_tracking_error'),
+        ({'max_tracking_error': [-np.inf, 1.0]}, 'max_tracking_error of arm/a/position is -inf'),
         ({'continuous': ['arm/a']}, "'continuous' lists 'arm/a', which is no position of the"),
         ({'continuous': ['arm/a/velocity']}, 'which is no position of the action'),
-        ({'continuous': ['arm/a/position'], 'position_max': None}, 'has no limit'),
-        ({'continuous': ['arm/a/position'], 'position_max': [np.inf, 2.0]}, 'ends on both sides'),
-        ({'continuous': ['arm/a/position'], 'position_min': [-np.inf, 0.0]}, 'position_min of arm'
-         '/a/position is -inf and position_max 1; a joint in continuous ends'),
-        ({'continuous': ['arm/a/position'], 'max_step': [np.inf, 0.2]}, 'has no limit'),
-        ({'continuous': ['arm/a/position'], 'position_max': [1.0, np.inf]}, 'arm/b/position has'),
+        ({'continuous': ['arm/a/position'], 'max_position': None}, 'has no max_position'),
+        ({'continuous': ['arm/a/position'], 'max_position': [np.inf, 2.0]}, 'ends on both sides'),
+        ({'continuous': ['arm/a/position'], 'min_position': [-np.inf, 0.0]}, 'min_position of arm'
+         '/a/position is -inf and max_position 1; a joint in continuous ends'),
+        ({'continuous': ['arm/a/position'], 'max_position': [1.0, np.inf]}, 'arm/b/position has'),
     ],
 )
 def test_limits_that_are_none_are_refused_by_name(changes, message):
@@ -610,10 +612,84 @@ def test_limits_that_are_none_are_refused_by_name(changes, message):
         limits(**changes)
 
 
+# As arrays are not: by name.
+SINGLE = {
+    'min_position': -1.0, 'max_position': 1.0, 'max_velocity': 1.0, 'max_acceleration': 6.0,
+    'max_tracking_error': 0.5,
+}  # fmt: skip
+
+
+def named(*action, **joints):
+    given = {joint: JointLimits(**{**SINGLE, **its}) for joint, its in joints.items()}
+    return Limits.from_settings(Settings(joint_limits=given), make_task(*action))
+
+
+def test_each_joint_keeps_its_limits_whatever_the_order_of_the_action():
+    entries = ['arm/a/position', 'arm/b/velocity', 'arm/b/position', 'arm/c/velocity']
+    speeds = {'a': 1.0, 'b': 2.0, 'c': 3.0}
+    for order in itertools.permutations(entries):
+        limits = named(*order, **{joint: {'max_velocity': v} for joint, v in speeds.items()})
+        joints = dict.fromkeys(entry.split('/')[1] for entry in order)
+        assert limits.max_velocity.tolist() == [speeds[joint] for joint in joints]
+
+
+def test_a_joint_that_several_sources_have_is_named_with_its_source():
+    both = ['left/a/position', 'right/a/position']
+    limits = named(*both, **{'left/a': {'max_velocity': 2.0}, 'right/a': {'max_velocity': 3.0}})
+    assert limits.max_velocity.tolist() == [2.0, 3.0]
+    assert named('left/a/position', **{'left/a': {}}).max_velocity.tolist() == [1.0]
+    # A joint may be called as another is with its source.
+    assert named('x/left/a/position', **{'left/a': {}}).max_velocity.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ('action', 'joints', 'message'),
+    [
+        (['left/a/position', 'right/a/position'], {'a': {}},
+         "has 'a', which several sources have: write left/a and right/a instead"),
+        (['left/a/position', 'x/left/a/position'], {'left/a': {}}, 'which several sources have'),
+        (['arm/a/position'], {'a': {}, 'arm/a': {}}, "has 'a' and 'arm/a': keep one"),
+        (['arm/elbow/position'], {'elbo': {}}, "'elbo', which is no joint of the action; did you "
+         "mean 'elbow'"),
+        (['arm/a/position'], {'wheel': {}}, r"'wheel', which is no joint of the action \(a\)"),
+        (['arm/a/position'], {'a': {'has_position_limits': False}}, 'has no min_position'),
+        (['arm/a/position'], {'a': {'has_velocity_limits': False}}, 'has no max_velocity'),
+        (['arm/a/position'], {'a': {'has_acceleration_limits': False}}, 'has no max_acceleration'),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(action, joints, message):
+    with pytest.raises(LimitError, match=message):
+        named(*action, **joints)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('joint_limits.a.max_velocty', "did you mean 'joint_limits.a.max_velocity'"),
+        ('joint_limits.max_velocity', 'names no joint; expected joint_limits.JOINT.LIMIT'),
+        ('position_min', "did you mean 'joint_limits.JOINT.min_position'"),
+        ('max_step', "did you mean 'joint_limits.JOINT.max_step'"),
+    ],
+)
+def test_a_parameter_that_is_no_limit_is_refused_with_what_it_may_be(name, message):
+    with pytest.raises(ParameterError, match=message):
+        Settings.from_parameters({name: 1.0})
+
+
+def test_what_planners_and_controllers_say_beside_it_means_nothing():
+    values = {f'joint_limits.a.{name}': value for name, value in SINGLE.items()}
+    extra = {'has_jerk_limits': True, 'max_jerk': 100.0, 'max_effort': 7, 'has_effort_limits': 1}
+    others = {f'joint_limits.a.{name}': value for name, value in extra.items()}
+    found = Settings.from_parameters({**values, **others})
+    assert found.joint_limits == {'a': JointLimits(**SINGLE)}
+    assert found.parameters().keys() >= values.keys()
+    assert unused_limits([*values, *others]) == list(others)
+
+
 def test_a_joint_may_be_exempt_from_tracking_and_one_that_turns_for_ever_needs_no_range():
     assert limits(max_tracking_error=[0.5, np.inf]).max_tracking_error.tolist() == [0.5, np.inf]
-    free = limits(continuous=['arm/a/position'], position_min=[-np.inf, 0.0],
-                  position_max=[np.inf, 2.0])  # fmt: skip
+    free = limits(continuous=['arm/a/position'], min_position=[-np.inf, 0.0],
+                  max_position=[np.inf, 2.0])  # fmt: skip
     assert free.continuous.tolist() == [True, False]
 
 
@@ -624,12 +700,12 @@ def test_a_refusal_knows_the_joints_that_stand_outside():
 
 
 def test_an_entry_that_is_listed_may_go_without_limits():
-    free = {'position_min': [-np.inf, 0.0], 'position_max': [np.inf, 2.0]}
+    free = {'min_position': [-np.inf, 0.0], 'max_position': [np.inf, 2.0]}
     made = limiter(**free, unlimited=['arm/a/position'], max_step=[1e9, 0.2],
                    max_velocity=[1e12, 20.0], max_acceleration=[np.inf, 1e6])  # fmt: skip
     assert send(made, 1e6, 1.0, 0.0, 0.0)[0] == 1e6
     everything = limits(
-        **dict.fromkeys(('position_min', 'position_max', 'max_step', 'max_velocity',
+        **dict.fromkeys(('min_position', 'max_position', 'max_step', 'max_velocity',
                          'max_acceleration', 'max_tracking_error')),
         unlimited=['arm/a/position', 'arm/b/position'],
     )  # fmt: skip
@@ -650,14 +726,14 @@ def test_an_entry_that_is_listed_may_go_without_limits():
 
 def test_a_joint_without_position_needs_limits_of_its_velocity_only():
     task = make_task('base/x/velocity')
-    others = {'position_min': [9.0], 'position_max': [-9.0], 'max_step': [0.0],
+    others = {'min_position': [9.0], 'max_position': [-9.0], 'max_step': [0.0],
               'max_tracking_error': [np.inf]}  # fmt: skip
     its = {'max_velocity': [2.0], 'max_acceleration': [4.0]}
     assert limits(task, **others, **its).max_velocity.tolist() == [2.0]
     for name in its:
-        with pytest.raises(LimitError, match=f"base/x/velocity has no limit in '{name}'"):
+        with pytest.raises(LimitError, match=f'has no {name}: set joint_limits.x.{name}'):
             limits(task, **others, **{**its, name: None})
-    with pytest.raises(LimitError, match="'max_step' of base/x/velocity is nan"):
+    with pytest.raises(LimitError, match='max_step of base/x/velocity is nan'):
         limits(task, **{**others, 'max_step': [np.nan]}, **its)
     free = limits(task, **others, **dict.fromkeys(its), unlimited=['base/x/velocity'])
     made = CommandLimiter(task, free, RATE)
@@ -684,7 +760,7 @@ def test_rounding_does_not_lead_a_joint_past_its_range():
     for high, step in np.random.default_rng(2).uniform(0.01, 1.0, size=(200, 2)):
         made = CommandLimiter(
             TASK,
-            limits(position_max=[high, 2.0], max_step=[step, 1.0], max_velocity=[99.0, 99.0],
+            limits(max_position=[high, 2.0], max_step=[step, 1.0], max_velocity=[99.0, 99.0],
                    range_tolerance=9.0),
             RATE,
         )  # fmt: skip
@@ -698,28 +774,28 @@ def test_a_live_limit_that_the_last_command_violates_is_refused():
     made = limiter()
     send(made, 0.05, 1.1, 0.0, 0.0)
     with pytest.raises(LimitError, match=r'last command of arm/a/position is 0\.05, outside'):
-        made.set_limits(limits(position_min=[0.5, 0.0]))
-    assert made.limits.position_min.tolist() == [-1.0, 0.0]
-    made.set_limits(limits(position_min=[0.04, 0.0]))
+        made.set_limits(limits(min_position=[0.5, 0.0]))
+    assert made.limits.min_position.tolist() == [-1.0, 0.0]
+    made.set_limits(limits(min_position=[0.04, 0.0]))
     assert send(made, -9.0, 1.1, 0.0, 0.0)[0] == pytest.approx(0.04)
 
 
 def test_before_the_first_command_a_live_limit_is_measured_as_the_pose_was():
     made = limiter((1.04, 1.0))
-    made.set_limits(limits(position_max=[0.995, 2.0]))  # 0.045 outside, 0.05 allowed
+    made.set_limits(limits(max_position=[0.995, 2.0]))  # 0.045 outside, 0.05 allowed
     with pytest.raises(LimitError, match=r'arm/a/position is 1\.04, outside .* to 0\.98'):
-        made.set_limits(limits(position_max=[0.98, 2.0]))
+        made.set_limits(limits(max_position=[0.98, 2.0]))
     with pytest.raises(LimitError, match=r'1\.04'):
         made.set_limits(limits(max_step=[0.03, 0.2]))  # its step no longer reaches the range
     assert made.hold()[0] == 0.995
     with pytest.raises(LimitError, match=r'arm/a/position is 0\.995'):
-        made.set_limits(limits(position_max=[0.99, 2.0]))
+        made.set_limits(limits(max_position=[0.99, 2.0]))
 
 
 def test_limits_that_are_refused_never_hold_not_even_for_a_moment():
     made = limiter((0.0, 1.0))
     wide, narrow = limits(), limits(max_step=[0.01, 0.01])
-    refused = limits(position_min=[0.5, 0.0], max_step=[1e-9, 1e-9])
+    refused = limits(min_position=[0.5, 0.0], max_step=[1e-9, 1e-9])
     problems, rounds, done = [], [], threading.Event()
 
     def change():
@@ -779,16 +855,16 @@ BOUNDS = st.tuples(
 @st.composite
 def any_limits(draw):
     low, width, step, speed, acceleration = np.array(draw(st.tuples(*[BOUNDS] * JOINTS))).T
-    arrays = {'position_min': low, 'position_max': low + width, 'max_step': step,
+    arrays = {'min_position': low, 'max_position': low + width, 'max_step': step,
               'max_velocity': speed, 'max_acceleration': acceleration,
               'max_tracking_error': step}  # fmt: skip
     continuous = draw(st.sets(st.sampled_from(['arm/a/position', FREE])))
     without = draw(st.sets(st.sampled_from(sorted(arrays))))
-    ends = {'position_min', 'position_max'}
+    ends = {'min_position', 'max_position'}
     if FREE in continuous and without & ends:
         without |= ends
     for name in without:
-        arrays[name][3] = -np.inf if name == 'position_min' else np.inf
+        arrays[name][3] = -np.inf if name == 'min_position' else np.inf
     return limits(
         ORDERS,
         **{name: array.tolist() for name, array in arrays.items()},
@@ -827,7 +903,7 @@ class WhateverComes(RuleBasedStateMachine):
         return np.minimum(self.limits.max_step, self.limits.max_velocity / RATE)[OF_POSITION]
 
     def ranged(self, pose):
-        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
+        low, high = self.limits.min_position[OF_POSITION], self.limits.max_position[OF_POSITION]
         return np.clip(pose, low, high)
 
     def outside(self, pose):
@@ -876,7 +952,7 @@ class WhateverComes(RuleBasedStateMachine):
     @rule(where=st.lists(st.floats(-1.1, 2.1), min_size=3, max_size=3), turns=TURNS)
     def start(self, where, turns):
         """Below 0 and above 1: outside, by this much of what is tolerated."""
-        low, high = self.limits.position_min[OF_POSITION], self.limits.position_max[OF_POSITION]
+        low, high = self.limits.min_position[OF_POSITION], self.limits.max_position[OF_POSITION]
         low, high = np.maximum(low, -10.0), np.minimum(high, 10.0)
         low, high = np.minimum(low, high), np.maximum(low, high)
         tolerance = np.minimum(self.limits.range_tolerance, self.longest())
@@ -1000,10 +1076,10 @@ class WhateverComes(RuleBasedStateMachine):
     @rule(beyond=st.floats(-1.1, 1.1), tolerance=st.floats(0, 1))
     def narrow(self, beyond, tolerance):
         """The range ends a little before or behind where the joints are."""
-        low, high = self.limits.position_min.copy(), self.limits.position_max.copy()
+        low, high = self.limits.min_position.copy(), self.limits.max_position.copy()
         high[OF_POSITION[:2]] = self.last[:2] - beyond * np.minimum(tolerance, self.longest())[:2]
         if (low < high).all():
-            self.change(replace(self.limits, position_max=high, range_tolerance=tolerance))
+            self.change(replace(self.limits, max_position=high, range_tolerance=tolerance))
 
     @rule(wanted=any_limits())
     def change(self, wanted):

@@ -15,6 +15,7 @@ from act_ros.sim.rollout.attempt import Attempt, Job, do_attempt
 from act_ros.sim.rollout.run import Contender, carry_out, figures
 from act_ros.sim.rollout.totals import totals, wilson
 from act_ros.task import Task
+from test.limits import changed, limits_of
 from test.rule import small_config, write_random
 
 SETTINGS = read_parameter_file(*parameter_files(CONFIG_DIR / 'demo.yaml'))
@@ -132,11 +133,11 @@ def test_between_steps_nothing_is_asked(flown_by):
 def test_the_limits_of_the_task_are_on(flown_by):
     attempt = flown_by(Wild, 3.0, 0.1)
     assert sum(attempt.hits.values()) > 20
-    assert attempt.seam <= max(SMALL.max_step) * 1.001
+    assert attempt.seam <= max(limits_of(SMALL).max_step) * 1.001
 
 
 def test_a_joint_that_does_not_follow_ends_the_commands(flown_by):
-    attempt = flown_by(Wild, 1.0, 0.1, replace(SMALL, max_tracking_error=(1e-4,) * 8))
+    attempt = flown_by(Wild, 1.0, 0.1, changed(SMALL, max_tracking_error=1e-4))
     assert 'further apart than max_tracking_error 0.0001' in attempt.trouble
     assert attempt.stops == 1
 

@@ -8,10 +8,19 @@ so that a typo is never silently inert.
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, get_args, get_origin
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from act_ros.errors import ParameterError, shorten
+from act_ros.errors import ParameterError
+from act_ros.parameters.joint_limits import (
+    LIMITED,
+    PREFIX,
+    JointLimits,
+    is_joint_limit,
+    limit_row,
+    read_joint_limits,
+)
+from act_ros.parameters.table import Parameter, check_values, row, rows
 
 # Declared by rclpy itself.
 FOREIGN = ('use_sim_time', 'start_type_description_service')
@@ -21,72 +30,6 @@ FASTEST = 1000.0  # commands a second
 
 Strings = tuple[str, ...]
 Integers = tuple[int, ...]
-Floats = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One row of the table.
-
-    :ivar name: as ROS has it: `task.name` of the field `task_name`.
-    :ivar type: bool, int, float or str, of each element where it is a list.
-    :ivar default: an empty tuple means that a list is not set, None that a value is not.
-    :ivar live: settable while the node is active.
-    """
-
-    name: str
-    type: type
-    is_list: bool
-    default: object
-    text: str
-    unit: str = ''
-    range: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-    @property
-    def attribute(self) -> str:
-        """Its field of `Settings`."""
-        return self.name.replace('.', '_')
-
-    def check(self, value: object) -> object:
-        """Return the value in this parameter's type; a list as a tuple.
-
-        :raises ParameterError: one line with the name, what was found and what is expected.
-        """
-        if value is None and self.default is None:
-            return None
-        if not self.is_list:
-            return self._scalar(value)
-        if not isinstance(value, list | tuple):
-            raise self._error(value, f'a list of {_NAMES[self.type]}')
-        return tuple(self._scalar(item) for item in value)
-
-    def _scalar(self, value: object) -> object:
-        if self.type is float and isinstance(value, int | float) and type(value) is not bool:
-            value = float(value)
-        if type(value) is not self.type:
-            raise self._error(value, _NAMES[self.type])
-        if self.choices and value not in self.choices:
-            raise self._error(value, 'one of ' + ', '.join(self.choices))
-        if self.range is not None and isinstance(value, int | float):
-            low, high = self.range
-            if not (math.isfinite(value) and low <= value <= high):
-                raise self._error(value, f'{low:g} to {high:g} {self.unit}'.rstrip())
-        return value
-
-    def _error(self, value: object, expected: str) -> ParameterError:
-        return ParameterError(
-            f'parameter {self.name!r} is {shorten(value)}; expected {expected} ({self.text})'
-        )
-
-
-_NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
-
-
-def row(default: object, text: str, **rest: Any) -> Any:
-    """A field of a table: its type and name are those of its place there."""
-    return field(default=default, metadata={'text': text, **rest})
 
 
 @dataclass(frozen=True)
@@ -102,6 +45,8 @@ class Blending:
 class Settings:
     """The value of every parameter, each in its type and range.
 
+    :ivar joint_limits: by the name of a joint, or SOURCE/JOINT: the parameters
+        `joint_limits.JOINT.LIMIT`, in the robot's units.
     :raises ParameterError: a value does not fit.
     """
 
@@ -247,21 +192,7 @@ class Settings:
         '', 'deadman (std_msgs/Bool): commands only while it is true, said within 0.2 s',
     )
     autostart: bool = row(False, 'configure and activate by itself, again each second', live=True)
-    # Limits, in the robot's units; one value a joint, in the order in which the action first
-    # names them.
-    position_min: Floats = row((), 'lowest position of each joint of the action', live=True)
-    position_max: Floats = row((), 'highest position of each joint of the action', live=True)
-    max_step: Floats = row((), 'furthest that each joint may be sent in one command', live=True)
-    max_velocity: Floats = row((), 'largest speed of each joint of the action', live=True)
-    max_acceleration: Floats = row(
-        (), 'how much the speed of each joint may change in a second', live=True,
-    )
-    max_tracking_error: Floats = row(
-        (),
-        'a joint further from its command than this for 0.2 s stops the commands; .inf for one '
-        'that may stop short of it, as a gripper does on an object',
-        live=True,
-    )
+    # Limits; those of single joints are in `joint_limits`.
     unlimited: Strings = row(
         (), 'entries of the action that may have no limits: infinite, or not given',
     )
@@ -323,6 +254,8 @@ class Settings:
         range=(0, 98),
     )
 
+    joint_limits: Mapping[str, JointLimits] = field(default_factory=dict, hash=False)
+
     def __post_init__(self) -> None:
         check_values(self, PARAMETERS)
         if self.command_rate and not math.isclose(self.command_rate, self.tick_rate):
@@ -347,9 +280,17 @@ class Settings:
     def once_a_step(self) -> 'Settings':
         """The same robot, commanded once in each of the policy's steps."""
         ticks = self.ticks_per_step
-        return replace(
-            self, command_rate=0.0, max_step=tuple(step * ticks for step in self.max_step)
-        )
+        limits = {name: each.scaled(ticks) for name, each in self.joint_limits.items()}
+        return replace(self, command_rate=0.0, joint_limits=limits)
+
+    def limits_of(self, source: str, joint: str) -> JointLimits:
+        """What is said of a joint of the action; nothing of one that is not mentioned."""
+        named = (self.joint_limits.get(name) for name in (f'{source}/{joint}', joint))
+        return next((limits for limits in named if limits is not None), JointLimits())
+
+    def step_of(self, source: str, joint: str) -> float:
+        """The furthest that a joint may be sent in one of the policy's steps; may be infinite."""
+        return self.limits_of(source, joint).furthest(self.tick_rate) * self.ticks_per_step
 
     def _say_multiples(self) -> str:
         below = max(1, math.floor(self.command_rate / self.control_rate)) * self.control_rate
@@ -370,11 +311,14 @@ class Settings:
         fitting: dict[str, Any] = {
             PARAMETERS[name].attribute: v for name, v in values.items() if name in PARAMETERS
         }
-        return cls(**fitting)  # which checks their types
+        # Which checks their types.
+        return cls(**fitting, joint_limits=read_joint_limits(values))
 
     def parameters(self) -> dict[str, Any]:
         """The values by their names in ROS; what is not set is absent."""
         values = {name: getattr(self, it.attribute) for name, it in PARAMETERS.items()}
+        for joint, limits in self.joint_limits.items():
+            values |= limits.parameters(joint)
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in values.items()
@@ -382,32 +326,12 @@ class Settings:
         }
 
 
-def _parameter(place: Field) -> Parameter:
-    is_list = get_origin(place.type) is tuple
-    name = place.name
-    if name.startswith('task_'):
-        name = name.replace('_', '.', 1)
-    # Of a list, its elements' type; of a value that may be not set, the value's.
-    value_type: Any = next(iter(get_args(place.type)), place.type)
-    return Parameter(name, value_type, is_list, place.default, **place.metadata)
-
-
-def rows(table: Any) -> dict[str, Parameter]:
-    """The rows of a dataclass of `row`s, by name."""
-    return {parameter.name: parameter for parameter in map(_parameter, fields(table))}
-
-
 PARAMETERS = rows(Settings)
 
 
-def check_values(values: object, parameters: Mapping[str, Parameter]) -> None:
-    """Give each field of a frozen table its type.
-
-    :raises ParameterError: a value does not fit.
-    """
-    for parameter in parameters.values():
-        value = parameter.check(getattr(values, parameter.attribute))
-        object.__setattr__(values, parameter.attribute, value)
+def find_row(name: str) -> Parameter | None:
+    """The row of a parameter, also of a joint's limit; None of what the table does not hold."""
+    return limit_row(name) if is_joint_limit(name) else PARAMETERS.get(name)
 
 
 def check_names(names: Iterable[str], known: Iterable[str] = PARAMETERS) -> None:
@@ -418,6 +342,10 @@ def check_names(names: Iterable[str], known: Iterable[str] = PARAMETERS) -> None
     for name in names:
         if name in (*known, *FOREIGN) or name.startswith(FOREIGN_PREFIXES):
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
+        if known is PARAMETERS and is_joint_limit(name):
+            limit_row(name)
+            continue
+        near = difflib.get_close_matches(name, [*known, *LIMITED], n=1)
+        meant = f'{PREFIX}JOINT.{near[0]}' if near and near[0] in LIMITED else ''.join(near)
+        hint = f'; did you mean {meant!r}?' if meant else ''
         raise ParameterError(f'unknown parameter {name!r}{hint}')
