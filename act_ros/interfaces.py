@@ -10,12 +10,19 @@ from act_ros.errors import ParameterError, shorten
 from act_ros.parameters import Settings
 from act_ros.task import Task
 
-INPUT_TYPES = {
+CAMERA_TYPES = {
     'Image': 'sensor_msgs/msg/Image',
     'CompressedImage': 'sensor_msgs/msg/CompressedImage',
+}
+STATE_TYPES = {
     'JointState': 'sensor_msgs/msg/JointState',
     'Odometry': 'nav_msgs/msg/Odometry',
+    'PoseStamped': 'geometry_msgs/msg/PoseStamped',
+    'TwistStamped': 'geometry_msgs/msg/TwistStamped',
+    'JointTrajectory': 'trajectory_msgs/msg/JointTrajectory',
+    'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
 }
+INPUT_TYPES = CAMERA_TYPES | STATE_TYPES
 
 
 def camera_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
@@ -76,7 +83,7 @@ def _one_each(
 
 
 def parse_output(text: str, task: Task) -> OutputSpec:
-    """Read one text of the parameter `outputs`: `TOPIC TYPE [PATTERN ...]`.
+    """Read one text of the parameter `outputs`: `TOPIC TYPE [OPTION=VALUE ...] [PATTERN ...]`.
 
     A pattern with a space in it stands in quotes. Without a pattern the whole action is sent.
 
@@ -87,12 +94,14 @@ def parse_output(text: str, task: Task) -> OutputSpec:
         raise ParameterError(
             f'output {shorten(text)} is not of the form TOPIC TYPE [PATTERN ...]'
         )
-    topic, name, *patterns = words
+    topic, name, *rest = words
     if name not in OUTPUT_TYPES:
         raise ParameterError(
             f'output {shorten(text)} has the type {name!r}; expected one of '
             f'{", ".join(OUTPUT_TYPES)} (nearest: {_nearest(name, OUTPUT_TYPES)})'
         )
+    output_type = OUTPUT_TYPES[name]
+    options, patterns = _split_options(text, rest, output_type.options)
     names = [str(entry) for entry in task.action]
     columns: dict[int, None] = {}
     for pattern in patterns or ['*']:
@@ -105,7 +114,7 @@ def parse_output(text: str, task: Task) -> OutputSpec:
                 f'the nearest is {near!r}{hint}'
             )
         columns |= dict.fromkeys(found)
-    return OutputSpec(text, topic, OUTPUT_TYPES[name], list(columns), task)
+    return OutputSpec(text, topic, output_type, list(columns), task, options)
 
 
 def output_topic(text: str) -> str:
@@ -114,6 +123,26 @@ def output_topic(text: str) -> str:
     :raises ParameterError: a quote without its end.
     """
     return next(iter(_words(text)), '')
+
+
+def _split_options(
+    text: str, words: Sequence[str], known: Iterable[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The words that are options of a type, and the patterns.
+
+    :raises ParameterError: an option stands there twice.
+    """
+    options: dict[str, str] = {}
+    patterns = []
+    for word in words:
+        name, equals, value = word.partition('=')
+        if not (equals and name in known):
+            patterns.append(word)
+        elif name in options:
+            raise ParameterError(f'output {shorten(text)} gives {name} twice')
+        else:
+            options[name] = value
+    return options, patterns
 
 
 def _words(text: str) -> list[str]:

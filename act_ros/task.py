@@ -11,6 +11,8 @@ from act_ros.errors import TaskError, shorten
 from act_ros.parameters import Settings
 
 QUANTITIES = ('position', 'velocity')
+# What the entries of a base are called, in the order of a Twist; angles as REP-103 has them.
+TWIST = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
 GRIPPER = ('gripper', 'finger', 'hand')  # one of them is in the name of every gripper's joint
 # A joint may be called anything that a URDF permits, with slashes and spaces: its name is what
 # stands between the first slash and the last.

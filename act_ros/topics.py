@@ -4,14 +4,14 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from act_ros.interfaces import INPUT_TYPES
+from act_ros.interfaces import CAMERA_TYPES, INPUT_TYPES, STATE_TYPES
 
 NEAR = 3  # topics that are named, at most
 ALIKE = 0.8  # of two names, from which on one may be meant by the other
 # The types that one parameter chooses from.
 _CHOICES = {
-    'camera_types': ('Image', 'CompressedImage'),
-    'state_types': ('JointState', 'Odometry'),
+    'camera_types': tuple(CAMERA_TYPES),
+    'state_types': tuple(STATE_TYPES),
 }
 
 

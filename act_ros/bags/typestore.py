@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+# Those of packages that are no part of ROS itself.
+ELSEWHERE = {'control_msgs/msg/GripperCommand': 'float64 position\nfloat64 max_effort\n'}
 
 
 @cache
 def typestore() -> Any:
     """The standard message types; those that are read here are alike in every distribution."""
-    return get_typestore(Stores.ROS2_HUMBLE)
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name, text in ELSEWHERE.items():
+        store.register(get_types_from_msg(text, name))
+    return store
 
 
 def deserialize(raw: bytes | memoryview, message_type: str) -> Any:

@@ -14,6 +14,13 @@ from act_ros.commands.encoding import (
     MessageLibrary,
     TrajectoryEncoder,
 )
+from act_ros.commands.single import (
+    GripperDecoder,
+    GripperEncoder,
+    TwistDecoder,
+    TwistEncoder,
+    TwistStampedEncoder,
+)
 from act_ros.commands.spec import OutputSpec, OutputType
 
 __all__ = [
@@ -35,6 +42,21 @@ OUTPUT_TYPES = {
         trajectory=True, horizon=True,
     ),
     'Float64MultiArray': OutputType(
-        'std_msgs/msg/Float64MultiArray', ArrayEncoder, ArrayDecoder, named=False
+        'std_msgs/msg/Float64MultiArray', ArrayEncoder, ArrayDecoder, holds='values'
+    ),
+    'Twist': OutputType('geometry_msgs/msg/Twist', TwistEncoder, TwistDecoder, holds='twist'),
+    'TwistStamped': OutputType(
+        'geometry_msgs/msg/TwistStamped', TwistStampedEncoder, TwistDecoder, holds='twist',
+        options={'frame_id': ''},
+    ),
+    'GripperCommand': OutputType(
+        'control_msgs/msg/GripperCommand', GripperEncoder, GripperDecoder, holds='gripper',
+        options={'max_effort': 0.0},
+    ),
+    # The goals of an action; in a dry run, and in what the evaluator writes, the messages.
+    'GripperCommandAction': OutputType(
+        'control_msgs/msg/GripperCommand', GripperEncoder, GripperDecoder, holds='gripper',
+        options={'max_effort': 0.0, 'tolerance': 0.001},
+        action='control_msgs/action/GripperCommand',
     ),
 }  # fmt: skip

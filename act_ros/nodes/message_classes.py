@@ -6,6 +6,8 @@ from functools import cache
 
 import numpy as np
 
+from act_ros.errors import ParameterError
+
 
 class RosMessages:
     """The classes of rclpy's messages, as an encoder of commands asks for them."""
@@ -21,9 +23,18 @@ class RosMessages:
 
 @cache
 def message_class(message_type: str) -> type:
-    """The class of a type, as in 'sensor_msgs/msg/JointState'."""
-    package, _, name = message_type.split('/')
-    return getattr(importlib.import_module(f'{package}.msg'), name)
+    """The class of a type, as in 'sensor_msgs/msg/JointState'.
+
+    :raises ParameterError: its package is not installed.
+    """
+    package, kind, name = message_type.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.{kind}'), name)
+    except ImportError:
+        raise ParameterError(
+            f'{message_type} is of {package}, which is not installed: '
+            f'apt install ros-$ROS_DISTRO-{package.replace("_", "-")}'
+        ) from None
 
 
 def doubles(values: np.ndarray) -> array.array:

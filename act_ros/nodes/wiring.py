@@ -24,11 +24,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
-from act_ros.commands import OutputSpec
+from act_ros.commands import Encoder, OutputSpec
 from act_ros.errors import ParameterError
-from act_ros.interfaces import INPUT_TYPES, camera_inputs, check_shared, state_inputs
+from act_ros.interfaces import INPUT_TYPES, STATE_TYPES, camera_inputs, check_shared, state_inputs
 from act_ros.nodes.deadman import MAX_AGE, Deadman
 from act_ros.nodes.graph import GraphWatch
+from act_ros.nodes.gripper import GripperGoals
 from act_ros.nodes.message_classes import RosMessages, message_class
 from act_ros.nodes.outputs import dry_run_topic, parse_outputs, unsent
 from act_ros.observation import ObservationStore
@@ -93,12 +94,10 @@ class Wiring:
 
     def _connect(self, settings: Settings, inputs: Mapping[str, tuple[str, str]]) -> None:
         library = RosMessages()
-        self._senders = []
+        self._senders: list[tuple[Encoder, Publisher | GripperGoals]] = []
         for spec in self.outputs:
-            topic = dry_run_topic(spec.topic) if self._dry else spec.topic
-            publisher = self._publisher(message_class(spec.message_type), topic, COMMAND_QOS)
             encoder = spec.output_type.encoder(spec, settings.tick_rate, library)
-            self._senders.append((encoder, publisher))
+            self._senders.append((encoder, self._sender(spec)))
         self.tick = self.chunk = None
         if settings.publish_tick:
             self.tick = self._publisher(DiagnosticArray, '~/tick', QoSProfile(depth=100))
@@ -111,7 +110,7 @@ class Wiring:
         # One subscription a topic: what comes is taken in once, for all that read it.
         for shared, input_type in dict.fromkeys(named.values()):
             readers = [name for name, (topic, _) in named.items() if topic == shared]
-            qos = STATE_QOS if input_type in ('JointState', 'Odometry') else IMAGE_QOS
+            qos = STATE_QOS if input_type in STATE_TYPES else IMAGE_QOS
             message = message_class(INPUT_TYPES[input_type])
             self._subscribe(message, inputs[readers[0]][0], self._receiver(readers), qos)
         self.deadman = None
@@ -195,6 +194,10 @@ class Wiring:
         """What is wrong between this node and the others, by topic; looks at the graph."""
         faults = {}
         for _, publisher in self._senders:
+            if isinstance(publisher, GripperGoals):
+                if publisher.fault:
+                    faults[publisher.name] = publisher.fault
+                continue
             rivals = self._node.count_publishers(publisher.topic_name) - 1
             if rivals > 0 and not self._dry:
                 faults[publisher.topic_name] = (
@@ -233,6 +236,14 @@ class Wiring:
         """Take every topic's end away."""
         while self._entities:
             self._entities.pop()()
+
+    def _sender(self, spec: OutputSpec) -> Publisher | GripperGoals:
+        if spec.output_type.action and not self._dry:
+            goals = GripperGoals(self._node, spec)
+            self._entities.append(goals.close)
+            return goals
+        topic = dry_run_topic(spec.topic) if self._dry else spec.topic
+        return self._publisher(message_class(spec.message_type), topic, COMMAND_QOS)
 
     def _publisher(self, message: type, topic: str, qos: QoSProfile) -> Publisher:
         name = self._node.resolve_topic_name(topic)

@@ -86,6 +86,9 @@ class Ageing:
 
 
 def stamp_ns(message: Any) -> int:
-    """The header stamp of a message [ns]."""
-    stamp = message.header.stamp
+    """The header stamp of a message [ns]; 0 of one that has no header."""
+    header = getattr(message, 'header', None)
+    if header is None:
+        return 0
+    stamp = header.stamp
     return stamp.sec * 1_000_000_000 + stamp.nanosec

@@ -11,8 +11,7 @@ from act_ros.interfaces import state_inputs
 from act_ros.observation.arrival import Ageing
 from act_ros.observation.camera import CameraInput
 from act_ros.observation.image import decode_image
-from act_ros.observation.joints import JointReader
-from act_ros.observation.odometry import OdometryReader
+from act_ros.observation.readers import make_reader
 from act_ros.observation.state import StateInput
 from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
@@ -77,7 +76,7 @@ class ObservationStore:
     :param max_age: of any input [s].
     :param max_skew: between the cameras [s].
     :param frozen_timeout: longest that a camera may send the same bytes [s]; 0 = for ever.
-    :param kinds: source to 'JointState' (where it is absent) or 'Odometry'.
+    :param kinds: source to the type of its messages; 'JointState' where it is absent.
     :param twist_frame: of the velocities of an Odometry.
     :param max_step: furthest that each joint of the action may be sent in one of the policy's
         steps, in the order in which the action first names them; empty if that is not known.
@@ -145,7 +144,7 @@ class ObservationStore:
         """Take in a message; the newest wins.
 
         :param name: of the camera or source.
-        :param message: sensor_msgs/Image, CompressedImage or JointState, nav_msgs/Odometry.
+        :param message: of the type of that input.
         :param receipt: when it arrived [ns].
         :param publisher: who sent it, as far as that is known.
         """
@@ -238,12 +237,11 @@ class ObservationStore:
         period = round(1e9 / self._task.rate)
         states = {}
         for source, entries in self._entries.items():
-            odometry = self._kinds.get(source) == 'Odometry'
-            reader = (
-                OdometryReader(source, entries, self._twist_frame)
-                if odometry
-                else JointReader(source, entries)
-            )
+            reader = make_reader(
+                self._kinds.get(source, 'JointState'), source, entries,
+                of_state=sum(entry.source == source for entry in self._task.state),
+                twist_frame=self._twist_frame,
+            )  # fmt: skip
             steps = [
                 self._steps.get((source, e.name), np.inf) if e.quantity == 'position' else np.inf
                 for e in entries

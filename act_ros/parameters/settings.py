@@ -165,8 +165,12 @@ class Settings:
     state_topics: Strings = row((), 'one topic a source of qpos; default: SOURCE/joint_states')
     state_types: Strings = row(
         (),
-        'JointState or Odometry for each source of qpos; default: JointState',
-        choices=('JointState', 'Odometry'),
+        'JointState, Odometry, PoseStamped, TwistStamped, JointTrajectory or Float64MultiArray '
+        'for each source of qpos; default: JointState',
+        choices=(
+            'JointState', 'Odometry', 'PoseStamped', 'TwistStamped', 'JointTrajectory',
+            'Float64MultiArray',
+        ),
     )
     twist_frame: str = row(
         '',
@@ -220,8 +224,9 @@ class Settings:
     # What goes out.
     outputs: Strings = row(
         ('joint_commands JointState',),
-        'TOPIC TYPE [PATTERN ...]: where commands go; TYPE is JointState, JointTrajectory, '
-        'JointTrajectoryHorizon or Float64MultiArray, PATTERN selects entries of the action',
+        'TOPIC TYPE [OPTION=VALUE ...] [PATTERN ...]: where commands go; TYPE is JointState, '
+        'JointTrajectory, JointTrajectoryHorizon, Float64MultiArray, Twist, TwistStamped, '
+        'GripperCommand or GripperCommandAction, PATTERN selects entries of the action',
     )
     dry_run: bool = row(False, 'everything runs, commands go to ~/dry_run/TOPIC only')
     publish_tick: bool = row(False, 'publish ~/tick: what each command was made from')

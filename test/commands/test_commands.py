@@ -5,7 +5,7 @@ import pytest
 
 from act_ros.bags.typestore import typestore
 from act_ros.commands import OUTPUT_TYPES
-from act_ros.errors import CommandError
+from act_ros.errors import ActError, CommandError
 from act_ros.interfaces import parse_output
 from act_ros.task import Entry, Task
 from test.commands.messages import LIBRARY, array, joint_state, trajectory
@@ -24,7 +24,10 @@ def decode(text, message):
     return make_spec(text).output_type.decoder(make_spec(text), 4).decode(message)
 
 
-@pytest.mark.parametrize('name', OUTPUT_TYPES)
+JOINTED = [name for name, it in OUTPUT_TYPES.items() if it.holds in ('joints', 'values')]
+
+
+@pytest.mark.parametrize('name', JOINTED)
 @pytest.mark.parametrize('patterns', ['', ' arm/a', ' */position'])
 def test_what_is_encoded_is_decoded_to_the_same(name, patterns):
     spec = make_spec(f'x {name}{patterns}')
@@ -129,3 +132,63 @@ def test_many_names_are_shortened():
     names = [f'joint_{i}' for i in range(40)]
     with pytest.raises(CommandError, match=r'joint_3, \.\.\. \(40\); expected b, a$'):
         decode('x JointState', joint_state(names, np.zeros(40)))
+
+
+# --- of one thing: a base, a gripper
+
+BASE = ('base/yaw/velocity', 'arm/a/position', 'base/x/velocity')
+
+
+def round_trip(text, values=(0.5, 2.0, -1.5)):
+    spec = make_spec(text, *BASE)
+    message = spec.output_type.encoder(spec, 50.0, LIBRARY).encode(
+        np.array(values), LIBRARY.stamp(3_000_000_007)
+    )
+    raw = typestore().serialize_cdr(message, spec.message_type)
+    message = typestore().deserialize_cdr(raw, spec.message_type)
+    return message, spec.output_type.decoder(spec, 3).decode(message).values.tolist()[0]
+
+
+def test_a_base_is_sent_as_a_twist_whose_other_numbers_are_0():
+    message, found = round_trip('cmd_vel Twist base/*')
+    linear, angular = message.linear, message.angular
+    assert (linear.x, linear.y, linear.z) == (-1.5, 0.0, 0.0)
+    assert (angular.x, angular.y, angular.z) == (0.0, 0.0, 0.5)
+    np.testing.assert_array_equal(found, [0.5, NAN, -1.5])
+    message, found = round_trip('cmd_vel TwistStamped frame_id=base_link base/*')
+    assert (message.header.frame_id, message.header.stamp.nanosec) == ('base_link', 7)
+    assert message.twist.linear.x == -1.5
+    np.testing.assert_array_equal(found, [0.5, NAN, -1.5])
+
+
+@pytest.mark.parametrize('kind', ['GripperCommand', 'GripperCommandAction'])
+def test_a_gripper_is_sent_with_its_effort(kind):
+    message, found = round_trip(f'grip {kind} max_effort=40 arm/a/position')
+    assert (message.position, message.max_effort) == (2.0, 40.0)
+    np.testing.assert_array_equal(found, [NAN, 2.0, NAN])
+
+
+def test_what_a_twist_says_that_is_no_number_is_left_out():
+    spec = make_spec('cmd_vel Twist base/*', *BASE)
+    encoder = spec.output_type.encoder(spec, 50.0, LIBRARY)
+    message = encoder.encode(np.array([NAN, 2.0, 1.0]), None)
+    found = spec.output_type.decoder(spec, 3).decode(message)
+    np.testing.assert_array_equal(found.values[0], [NAN, NAN, 1.0])
+    assert 'hold nan for base/yaw/velocity' in str(found.fault)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('x Twist', 'has entries of the sources arm, base, but one message is of one'),
+        ('x Twist arm/a/position', 'arm/a/position is not in a Twist; expected x, y, z, roll'),
+        ('x TwistStamped frame_id=a frame_id=b base/*', 'gives frame_id twice'),
+        ('x Twist frame_id=a base/*', "'frame_id=a' matches no entry"),
+        ('x GripperCommand base/*', 'a gripper is commanded by one position'),
+        ('x GripperCommand max_effort=much arm/*', "max_effort is 'much', expected a number of 0"),
+        ('x GripperCommandAction tolerance=-1 arm/*', "tolerance is '-1', expected a number of 0"),
+    ],
+)
+def test_entries_and_options_that_make_no_such_message(text, message):
+    with pytest.raises(ActError, match=message):
+        make_spec(text, *BASE)

@@ -1,9 +1,12 @@
 """Real rclpy on real DDS, in a domain of the tests' own and on this machine only."""
 
+import importlib.util
+
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not importable')
 
+from test import interfaces
 from test.nodes.graph import Graph
 from test.rule import small_config, write_checkpoint, write_random
 
@@ -26,6 +29,16 @@ def ckpt(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ckpt')
     write_random(folder, small_config(chunk_size=100), image_size=[120, 160])
     return folder
+
+
+@pytest.fixture(scope='session')
+def control_msgs(tmp_path_factory):
+    """The environment of a process that needs control_msgs, which this one then has, too."""
+    if importlib.util.find_spec('control_msgs') is not None:
+        return {}
+    if not interfaces.can_build():
+        pytest.skip('control_msgs is neither installed nor can it be built')
+    return interfaces.provide(interfaces.HERE / 'control_msgs', tmp_path_factory.mktemp('msgs'))
 
 
 @pytest.fixture(scope='session')
