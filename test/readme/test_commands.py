@@ -313,7 +313,10 @@ def test_the_parameter_files(tmp_path):
     settings = read_parameter_file(task_file(DEFAULT_TASK), tmp_path / 'robot.yaml')
     assert settings.policy_endpoint and settings.policy_jpeg_quality
 
-    found = [block for block in blocks if block is not remote]
+    (limits,) = (block for block in blocks if block.section.startswith('What keeps'))
+    (tmp_path / 'limits.yaml').write_text(limits.text)
+    assert read_parameter_file(tmp_path / 'limits.yaml').joint_limits['left_joint_1'].given
+    found = [block for block in blocks if block not in (remote, limits)]
     *recipes, entries, side = (yaml.safe_load(block.text) for block in found)
 
     for ours, theirs in zip(recipes[::2], recipes[1::2], strict=True):
