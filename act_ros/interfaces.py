@@ -4,11 +4,14 @@ import difflib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from act_ros.commands import OUTPUT_TYPES, OutputSpec
 from act_ros.errors import ParameterError, shorten
 from act_ros.parameters import Settings
 from act_ros.task import Task
+
+T = TypeVar('T')
 
 CAMERA_TYPES = {
     'Image': 'sensor_msgs/msg/Image',
@@ -30,8 +33,9 @@ def camera_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
 
     :raises ParameterError: a list has another length than there are cameras.
     """
-    topics = _one_each('camera_topics', settings.camera_topics, task.cameras, '{}/image_raw')
-    types = _one_each('camera_types', settings.camera_types, task.cameras, 'Image')
+    given = settings.camera_topics or [f'{name}/image_raw' for name in task.cameras]
+    topics = one_each('camera_topics', given, task.cameras, '')
+    types = one_each('camera_types', settings.camera_types, task.cameras, 'Image')
     return {name: (topics[name], types[name]) for name in task.cameras}
 
 
@@ -40,8 +44,9 @@ def state_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
 
     :raises ParameterError: a list has another length than there are sources.
     """
-    topics = _one_each('state_topics', settings.state_topics, task.sources, '{}/joint_states')
-    types = _one_each('state_types', settings.state_types, task.sources, 'JointState')
+    given = settings.state_topics or [f'{name}/joint_states' for name in task.sources]
+    topics = one_each('state_topics', given, task.sources, '')
+    types = one_each('state_types', settings.state_types, task.sources, 'JointState')
     return {name: (topics[name], types[name]) for name in task.sources}
 
 
@@ -69,10 +74,15 @@ def absolute(topic: str, namespace: str = '') -> str:
     return topic if topic.startswith('/') else root + topic
 
 
-def _one_each(
-    parameter: str, given: Sequence[str], names: Sequence[str], default: str
-) -> dict[str, str]:
-    values = given or [default.format(name) for name in names]
+def one_each(
+    parameter: str, given: Sequence[T], names: Sequence[str], default: T
+) -> dict[str, T]:
+    """A list with one entry for each of several names.
+
+    :param default: of each, where the list is not set.
+    :raises ParameterError: it has another length.
+    """
+    values = given or [default] * len(names)
     if len(values) != len(names):
         what = parameter.split('_')[1]
         raise ParameterError(

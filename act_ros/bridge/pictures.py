@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from act_ros.errors import ObservationError
-from act_ros.observation import check_image, decode_image
+from act_ros.observation import Framing, check_image, decode_image
 from act_ros.observation.compressed import PNG, png_chunks
 from act_ros.observation.jpeg import BEGIN
 from act_ros.task import Task
@@ -61,7 +61,7 @@ def _decode(data: memoryview, size: tuple[int, int]) -> np.ndarray:
             f'{data[:8].hex() or "nothing"}'
         )
     frame = _Frame(data)
-    check_image(frame, size)
+    check_image(frame, Framing(size))
     if data[:8] == PNG:
         _check_inflated(data, raw + _SPARE)
     return decode_image(frame)

@@ -7,6 +7,7 @@ import numpy as np
 
 from act_ros.errors import ObservationError
 from act_ros.observation.arrival import Ageing, Arrival
+from act_ros.observation.framing import Framing
 from act_ros.observation.image import check_image
 from act_ros.observation.senders import Senders
 
@@ -38,14 +39,14 @@ class CameraInput:
     """Keeps the newest frame of a camera; it is replaced as one object.
 
     :param name: of the camera.
-    :param size: height and width that its frames shall have [px].
+    :param framing: what becomes of its frames.
     :param ageing: when a frame is too old.
     :param frozen: longest that it may send the same bytes [ns]; 0 = for ever.
     :ivar remarks: what was assumed, and what looks wrong but may not be; by what it is about.
     """
 
-    def __init__(self, name: str, size: tuple[int, int], ageing: Ageing, frozen: int) -> None:
-        self._name, self._size, self._ageing, self._frozen = name, size, ageing, frozen
+    def __init__(self, name: str, framing: Framing, ageing: Ageing, frozen: int) -> None:
+        self._name, self._framing, self._ageing, self._frozen = name, framing, ageing, frozen
         self._held: _Held | None = None
         self._publishers = Senders(ageing.window)
         self._frame_ids = Senders(ageing.window)
@@ -106,7 +107,7 @@ class CameraInput:
                 f'frozen_timeout {self._frozen / 1e9:g} s'
             )
         try:
-            coloured = check_image(held.message, self._size)
+            coloured = check_image(held.message, self._framing)
         except ObservationError as error:
             return f'{self._name}: {error}'
         if not coloured:

@@ -14,6 +14,7 @@ import numpy as np
 
 from act_ros.errors import ObservationError, shorten
 from act_ros.observation.compressed import decode_compressed, inspect_compressed
+from act_ros.observation.framing import Framing
 
 
 class _Encoding(NamedTuple):
@@ -57,20 +58,20 @@ _NAMELESS = {'8UC1': 'mono8', '8UC3': 'rgb8 or bgr8', '8UC4': 'rgba8 or bgra8'}
 _DEEP = re.compile('.*16|(16|32|64)[USF]C?[0-9]*')
 
 
-def check_image(message: Any, image_size: tuple[int, int]) -> bool:
+def check_image(message: Any, framing: Framing) -> bool:
     """Refuse a frame that cannot be decoded to the policy's size, without decoding it.
 
     :param message: a sensor_msgs/Image or CompressedImage.
-    :param image_size: height and width that the policy needs [px].
+    :param framing: what becomes of it.
     :returns: whether it has colours.
     :raises ObservationError: naming what was found and expected.
     """
     if hasattr(message, 'format'):
         size, colour = inspect_compressed(message)
-        _check_size(size, image_size)
+        framing.check(size)
         return colour
     encoding = _encoding_of(message)
-    _check_size((message.height, message.width), image_size)
+    framing.check((message.height, message.width))
     _check_layout(message, encoding)
     return message.encoding != 'mono8'
 
@@ -116,14 +117,6 @@ def _view(message: Any, encoding: _Encoding) -> np.ndarray:
     pixels = np.ndarray(shape, np.uint8, message.data, strides=strides)
     pixels.flags.writeable = False
     return pixels
-
-
-def _check_size(found: tuple[int, int], image_size: tuple[int, int]) -> None:
-    if found != tuple(image_size):
-        raise ObservationError(
-            f'{found[0]}x{found[1]} pixels, expected {image_size[0]}x{image_size[1]} '
-            f'(the policy never resizes)'
-        )
 
 
 def _check_layout(message: Any, encoding: _Encoding) -> None:

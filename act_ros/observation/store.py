@@ -1,7 +1,7 @@
 """The newest of every input, and the question whether they make one instant."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from act_ros.errors import ObservationError, TaskError
 from act_ros.interfaces import state_inputs
 from act_ros.observation.arrival import Ageing
 from act_ros.observation.camera import CameraInput
+from act_ros.observation.framing import Framing, framings
 from act_ros.observation.image import decode_image
 from act_ros.observation.readers import make_reader
 from act_ros.observation.state import StateInput
@@ -25,12 +26,14 @@ class Snapshot:
     :ivar frames: camera name to sensor_msgs/Image or CompressedImage.
     :ivar stamps: input name to the time that its age counts from [ns].
     :ivar taken: when the store was asked, on the same clock [ns].
+    :ivar framings: camera name to what becomes of its frames, if anything does.
     """
 
     qpos: np.ndarray
     frames: Mapping[str, Any]
     stamps: Mapping[str, int]
     taken: int
+    framings: Mapping[str, Framing] = field(default_factory=dict)
 
     @property
     def age(self) -> int:
@@ -41,7 +44,7 @@ class Snapshot:
         return max(0, self.taken - min(self.stamps.values()))
 
     def images(self) -> dict[str, np.ndarray]:
-        """Decode every frame, camera name to (H, W, 3) uint8 RGB.
+        """Decode every frame: camera name to the policy's image, (H, W, 3) uint8 RGB.
 
         :raises ObservationError: a frame is damaged.
         """
@@ -58,11 +61,12 @@ class Snapshot:
         return faults
 
     def image(self, name: str) -> np.ndarray:
-        """Decode one camera's frame, (H, W, 3) uint8 RGB.
+        """Decode one camera's frame: the policy's image, (H, W, 3) uint8 RGB.
 
         :raises ObservationError: it is damaged.
         """
-        return _decode(name, self.frames[name])
+        pixels, framing = _decode(name, self.frames[name]), self.framings.get(name)
+        return pixels if framing is None else framing.apply(pixels)
 
 
 class ObservationStore:
@@ -80,6 +84,7 @@ class ObservationStore:
     :param twist_frame: of the velocities of an Odometry.
     :param max_step: furthest that each joint of the action may be sent in one of the policy's
         steps, in the order in which the action first names them; empty if that is not known.
+    :param frames: what becomes of those of each camera; by default nothing.
     :ivar max_age: as given.
     :ivar received: by input, how many messages had something that is wanted.
     :ivar heard: the inputs of which any message has come.
@@ -97,10 +102,12 @@ class ObservationStore:
         kinds: Mapping[str, str] = {},
         twist_frame: str = '',
         max_step: Sequence[float] = (),
+        frames: Mapping[str, Framing] | None = None,
     ) -> None:
         self.max_age = max_age
         self._task, self._kinds, self._twist_frame = task, kinds, twist_frame
         self._ageing = Ageing(stamp_source == 'header', round(max_age * 1e9))
+        self._framings = frames or {n: Framing(size) for n, size in task.image_sizes.items()}
         self._max_skew = round(max_skew * 1e9)
         self._frozen = round(frozen_timeout * 1e9)
         joints = dict.fromkeys((entry.source, entry.name) for entry in task.action)
@@ -138,6 +145,7 @@ class ObservationStore:
             kinds={name: kind for name, (_, kind) in state_inputs(settings, task).items()},
             twist_frame=settings.twist_frame,
             max_step=[settings.step_of(entry.source, entry.name) for entry in first],
+            frames=framings(settings, task),
         )
 
     def put(self, name: str, message: Any, receipt: int, publisher: Hashable = None) -> None:
@@ -184,7 +192,8 @@ class ObservationStore:
             return None, faults
         scale, offset = self._task.state_units
         qpos = (values * scale + offset).astype(np.float32)
-        return Snapshot(qpos, {name: look.frame for name, look in shown.items()}, stamps, now), {}
+        frames = {name: look.frame for name, look in shown.items()}
+        return Snapshot(qpos, frames, stamps, now, self._framings), {}
 
     def measured(self, now: int) -> tuple[np.ndarray | None, dict[str, str]]:
         """Where the commanded joints are.
@@ -231,8 +240,8 @@ class ObservationStore:
     def _empty(self) -> dict[str, Any]:
         """Inputs of which nothing is known."""
         cameras = {
-            name: CameraInput(name, self._task.image_sizes[name], self._ageing, self._frozen)
-            for name in self._task.cameras
+            name: CameraInput(name, framing, self._ageing, self._frozen)
+            for name, framing in self._framings.items()
         }
         period = round(1e9 / self._task.rate)
         states = {}

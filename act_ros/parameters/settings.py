@@ -162,6 +162,20 @@ class Settings:
         'Image or CompressedImage for each camera; default: Image',
         choices=('Image', 'CompressedImage'),
     )
+    camera_rotations: Integers = row(
+        (), 'degrees clockwise that the frames of each camera are turned by; default: 0',
+        range=(0, 270),
+    )  # fmt: skip
+    camera_crops: Strings = row(
+        (),
+        "what is kept of each camera's turned frame, 'TOP LEFT HEIGHT WIDTH' [px]; '' = all",
+    )
+    image_resize: str = row(
+        'off',
+        'to the size that the policy needs: off refuses other frames; stretch; fit keeps the '
+        'aspect, with black on both sides',
+        choices=('off', 'stretch', 'fit'),
+    )
     state_topics: Strings = row((), 'one topic a source of qpos; default: SOURCE/joint_states')
     state_types: Strings = row(
         (),

@@ -84,6 +84,7 @@ class About:
     :ivar engine: what runs the network, with its precision.
     :ivar deviation: of a normalised action from plain float32, as measured; None = it is that.
     :ivar own_settings: values of parameters as it was trained for; the user's own win.
+    :ivar knows_sizes: it says at which image sizes it was trained.
     """
 
     checkpoint: str
@@ -93,6 +94,7 @@ class About:
     device: str
     deviation: float | None = None
     own_settings: Mapping[str, Any] = field(default_factory=dict)
+    knows_sizes: bool = True
 
 
 class BatchPredictor(Predictor, Protocol):

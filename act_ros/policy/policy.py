@@ -205,7 +205,7 @@ def make_policy(
     )  # fmt: skip
     about = About(
         checkpoint.path.name, sha256(checkpoint.path), made.name, precision, str(device),
-        made.deviation, checkpoint.own_settings,
+        made.deviation, checkpoint.own_settings, checkpoint.side.image_size is not None,
     )  # fmt: skip
     return Policy(config, checkpoint.statistics, task, made, about)
 

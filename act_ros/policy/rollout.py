@@ -42,10 +42,21 @@ def tell_played(settings: Settings, policy: Predictor) -> None:
                 '%s is %s as you say; the checkpoint was trained for %s',
                 name, _spelled(given), _spelled(own),
             )  # fmt: skip
+    about = _about(policy)
+    if settings.image_resize != 'off' and about is not None and not about.knows_sizes:
+        log.warning(
+            'image_resize is %s, but the checkpoint does not say at which size it was trained: '
+            'task.image_size, %s, is taken for it',
+            settings.image_resize, list(policy.task.image_size),
+        )  # fmt: skip
+
+
+def _about(policy: Predictor) -> About | None:
+    return getattr(policy, 'about', None)
 
 
 def _own_settings(policy: Predictor) -> Mapping[str, Any]:
-    about: About | None = getattr(policy, 'about', None)
+    about = _about(policy)
     return {} if about is None else about.own_settings
 
 

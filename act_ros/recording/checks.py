@@ -6,7 +6,7 @@ from itertools import islice
 from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import BagError, ObservationError
-from act_ros.observation import check_image, decode_image
+from act_ros.observation import check_image, decode_image, framings
 from act_ros.parameters import Settings
 from act_ros.recording.command_faults import About, lines, unreadable
 from act_ros.recording.commands import RecordedCommands
@@ -34,22 +34,23 @@ def warn_of_commands(bag: Bag, topics: Topics, settings: Settings, task: Task) -
             log.warning('%s: nothing is scored if all are as the first: %s', bag.path, line)
 
 
-def check_frames(bag: Bag, topics: Topics, task: Task) -> None:
+def check_frames(bag: Bag, topics: Topics, settings: Settings, task: Task) -> None:
     """Refuse a bag of whose frames the policy can take none: no action would come of it."""
-    sizes = {
-        topic: task.image_sizes[name]
+    known = framings(settings, task)
+    wanted = {
+        topic: known[name]
         for topic, names in topics.inputs.items()
         for name in names
-        if name in task.cameras
+        if name in known
     }
-    waiting, refused = set(sizes), dict.fromkeys(sizes, 0)
+    waiting, refused = set(wanted), dict.fromkeys(wanted, 0)
     faults: dict[str, BagError] = {}
     for topic, _, message in bag.messages(list(waiting)):
         if topic not in waiting:
             continue
         try:
             refused[topic] += 1
-            check_image(message, sizes[topic])
+            check_image(message, wanted[topic])
             refused[topic] = 0  # of the right kind; some may be damaged
             decode_image(message)
         except ObservationError as error:

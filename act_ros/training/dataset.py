@@ -81,7 +81,7 @@ def find_episodes(
                 for window in windows
             ]  # fmt: skip
             if not all(cache.find(episode.identity()) for episode in episodes):
-                check_frames(bag, topics, task)
+                check_frames(bag, topics, settings, task)
                 _check_commands(bag, topics, settings, task)
                 _check_observations(bag, windows, settings, task, selection.namespace)
         found += episodes

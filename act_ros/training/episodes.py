@@ -26,7 +26,8 @@ FORMAT = 3  # of what is made of an episode
 PARAMETERS = (
     'task.cameras', 'task.image_size', 'task.state', 'task.action', 'control_rate',
     'command_rate', 'camera_topics', 'camera_types', 'state_topics', 'state_types', 'twist_frame',
-    'outputs', 'stamp_source', 'max_age', 'max_skew', 'frozen_timeout',
+    'camera_rotations', 'camera_crops', 'image_resize', 'outputs', 'stamp_source', 'max_age',
+    'max_skew', 'frozen_timeout',
 )  # fmt: skip
 
 

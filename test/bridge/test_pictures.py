@@ -13,7 +13,7 @@ from act_ros.bridge.pictures import decode_images
 from act_ros.errors import ObservationError
 
 SIZE = (96, 128)
-TASK = SimpleNamespace(cameras=('left', 'right'), image_size=SIZE)
+TASK = SimpleNamespace(image_sizes={'left': SIZE, 'right': SIZE})
 PICTURE = cv2.resize(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), SIZE[::-1])
 
 

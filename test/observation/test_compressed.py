@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from act_ros.errors import ObservationError
-from act_ros.observation import check_image, decode_image, jpeg
+from act_ros.observation import Framing, check_image, decode_image, jpeg
 
 SIZE = (96, 128)
 # Noise on slopes: every block has coefficients of all frequencies, and a different brightness.
@@ -59,7 +59,7 @@ def frame(data, format='bgr8; jpeg compressed bgr8'):  # as image_transport writ
 def decode(data, size=SIZE):
     """As the node does it: the check, then the pixels."""
     message = frame(data)
-    check_image(message, size)
+    check_image(message, Framing(size))
     return decode_image(message)
 
 
@@ -111,7 +111,7 @@ def test_it_does_not_matter_what_holds_the_bytes(kind):
     data = encoded(kind)
     for holder in (data, bytearray(data), np.frombuffer(data, np.uint8)):  # as rosbags has them
         message = SimpleNamespace(format='', data=holder)
-        assert check_image(message, SIZE)
+        assert check_image(message, Framing(SIZE))
         np.testing.assert_array_equal(decode_image(message), as_opencv(data))
 
 
@@ -122,8 +122,8 @@ def test_colours_are_in_the_order_of_rgb():
 
 def test_whether_a_compressed_frame_has_colours_is_told():
     for kind in ('.jpeg', '.png'):
-        assert check_image(frame(encoded(kind)), SIZE)
-        assert not check_image(frame(encoded(kind, PICTURE[..., 0])), SIZE)
+        assert check_image(frame(encoded(kind)), Framing(SIZE))
+        assert not check_image(frame(encoded(kind, PICTURE[..., 0])), Framing(SIZE))
 
 
 # --- what was lost ---------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def patched(data, offset, *values):
 )
 def test_a_jpeg_of_another_kind_is_refused_by_name_before_it_is_decoded(data, what):
     with pytest.raises(ObservationError, match=rf'a JPEG of another kind \({what}\); publish'):
-        check_image(frame(data), SIZE)
+        check_image(frame(data), Framing(SIZE))
 
 
 def test_a_real_cmyk_jpeg_is_refused(tmp_path):
@@ -343,7 +343,7 @@ def test_a_real_cmyk_jpeg_is_refused(tmp_path):
     path = tmp_path / 'cmyk.jpg'
     pillow.fromarray(PICTURE).convert('CMYK').save(path)
     with pytest.raises(ObservationError, match=r'of another kind \(CMYK\)'):
-        check_image(frame(path.read_bytes()), SIZE)
+        check_image(frame(path.read_bytes()), Framing(SIZE))
 
 
 def test_unusual_sampling_is_refused_by_name():
@@ -380,8 +380,8 @@ def test_a_small_file_cannot_keep_the_decoder_busy(make, what):
 def test_without_simplejpeg_jpeg_frames_are_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(jpeg, 'AVAILABLE', False)
     with pytest.raises(ObservationError, match='pip install simplejpeg'):
-        check_image(frame(BASELINE), SIZE)
-    assert check_image(frame(encoded('.png')), SIZE)
+        check_image(frame(BASELINE), Framing(SIZE))
+    assert check_image(frame(encoded('.png')), Framing(SIZE))
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_without_simplejpeg_jpeg_frames_are_refused_with_the_remedy(monkeypatch)
 )  # fmt: skip
 def test_what_is_no_picture_in_colour_is_refused(kind, data, text):
     with pytest.raises(ObservationError) as caught:
-        check_image(frame(data, kind), SIZE)
+        check_image(frame(data, kind), Framing(SIZE))
     assert text in str(caught.value)
 
 
@@ -416,9 +416,9 @@ def test_a_compressed_frame_of_another_size_is_refused_before_it_is_decoded():
     bomb = bytearray(encoded('.png'))
     bomb[16:24] = (60_000).to_bytes(4, 'big') * 2
     with pytest.raises(ObservationError, match='60000x60000 pixels, expected 96x128'):
-        check_image(frame(bomb), SIZE)
+        check_image(frame(bomb), Framing(SIZE))
     with pytest.raises(ObservationError, match='96x128 pixels, expected 480x640'):
-        check_image(frame(BASELINE), (480, 640))
+        check_image(frame(BASELINE), Framing((480, 640)))
 
 
 # --- PNG -------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ def test_a_png_of_any_kind_of_8_bits_or_less_is_rgb(name):
     size = np.shape(pixels)[:2]
     np.testing.assert_array_equal(decode(data, size), pixels)
     grey = name.startswith(('grey', 'black'))
-    assert check_image(frame(data), size) is not grey
+    assert check_image(frame(data), Framing(size)) is not grey
 
 
 def test_a_png_keeps_every_value():
@@ -490,7 +490,7 @@ def test_a_png_keeps_every_value():
 )
 def test_a_png_of_16_bits_is_refused_as_such_an_image_is(pixels):
     with pytest.raises(ObservationError, match=r'a PNG of 16 bits a channel.*; publish 8 bits'):
-        check_image(frame(encoded('.png', pixels)), SIZE)
+        check_image(frame(encoded('.png', pixels)), Framing(SIZE))
 
 
 def parts(data):

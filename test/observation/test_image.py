@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from act_ros.errors import ObservationError
-from act_ros.observation import check_image, decode_image
+from act_ros.observation import Framing, check_image, decode_image
 from act_ros.observation.image import ENCODINGS
 from test.messages import image
 
@@ -32,7 +32,7 @@ CONTAINERS = {
 @pytest.mark.parametrize('encoding', LAYOUTS)
 def test_colours_come_out_as_rgb_whatever_the_layout_and_padding(encoding, pad):
     message = image(LAYOUTS[encoding], encoding, pad=pad)
-    check_image(message, SIZE)
+    check_image(message, Framing(SIZE))
     np.testing.assert_array_equal(decode_image(message), RGB)
 
 
@@ -55,7 +55,7 @@ def test_every_pixel_is_where_it_was(
     if not last_row_padded:
         message.data = message.data[: len(message.data) - pad]
     message.data = CONTAINERS[container](message.data)
-    check_image(message, (height, width))
+    check_image(message, Framing((height, width)))
     channels = [0, 0, 0] if depth == 1 else [2, 1, 0] if encoding[0] == 'b' else [0, 1, 2]
     np.testing.assert_array_equal(decode_image(message), pixels[..., channels])
 
@@ -96,7 +96,7 @@ def test_a_frame_that_cannot_be_decoded_is_named(change, message):
     frame = image(RGB)
     vars(frame).update(change)
     with pytest.raises(ObservationError, match=message):
-        check_image(frame, SIZE)
+        check_image(frame, Framing(SIZE))
 
 
 def test_nothing_beyond_the_message_is_read_even_unchecked():
@@ -114,7 +114,7 @@ def test_bayer(pattern, pad):
     tile = np.array([colour[c] for c in pattern], np.uint8).reshape(2, 2)
     mosaic = np.tile(tile, (4, 5))[..., None]
     message = image(mosaic, f'bayer_{pattern}8', pad=pad)
-    check_image(message, (8, 10))
+    check_image(message, Framing((8, 10)))
     pixels = decode_image(message)
     assert pixels.shape == (8, 10, 3)
     np.testing.assert_array_equal(pixels[2:-2, 2:-2], np.full((4, 6, 3), [200, 120, 40]))
@@ -168,7 +168,7 @@ def test_yuv_of_any_padding_is_what_the_standard_says(
     if not last_row_padded:
         message.data = message.data[: len(message.data) - pad]
     message.data = CONTAINERS[container](message.data)
-    assert check_image(message, (2 * height, 2 * width))
+    assert check_image(message, Framing((2 * height, 2 * width)))
     pixels = decode_image(message)
     assert pixels.shape == (2 * height, 2 * width, 3)
     assert np.abs(pixels - rgb).max() <= 2
@@ -181,7 +181,7 @@ def test_yuv_of_any_padding_is_what_the_standard_says(
 def test_half_a_colour_is_refused(encoding, size):
     message = image(np.zeros((*size, 4), np.uint8), encoding)
     with pytest.raises(ObservationError, match=f'{encoding} has one colour for two pixels'):
-        check_image(message, size)
+        check_image(message, Framing(size))
 
 
 def test_colours_below_the_brightness_must_be_there():
@@ -189,7 +189,7 @@ def test_colours_below_the_brightness_must_be_there():
     message = image(rows[..., None], 'nv12')
     message.height, message.data = 4, message.data[:-1]
     with pytest.raises(ObservationError, match='35 bytes with step 6 do not hold 6 rows of 6 by'):
-        check_image(message, (4, 6))
+        check_image(message, Framing((4, 6)))
 
 
 # Every further encoding of sensor_msgs/image_encodings.hpp, and what is no encoding at all.
@@ -214,7 +214,7 @@ REFUSED = {
 def test_what_nobody_decodes_is_refused_with_what_is_decoded(encoding):
     # Enough bytes for any of them.
     message = image(np.zeros((*SIZE, 32), np.uint8), encoding)
-    for refuse in (lambda: check_image(message, SIZE), lambda: decode_image(message)):
+    for refuse in (lambda: check_image(message, Framing(SIZE)), lambda: decode_image(message)):
         with pytest.raises(ObservationError, match=REFUSED[encoding]) as caught:
             refuse()
         text = str(caught.value)
@@ -233,16 +233,16 @@ def test_all_that_sensor_msgs_defines_is_decoded_or_refused_here():
 
 
 def test_whether_a_frame_has_colours_is_told():
-    assert check_image(image(RGB), SIZE)
-    assert not check_image(image(RGB[..., :1], 'mono8'), SIZE)
+    assert check_image(image(RGB), Framing(SIZE))
+    assert not check_image(image(RGB[..., :1], 'mono8'), Framing(SIZE))
 
 
 def test_a_layout_that_drivers_get_wrong_is_read_where_it_is_clear():
     message = image(RGB)
     message.step, message.is_bigendian = 0, 1  # rows without padding; bytes have no order
     message.data += bytes(50)
-    check_image(message, SIZE)
+    check_image(message, Framing(SIZE))
     np.testing.assert_array_equal(decode_image(message), RGB)
     message.step = 2**32 - 1
     with pytest.raises(ObservationError, match='155 bytes with step 4294967295'):
-        check_image(message, SIZE)
+        check_image(message, Framing(SIZE))

@@ -145,7 +145,7 @@ def make_plan(
     for path in bags_of(bags):
         with Bag(path) as bag:
             topics = Topics(settings, task, bag, rest.get('namespace', ''))
-            check_frames(bag, topics, task)
+            check_frames(bag, topics, settings, task)
             warn_of_commands(bag, topics, settings, task)
             windows[path] = split(bag, episodes, topics.inputs, start=start, duration=duration)
     served = {
