@@ -96,7 +96,7 @@ def test_what_rcl_reads_is_read(rcl, tmp_path):
 
 
 # A recipe of training is for no node.
-SHIPPED = [path for path in sorted(CONFIG_DIR.glob('*.yaml')) if 'recipe' not in path.name]
+SHIPPED = [path for path in sorted(CONFIG_DIR.rglob('*.yaml')) if 'recipe' not in path.name]
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.name)

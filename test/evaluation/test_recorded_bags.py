@@ -52,8 +52,11 @@ def test_a_recorded_trajectory_is_scored_by_the_time_of_its_points(tmp_path):
     assert metrics(late)['recorded_commands'][str(path)]['/arm/joint_commands']['unread'] == 0
 
 
-@pytest.mark.parametrize('name', OUTPUT_TYPES)
+# No entry of this robot is one of a twist.
+@pytest.mark.parametrize('name', [n for n, it in OUTPUT_TYPES.items() if it.holds != 'twist'])
 def test_what_the_evaluator_predicts_it_reads_as_the_same(tmp_path, name):
+    gripper = OUTPUT_TYPES[name].holds == 'gripper'
+    name += ' arm/left_gripper/position' * gripper
     path = write(tmp_path / 'run', bags.run(1))
     settings = dataclasses.replace(SMALL, outputs=[f'x {name}'])
     (result,) = written(plan(path, settings=settings), tmp_path / 'out').results.values()
@@ -61,7 +64,9 @@ def test_what_the_evaluator_predicts_it_reads_as_the_same(tmp_path, name):
     (path / 'metadata.yaml').unlink()
     settings = dataclasses.replace(SMALL, outputs=[f'/predicted/x {name}'])
     (again,) = carry_out(plan(path, settings=settings), tmp_path / 'again').results.values()
-    np.testing.assert_array_equal(again.recorded, result.ticks['predicted'])
+    read = ~np.isnan(again.recorded).all(axis=0)
+    assert read.sum() == (1 if gripper else 16)
+    np.testing.assert_array_equal(again.recorded[:, read], result.ticks['predicted'][:, read])
 
 
 def unnamed(command, time):
