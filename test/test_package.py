@@ -51,7 +51,7 @@ def test_index_marker(prefix):
     assert (prefix / 'share/act_ros/package.xml').is_file()
 
 
-@pytest.mark.parametrize('folder', ['launch', 'config'])
+@pytest.mark.parametrize('folder', ['launch', 'config', 'config/examples'])
 def test_shared_files(prefix, folder):
     sources = {
         path.name: path.read_bytes()
@@ -60,7 +60,8 @@ def test_shared_files(prefix, folder):
     }
     installed = prefix / 'share/act_ros' / folder
     assert sources
-    assert {path.name: path.read_bytes() for path in installed.iterdir()} == sources
+    files = [path for path in installed.iterdir() if path.is_file()]
+    assert {path.name: path.read_bytes() for path in files} == sources
 
 
 def test_executables(prefix):
