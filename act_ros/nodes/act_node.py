@@ -3,9 +3,12 @@
 import gc
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import (  # type: ignore[attr-defined]  # Humble has ClockType here alone
@@ -21,8 +24,10 @@ from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
 from act_ros.bridge.process import EndpointProcess
+from act_ros.control.path import PathPolicy, read_pose
 from act_ros.errors import ActError
 from act_ros.nodes import model
+from act_ros.nodes.abandon import AbandonedError, abandonable
 from act_ros.nodes.checks import (
     WARM_PASSES,
     check_horizon,
@@ -42,8 +47,10 @@ from act_ros.nodes.declare import (
 )
 from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
+from act_ros.nodes.runs import RunServers
 from act_ros.nodes.wiring import Wiring
 from act_ros.policy import PolicyProcess, as_played
+from act_ros.policy.interface import SharedPredictor
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
 from act_ros.task import Task
@@ -56,12 +63,6 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 ANY_JUMP = JumpThreshold(
     min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1)
 )
-
-T = TypeVar('T')
-
-
-class AbandonedError(ActError):
-    """The process ends; what was running is left behind."""
 
 
 class InputsError(ActError):
@@ -87,6 +88,7 @@ class ActNode(LifecycleNode):
         super().__init__('act', **kwargs)
         self._load = load
         self._ending = threading.Event()
+        self._abandonable = partial(abandonable, ending=self._ending)
         self._policy: PolicyProcess | None = None
         self._wiring: Wiring | None = None
         self._controller: Controller | None = None
@@ -102,6 +104,8 @@ class ActNode(LifecycleNode):
         self._was_active = False
         self._by_itself = False  # a transition that autostart has asked for
         self._inputs = InputWatch()
+        self._home: np.ndarray | None = None  # where the first activation began
+        self._way: PathPolicy | None = None  # acts in the place of the policy
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -111,6 +115,7 @@ class ActNode(LifecycleNode):
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self.create_service(Trigger, '~/reset', self._on_reset)
+        self._runs = RunServers(self)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._on_second, clock=self._steady)
@@ -178,6 +183,7 @@ class ActNode(LifecycleNode):
         """Free everything, the DDS participant and its shared memory included."""
         self._release()
         self._jumps.unregister()
+        self._runs.close()
         super().destroy_node()
         # rclpy leaves the state machine alive, which holds the node, which holds the rest.
         self._state_machine.destroy_when_not_in_use()
@@ -192,7 +198,8 @@ class ActNode(LifecycleNode):
         check_horizon(self._wiring, settings)
         if settings.stop_policy == 'silent':
             check_silence(self._wiring)
-        self._settings, self._task = settings, task
+        start = read_pose(settings.start_pose, task) if settings.start_pose else None
+        self._settings, self._task, self._home = settings, task, start
         # Beside the tick's process, so that the network neither delays nor crashes it.
         self._policy = policy = model.begin(settings, self._load)
 
@@ -237,19 +244,25 @@ class ActNode(LifecycleNode):
             raise InputsError(faults, wiring.causes(faults))
         # What is set live counts from here on.
         settings = as_played(read_live_parameters(self, self._settings), policy)
+        acting: SharedPredictor = policy
+        if self._way is not None:
+            acting, settings = self._way, self._way.played(settings)
         controller = Controller(
             settings,
             Limits.from_settings(settings, self._task),
             clock=self.get_clock(),
             simulated=self._simulated,
-            policy=policy,
+            policy=acting,
             wiring=wiring,
             wire=self._wire,
         )
         controller.loop.limiter.check_measured(measured)
         if wiring.deadman is not None:
             wiring.deadman.forget()
-        warn_of_pose(self._task, snapshot.qpos, policy.statistics)
+        if acting is policy:
+            warn_of_pose(self._task, snapshot.qpos, policy.statistics)
+        if self._home is None:
+            self._home = measured
         with self._switching:
             if self._ending.is_set():
                 raise AbandonedError('the process ends')
@@ -284,6 +297,47 @@ class ActNode(LifecycleNode):
             self._policy.close()
         self._policy = self._wiring = self._server = None
         gc.unfreeze()
+
+    # --- what goals ask for ------------------------------------------------------------------
+
+    @property
+    def controller(self) -> Controller | None:
+        """That of the activation, if there is one."""
+        return self._controller
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The topics, where the node is configured."""
+        return self._wiring
+
+    def activate_with(self, way: PathPolicy | None) -> str:
+        """Activate from inactive; why that is not possible, or ''.
+
+        :param way: acts in the place of the policy.
+        """
+        label = self._state_machine.current_state[1]
+        if label != 'inactive':
+            return f'the node is {label}: a goal activates it from inactive'
+        self._way = way
+        try:
+            return '' if self.trigger_activate() == SUCCESS else self._failure
+        finally:
+            self._way = None
+
+    def way_to_start(self) -> PathPolicy:
+        """The way from where the robot is to its start pose.
+
+        :raises ActError: there is none, or it lies outside the limits.
+        """
+        wiring = self._wiring
+        if wiring is None or self._home is None:
+            raise ActError('there is no start pose: set start_pose, or activate once')
+        settings, clock = read_live_parameters(self, self._settings), self.get_clock()
+        return PathPolicy(
+            self._task, self._home, Limits.from_settings(settings, self._task),
+            lambda: wiring.store.measured(clock.now().nanoseconds)[0],
+            (lambda: clock.now().nanoseconds) if self._simulated else time.monotonic_ns,
+        )  # fmt: skip
 
     # --- callbacks -------------------------------------------------------------------------
 
@@ -366,27 +420,6 @@ class ActNode(LifecycleNode):
     @property
     def _simulated(self) -> bool:
         return bool(self.get_parameter('use_sim_time').value)
-
-    def _abandonable(self, work: Callable[[], T]) -> T:
-        """Run something long, unless the process is told to end meanwhile."""
-        result: list[T] = []
-        failure: list[Exception] = []
-        done = threading.Event()
-
-        def run() -> None:
-            try:
-                result.append(work())
-            except Exception as error:
-                failure.append(error)
-            done.set()
-
-        threading.Thread(target=run, name='load', daemon=True).start()
-        while not done.wait(0.02):
-            if self._ending.is_set():
-                raise AbandonedError('the process ends')
-        if failure:
-            raise failure[0]
-        return result[0]
 
     def _explain(self, what: str, error: Exception) -> None:
         """Say why a transition failed: one line for a user's mistake.

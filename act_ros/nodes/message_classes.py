@@ -30,7 +30,7 @@ def message_class(message_type: str) -> type:
     package, kind, name = message_type.split('/')
     try:
         return getattr(importlib.import_module(f'{package}.{kind}'), name)
-    except ImportError:
+    except (ImportError, AttributeError):
         raise ParameterError(
             f'{message_type} is of {package}, which is not installed: '
             f'apt install ros-$ROS_DISTRO-{package.replace("_", "-")}'

@@ -235,6 +235,11 @@ class Settings:
         range=(0.0, 60.0),
         live=True,
     )
+    start_pose: Strings = row(
+        (),
+        "where ~/return_to_start goes, 'source/joint/position VALUE' for each position of the "
+        'action; default: where the robot stood at the first activation',
+    )
     # What goes out.
     outputs: Strings = row(
         ('joint_commands JointState',),

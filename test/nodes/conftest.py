@@ -1,6 +1,7 @@
 """Real rclpy on real DDS, in a domain of the tests' own and on this machine only."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -31,14 +32,28 @@ def ckpt(tmp_path_factory):
     return folder
 
 
+def provided(package, folder):
+    """The environment of a process that needs a package, which this one then has, too."""
+    if not interfaces.can_build():
+        pytest.skip(f'{package.name} is neither installed nor can it be built')
+    return interfaces.provide(package, folder)
+
+
 @pytest.fixture(scope='session')
-def control_msgs(tmp_path_factory):
-    """The environment of a process that needs control_msgs, which this one then has, too."""
+def interfaces_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('interfaces')
+
+
+@pytest.fixture(scope='session')
+def control_msgs(interfaces_folder):
     if importlib.util.find_spec('control_msgs') is not None:
         return {}
-    if not interfaces.can_build():
-        pytest.skip('control_msgs is neither installed nor can it be built')
-    return interfaces.provide(interfaces.HERE / 'control_msgs', tmp_path_factory.mktemp('msgs'))
+    return provided(interfaces.HERE / 'control_msgs', interfaces_folder)
+
+
+@pytest.fixture(scope='session')
+def act_ros_interfaces(interfaces_folder):
+    return provided(Path(__file__).parents[2] / 'act_ros_interfaces', interfaces_folder)
 
 
 @pytest.fixture(scope='session')

@@ -36,8 +36,9 @@ NOT_HERE = {
     'ros2': 'comes with a ROS 2 distribution',
     'rosdep': 'comes with a ROS 2 distribution',
     'source': 'the setup of a ROS 2 distribution, and of a workspace that colcon built',
-    'colcon build --packages-select act_ros':
-        'the option comes with a ROS 2 distribution; test/test_package.py builds without it',
+    'colcon build --base-paths src/act_ros src/act_ros/act_ros_interfaces':
+        'colcon for CMake comes with a ROS 2 distribution; test/test_package.py builds the first, '
+        'test/nodes/test_runs.py the second',
     'cd ~/ws': 'the workspace beside a ROS 2 distribution',
     'export FASTDDS_DEFAULT_PROFILES_FILE='
     '$(ros2 pkg prefix --share act_ros)/config/fastdds.xml': 'asks ros2',

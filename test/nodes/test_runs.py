@@ -1,0 +1,197 @@
+"""`~/run` and `~/return_to_start`: goals over DDS, as a behaviour tree sends them."""
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration
+from rclpy.action import ActionClient
+
+from test.limits import limits_of, parameters
+from test.nodes.graph import JOINTS, SETTINGS, TASK, run_node
+from test.waiting import wait_until
+
+BOUNDS = limits_of(SETTINGS)
+LIMITS = parameters(JOINTS, **{
+    name: getattr(BOUNDS, name)
+    for name in ('min_position', 'max_position', 'max_velocity', 'max_acceleration')
+})  # fmt: skip
+SAFE = {'stop_policy': 'hold', 'ramp_time': 0.3, 'fade': 0.0, **LIMITS}
+
+
+class Client:
+    """Sends goals to one of the actions, and keeps what it says."""
+
+    def __init__(self, node, name):
+        from act_ros_interfaces.action import Run
+
+        self.type, self.feedback = Run, []
+        self._client = ActionClient(node, Run, f'/act/{name}')
+
+    def send(self, seconds):
+        """The handle of a goal; None where it was refused."""
+        assert self._client.wait_for_server(10)
+        whole = int(seconds)
+        limit = Duration(sec=whole, nanosec=int((seconds - whole) * 1e9))
+        asked = self._client.send_goal_async(
+            self.type.Goal(max_duration=limit), lambda m: self.feedback.append(m.feedback)
+        )
+        wait_until(asked.done, 10, 'an answer to the goal')
+        return asked.result() if asked.result().accepted else None
+
+    def result(self, handle, timeout=30):
+        asked = handle.get_result_async()
+        wait_until(asked.done, timeout, 'the result')
+        return asked.result().result
+
+    def run(self, seconds):
+        return self.result(self.send(seconds))
+
+    def close(self):
+        self._client.destroy()
+
+
+@pytest.fixture
+def client(graph, act_ros_interfaces):
+    made = Client(graph.node, 'run')
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def back(graph, act_ros_interfaces):
+    made = Client(graph.node, 'return_to_start')
+    yield made
+    made.close()
+
+
+def ready(graph, node):
+    """Configured and inactive, with inputs; the robot goes where it is told."""
+    graph.follows = True
+    graph.configure(node)
+    graph.stream()
+
+    def all_there():
+        ages = [value for key, value in graph.reports[-1].items() if key.startswith('age/')]
+        return len(ages) == 5 and 'none' not in ages
+
+    wait_until(lambda: graph.reports and all_there(), 20, lambda: f'inputs: {graph.reports[-1:]}')
+
+
+def test_a_run_acts_for_its_time_and_leaves_the_node_inactive(
+    graph, client, ckpt, act_ros_interfaces, tmp_path
+):
+    with run_node(tmp_path, ckpt, env=act_ros_interfaces, **SAFE) as node:
+        ready(graph, node)
+        for _ in range(2):
+            graph.commands.clear()
+            client.feedback.clear()
+            result = client.run(1.5)
+            assert (result.outcome, result.message) == (client.type.Result.DONE,
+                                                        'ended after 1.5 s')  # fmt: skip
+            assert 40 < result.steps < 100 and result.elapsed.sec >= 1
+            assert graph.state() == 'inactive'
+            assert len(graph.commands) > 40 and not any(graph.commands[-1].velocity)
+            states = {feedback.state for feedback in client.feedback}
+            assert 'running' in states
+            assert max(f.step for f in client.feedback) > 30
+            assert 0 <= client.feedback[-1].age < 1
+
+
+def test_a_run_is_cancelled_and_brakes(graph, client, ckpt, act_ros_interfaces, tmp_path):
+    with run_node(tmp_path, ckpt, env=act_ros_interfaces, **SAFE) as node:
+        ready(graph, node)
+        handle = client.send(60)
+        wait_until(lambda: len(graph.commands) > 30, 20, lambda: node.log)
+        assert client.send(5) is None  # one at a time
+        cancelled = handle.cancel_goal_async()
+        wait_until(cancelled.done, 10, 'an answer')
+        result = client.result(handle)
+        assert result.outcome == client.type.Result.CANCELLED
+        assert graph.state() == 'inactive' and not any(graph.commands[-1].velocity)
+
+
+def test_a_run_that_cannot_go_on_says_why(graph, client, ckpt, act_ros_interfaces, tmp_path):
+    results = client.type.Result
+    with run_node(
+        tmp_path, ckpt, env=act_ros_interfaces,
+        **{**SAFE, 'command_timeout': 1.0, 'recovery_window': 0.2},
+    ) as node:  # fmt: skip
+        node.wait_for('ready: unconfigured')
+        assert 'the node is unconfigured' in client.run(1).message
+        ready(graph, node)
+        assert 'expected more than 0' in client.run(0).message
+        handle = client.send(60)
+        wait_until(lambda: len(graph.commands) > 30, 20, lambda: node.log)
+        graph.silent.add('rgb_main')
+        result = client.result(handle)
+        assert result.outcome == results.STOPPED and 'recovery_window' in result.message
+        assert graph.state() == 'inactive'
+        result = client.run(1)
+        assert result.outcome == results.NOT_STARTED and 'rgb_main' in result.message
+        graph.silent.clear()
+        assert wait_until(lambda: client.run(0.5).outcome == results.DONE, 20, 'a run again')
+        handle = client.send(60)
+        wait_until(lambda: graph.state() == 'active', 10, 'it')
+        assert graph.change('deactivate')
+        assert client.result(handle).outcome == results.DEACTIVATED
+
+
+def test_an_active_node_is_nobodys(graph, client, ckpt, act_ros_interfaces, tmp_path):
+    with run_node(tmp_path, ckpt, env=act_ros_interfaces, **SAFE) as node:
+        graph.follows = True
+        graph.activate(node)
+        assert 'the node is active' in client.run(1).message
+        assert graph.state() == 'active'
+
+
+START = [f'{entry} {0.1 * (i + 1):.1f}' for i, entry in enumerate(TASK.action[:8])]
+
+
+def test_the_robot_returns_to_its_start_pose_within_the_limits(
+    graph, back, ckpt, act_ros_interfaces, tmp_path
+):
+    pose = 0.1 * np.arange(1, 9)
+    with run_node(
+        tmp_path, ckpt, env=act_ros_interfaces, **SAFE, start_pose=START,
+    ) as node:  # fmt: skip
+        graph.robot[9:] = np.clip(-0.5, BOUNDS.min_position, BOUNDS.max_position)
+        ready(graph, node)
+        result = back.run(0.5)
+        assert result.outcome == back.type.Result.TOO_LATE
+        result = back.run(20)
+        assert (result.outcome, result.message) == (back.type.Result.DONE, 'at the start pose')
+    np.testing.assert_allclose(graph.robot[9:], pose, atol=0.05)
+    sent = np.array([command.position for command in graph.commands])
+    steps = np.abs(np.diff(sent, axis=0))
+    # Far within: half of what is allowed, and some for messages that are lost or late.
+    assert (steps <= 2 * 0.5 * BOUNDS.max_velocity / 50 + 1e-6).all()
+    assert back.feedback[-1].limit_hits == 0
+
+
+def test_without_a_start_pose_it_is_where_the_first_run_began(
+    graph, client, back, ckpt, act_ros_interfaces, tmp_path
+):
+    with run_node(tmp_path, ckpt, env=act_ros_interfaces, **SAFE) as node:
+        ready(graph, node)
+        assert 'there is no start pose' in back.run(5).message
+        began = graph.robot[9:].copy()
+        assert client.run(1.0).outcome == client.type.Result.DONE
+        assert np.abs(graph.robot[9:] - began).max() > 0.01
+        assert back.run(20).outcome == back.type.Result.DONE
+        np.testing.assert_allclose(graph.robot[9:], began, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ('poses', 'text'),
+    [
+        ([*START[:7], 'arm/left_gripper/position x'], "has 'arm/left_gripper/position x'"),
+        (START[:7], 'says nothing of arm/left_gripper/position'),
+        ([*START[:7], 'arm/left_joint_1/position 0.1'], 'each position of the action once'),
+    ],
+)
+def test_a_start_pose_that_is_none_is_refused(graph, ckpt, tmp_path, poses, text):
+    with run_node(tmp_path, ckpt, **SAFE, start_pose=poses) as node:
+        node.wait_for('ready: unconfigured')
+        assert not graph.change('configure')
+        assert text in node.wait_for('not configured')
+
+
