@@ -39,8 +39,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add('--jpeg-quality', action='append', type=int, metavar='Q', dest='jpeg_qualities',
         help='1 to 100: images go to that server as JPEG (default: as they are); several times '
              'to compare, 0 = as they are')
-    add('--params-file', metavar='YAML',
-        help=f"the node's parameters: topics, joints, limits (default: {DEFAULT_TASK})")
+    add('--params-file', action='append', default=[], metavar='YAML', dest='params_files',
+        help="the node's parameters: topics, joints, limits; of several the later count over the "
+             f'earlier (default: {DEFAULT_TASK})')
     add('--out', type=Path, default=Path('evaluation'), metavar='DIR',
         help='folder of the results (default: %(default)s)')
     add('--resume', action='store_true', help='go on with what --out holds')
@@ -92,7 +93,7 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, 'Settings']:
     cli.check_latencies(latencies)
     if any(latencies) and arguments.stride > 1:
         raise ParameterError('--latency needs every tick: leave --stride out')
-    settings = read_parameter_file(*parameter_files(arguments.params_file))
+    settings = read_parameter_file(*parameter_files(*arguments.params_files))
     flags = {
         'decay': arguments.decay,
         'fade': arguments.fade,

@@ -10,7 +10,9 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -20,9 +22,12 @@ import yaml
 from act_ros.errors import ParameterError, shorten
 from act_ros.parameters import Settings
 from act_ros.parameters.joint_limits import unused_limits
+from act_ros.robot_limits import UNITS, is_of_robot, limits_said, of_the_action
 
 log = logging.getLogger(__name__)
 
+FLAG = '--params-file'
+EVERY_NODE = '/**'
 PARAMETERS_KEY = 'ros__parameters'
 TRUE = ('Y', 'y', 'yes', 'Yes', 'YES', 'true', 'True', 'TRUE', 'on', 'On', 'ON')
 FALSE = ('N', 'n', 'no', 'No', 'NO', 'false', 'False', 'FALSE', 'off', 'Off', 'OFF')
@@ -62,15 +67,16 @@ def read_parameter_file(*paths: str | Path) -> Settings:
     Sections of every node (`/**`, `/*`) and of a node named `act` count, the latter over the
     former.
 
-    :param paths: YAML files of the form `/**: {ros__parameters: {...}}`.
+    :param paths: YAML files of the form `/**: {ros__parameters: {...}}`, or MoveIt's
+        `joint_limits.yaml`, of which the joints of the action count.
     :returns: the checked values, the table's defaults where the files are silent.
     :raises ParameterError: naming the file and what is wrong with it.
     """
     values: dict[str, Value] = {}
     settings = Settings()
-    for path in paths:
-        values |= _of_the_node(Path(path))
-        if unused := unused_limits(values):
+    for path, new in _contents(paths):
+        values |= new
+        if unused := unused_limits(new):
             log.info('%s: not used: %s', path, ', '.join(unused))
         try:
             settings = Settings.from_parameters(values)
@@ -85,7 +91,7 @@ def read_raw_parameters(*paths: str | Path) -> dict[str, Value]:
     :returns: flat names to values, unchecked and without defaults.
     :raises ParameterError: naming the file that cannot be read.
     """
-    return {name: value for path in paths for name, value in _of_the_node(Path(path)).items()}
+    return {name: value for _, new in _contents(paths) for name, value in new.items()}
 
 
 def write_parameter_file(values: Mapping[str, object], path: Path) -> None:
@@ -93,8 +99,22 @@ def write_parameter_file(values: Mapping[str, object], path: Path) -> None:
 
     :param values: flat names to values.
     """
-    document = {'/**': {PARAMETERS_KEY: dict(values)}}
-    path.write_text(yaml.dump(document, Dumper=_QuotedText, width=10_000), encoding='utf-8')
+    path.write_text(_document(values), encoding='utf-8')
+
+
+def as_one_file(*paths: Path) -> str:
+    """The text of a file that says what these do; of a single one its own, comments included.
+
+    :raises ParameterError: naming the file that cannot be read.
+    """
+    if len(paths) == 1:
+        return paths[0].read_text(encoding='utf-8')
+    return _document(read_raw_parameters(*paths))
+
+
+def _document(values: Mapping[str, object]) -> str:
+    document = {EVERY_NODE: {PARAMETERS_KEY: dict(values)}}
+    return yaml.dump(document, Dumper=_QuotedText, width=10_000)
 
 
 def parse_parameter_file(path: Path) -> dict[str, dict[str, Value]]:
@@ -135,19 +155,89 @@ def read_flat(path: Path) -> dict[str, Value]:
 
 def named_in(argv: Sequence[str]) -> list[Path]:
     """The parameter files that a node's command line names."""
-    return [Path(value) for flag, value in pairwise(argv) if flag == '--params-file']
+    return [Path(value) for flag, value in pairwise(argv) if flag == FLAG]
 
 
-def _of_the_node(path: Path) -> dict[str, Value]:
-    """What a file says of a node named `act`, unchecked."""
-    sections = parse_parameter_file(path)
-    mine = [name for name in sections if name.split('/')[-1] in ('**', '*', 'act')]
+@contextlib.contextmanager
+def as_rcl_reads(argv: Sequence[str]) -> Iterator[list[str]]:
+    """A node's command line with MoveIt's files as parameter files, which alone rcl takes.
+
+    :raises ParameterError: naming the file that cannot be read, and more of why than rcl does.
+    """
+    words = list(argv)
+    places = [at for at, flag in enumerate(argv[:-1], 1) if flag == FLAG]
+    with tempfile.TemporaryDirectory(prefix='act_ros_') as folder:
+        for at, file in zip(places, _read_all(named_in(argv)), strict=True):
+            if file.of_robot:
+                words[at] = f'{folder}/{at}.yaml'
+                write_parameter_file(file.sections[EVERY_NODE], Path(words[at]))
+        yield words
+
+
+@dataclass
+class _File:
+    """A parameter file, by the nodes that it names; or MoveIt's, for every node."""
+
+    path: Path
+    sections: dict[str, dict[str, Value]]
+    of_robot: bool = False
+
+
+def _read_all(paths: Sequence[Path]) -> list[_File]:
+    """Read files; of a robot's limits those of the action count that the others say."""
+    files = []
+    for path in paths:
+        limits = _robot_limits(path)
+        if limits is None:
+            files.append(_File(path, parse_parameter_file(path)))
+        else:
+            files.append(_File(path, {EVERY_NODE: limits}, of_robot=True))
+    every = [values for file in files for values in file.sections.values()]
+    action = next((v['task.action'] for v in reversed(every) if 'task.action' in v), None)
+    for file in files:
+        if file.of_robot and isinstance(action, list):
+            limits = file.sections[EVERY_NODE]
+            file.sections[EVERY_NODE] = of_the_action(limits, list(map(str, action)), file.path)
+    return files
+
+
+def _robot_limits(path: Path) -> dict[str, Value] | None:
+    """The limits in a file of MoveIt's; None: it is another."""
+    with _readable(path):
+        root = yaml.compose(path.read_text(encoding='utf-8'), Loader=_Loader)
+        if not isinstance(root, yaml.MappingNode):
+            return None
+        if not is_of_robot([k.value for k, v in root.value if isinstance(v, yaml.MappingNode)]):
+            return None
+        values: dict[str, Value] = {}
+        _convert(root)
+        _collect(root, '', values)
+        return limits_said(values)
+
+
+def _convert(node: yaml.Node) -> None:
+    """Bring what is marked with a unit into ours."""
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            _convert(value)
+    elif node.tag in UNITS:
+        node.value, node.tag = repr(UNITS[node.tag](float(node.value))), ''
+
+
+def _contents(paths: Iterable[str | Path]) -> list[tuple[Path, dict[str, Value]]]:
+    """What each file says of a node named `act`, unchecked."""
+    return [(file.path, _of_the_node(file)) for file in _read_all([*map(Path, paths)])]
+
+
+def _of_the_node(file: _File) -> dict[str, Value]:
+    mine = [name for name in file.sections if name.split('/')[-1] in ('**', '*', 'act')]
     values: dict[str, Value] = {}
     for name in sorted(mine, key=lambda name: name.endswith('act')):
-        values |= sections[name]
+        values |= file.sections[name]
     if not values:
         raise ParameterError(
-            f"parameter file {str(path)!r} has no parameters under '/**: {PARAMETERS_KEY}:'"
+            f"parameter file {str(file.path)!r} has no parameters under "
+            f"'/**: {PARAMETERS_KEY}:'"
         )
     return values
 
@@ -230,6 +320,9 @@ def _list(name: str, node: yaml.SequenceNode) -> list[Scalar]:
 
 
 def _scalar(name: str, node: yaml.ScalarNode) -> Scalar:
+    if node.tag in UNITS:
+        raise _error(node, f'{name!r} is marked {node.tag}, which ROS 2 passes over: write it in '
+                           f'radians, without a mark')  # fmt: skip
     if node.tag == STRING_TAG or node.style in ("'", '"'):
         return node.value
     if not node.value:

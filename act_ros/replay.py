@@ -30,7 +30,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('bag', type=Path, metavar='BAG', help='folder of a bag, or a .mcap or .db3')
     add('--ckpt-dir', metavar='DIR', help='folder of the checkpoint')
-    add('--params-file', metavar='YAML', help=f"the node's parameters (default: {DEFAULT_TASK})")
+    add('--params-file', action='append', default=[], metavar='YAML', dest='params_files',
+        help="the node's parameters; of several files the later count over the earlier (default: "
+             f'{DEFAULT_TASK})')
     add('--out', type=Path, default=Path('replay'), metavar='DIR',
         help='folder of recording, log and comparison (default: %(default)s)')
     add('--free-running', action='store_true',
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from act_ros.parameter_file import read_parameter_file, read_raw_parameters
     from act_ros.task import Task
 
-    files = parameter_files(arguments.params_file)
+    files = parameter_files(*arguments.params_files)
     # What is compared are the policy's own steps, whatever is sent between them.
     settings = read_parameter_file(*files).once_a_step()
     ckpt_dir = Path(arguments.ckpt_dir or settings.ckpt_dir).resolve()

@@ -36,8 +36,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('bags', nargs='+', type=Path, metavar='BAG',
         help='folder of a bag, a .mcap or .db3, or a folder of bags')
-    add('--params-file', metavar='YAML',
-        help=f"the node's parameters: topics, joints, freshness (default: {DEFAULT_TASK})")
+    add('--params-file', action='append', default=[], metavar='YAML', dest='params_files',
+        help="the node's parameters: topics, joints, freshness; of several files the later count "
+             f'over the earlier (default: {DEFAULT_TASK})')
     add('--out', type=Path, required=True, metavar='DIR', help='folder of the checkpoint')
     add('--recipe', type=Path, action='append', default=[], metavar='YAML',
         help='lines of NAME: VALUE; of several files the later count over the earlier')
@@ -54,7 +55,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> bool:
     """Train; whether it came to its end."""
     from act_ros.config import parameter_files
-    from act_ros.parameter_file import read_parameter_file
+    from act_ros.parameter_file import as_one_file, read_parameter_file
     from act_ros.policy.policy import resolve_device
     from act_ros.training.output import remove_state
     from act_ros.training.recipe import read_recipe
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> bool:
         ('--start', arguments.start, 0), ('--duration', arguments.duration, 1e-9),
     ])  # fmt: skip
     recipe = read_recipe(arguments.recipe, vars(arguments))
-    files = parameter_files(arguments.params_file)
+    files = parameter_files(*arguments.params_files)
     settings = read_parameter_file(*files)
     cuda = resolve_device(recipe.device).type == 'cuda'
     results = Results(arguments.out.resolve())
@@ -83,8 +84,8 @@ def run(arguments: argparse.Namespace) -> bool:
         print(f'{results.out} holds a finished training: {results.known["ended"]}')
         return True
     data, about = read(arguments, settings, recipe, results)
-    # One file describes the task itself; two are the default task's, and what counts over it.
-    own = Path(arguments.params_file) if arguments.params_file and len(files) == 1 else None
+    # Where the files describe no task, the default's stands before them.
+    own = as_one_file(*files) if len(files) == len(arguments.params_files) else None
     with results.begun(about, data.task, recipe, own), joined(cuda=cuda) as team:
         return train(recipe, data, results, team, resume=arguments.resume)
 

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from act_ros.config import CONFIG_DIR
 from act_ros.errors import ParameterError
-from act_ros.parameter_file import named_in, parse_parameter_file, read_parameter_file
+from act_ros.parameter_file import (
+    as_one_file,
+    as_rcl_reads,
+    named_in,
+    parse_parameter_file,
+    read_parameter_file,
+    read_raw_parameters,
+)
 
 SCALARS = [
     '3e-1', '5e+0', '1e2', '1E2', '1.5E-3', '+.5', '-.5', '.5', '5.', '+7', '-0', '0', '00',
@@ -169,3 +176,96 @@ def test_the_files_of_a_command_line_are_found():
     argv = ['act_node', '--ros-args', '--params-file', 'a.yaml', '-p', 'decay:=1',
             '--params-file', 'b.yaml']  # fmt: skip
     assert [path.name for path in named_in(argv)] == ['a.yaml', 'b.yaml']
+
+
+ROBOT = """
+default_velocity_scaling_factor: 0.1
+default_acceleration_scaling_factor: 0.1
+joint_limits:
+  elbow:
+    has_position_limits: true
+    min_position: !degrees -90
+    max_position: !degrees 90.0
+    has_velocity_limits: true
+    max_velocity: 2
+    has_acceleration_limits: false
+    max_acceleration: 0
+    has_jerk_limits: false
+    max_jerk: 0.0
+    max_effort: 150.0
+  neck:
+    max_velocity: 1.0
+"""
+TASK = "    task: {cameras: [c], action: ['arm/elbow/position scale=2', 'arm/hand/position']}\n"
+
+MY_OWN = '    joint_limits: {elbow: {max_acceleration: 5.0}}\n'
+
+
+def moveits(tmp_path, text=ROBOT):
+    path = tmp_path / 'joint_limits.yaml'
+    path.write_text(text)
+    return path
+
+
+def test_a_file_of_moveit_gives_the_joints_of_the_action_their_limits(tmp_path, caplog):
+    own = write(tmp_path / 'own.yaml', TASK + MY_OWN)
+    caplog.set_level('INFO')
+    for order in ((own, moveits(tmp_path)), (moveits(tmp_path), own)):
+        caplog.clear()
+        limits = read_parameter_file(*order).joint_limits
+        assert limits.keys() == {'elbow'}
+        # Where it says that it has none, the other file counts.
+        assert limits['elbow'].given == pytest.approx({
+            'min_position': -1.5708, 'max_position': 1.5708, 'max_velocity': 2.0,
+            'max_acceleration': 5.0,
+        }, abs=1e-4)  # fmt: skip
+        said = [record.getMessage() for record in caplog.records]
+        assert said == [f'{tmp_path}/joint_limits.yaml: not of the action, and not used: neck']
+
+
+def test_a_node_gets_a_file_of_moveit_as_rcl_reads_it(rcl, tmp_path):
+    own, robot = write(tmp_path / 'own.yaml', TASK), moveits(tmp_path)
+    argv = ['act_node', '--ros-args', '--params-file', str(own), '--params-file', str(robot),
+            '-p', 'decay:=1.0']  # fmt: skip
+    with as_rcl_reads(argv) as words:
+        assert [word for word in words if word not in argv] == [words[5]]
+        found = rcl(words[5])
+    assert found == {k: v for k, v in read_raw_parameters(own, robot).items() if 'elbow' in k}
+    assert len(found) == 3
+    with as_rcl_reads(argv[:4]) as words:
+        assert words == argv[:4]
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('joint_limits: {elbow_joint: {max_velocity: 1.0}}', "has limits of elbow_joint, and none "
+         "is a joint of the action; name them as it does, 'elbow' for one"),
+        ('joint_limits: {elbow: {max_velocty: 1.0}}', "did you mean 'joint_limits.elbow.max_velo"),
+        ('joint_limits: {elbow: {max_velocity: fast}}', "is 'fast'; expected a number"),
+        ('joint_limits: {elbow: {max_velocity: !degrees fast}}', 'could not convert'),
+        ('joint_limits: {max_velocity: 1.0}', 'names no joint'),
+        ('joint_limits: 3', "'joint_limits' stands before 'ros__parameters:'"),
+        ('joint_limits: {elbow: {max_velocity: 1.0}}\ndecay: 1.0', "'decay' stands beside 'join"),
+        ('joint_limits: {}', 'has no parameters'),
+    ],
+)  # fmt: skip
+def test_a_file_of_moveit_that_does_not_fit_is_refused(tmp_path, text, message):
+    own, robot = write(tmp_path / 'own.yaml', TASK), moveits(tmp_path, text)
+    with pytest.raises(ParameterError, match=message) as caught:
+        read_parameter_file(own, robot)
+    assert str(robot) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_degrees_that_rcl_would_take_for_radians_are_refused(tmp_path):
+    with pytest.raises(ParameterError, match=r'line 3: .*marked !degrees.* write it in radians'):
+        parse_parameter_file(write(tmp_path / 'p.yaml', '    decay: !degrees 5\n'))
+
+
+def test_several_files_are_written_as_one(tmp_path):
+    own, robot = write(tmp_path / 'own.yaml', TASK + '    # mine\n'), moveits(tmp_path)
+    assert as_one_file(own) == own.read_text()
+    one = tmp_path / 'one.yaml'
+    one.write_text(as_one_file(own, robot))
+    assert read_parameter_file(one) == read_parameter_file(own, robot)

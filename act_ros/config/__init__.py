@@ -26,17 +26,17 @@ def task_file(name: str) -> Path:
     return CONFIG_DIR / f'{name}.yaml'
 
 
-def parameter_files(path: str | Path | None) -> list[Path]:
+def parameter_files(*paths: str | Path) -> list[Path]:
     """The files that make a node's parameters, later ones over earlier ones.
 
-    :param path: a user's file; where it describes no task of its own, it counts over the
+    :param paths: a user's files; where they describe no task of their own, they count over the
         default task's, as in the launch files.
-    :raises ParameterError: it cannot be read.
+    :raises ParameterError: one cannot be read.
     """
-    if path is None:
-        return [task_file(DEFAULT_TASK)]
-    own = read_parameter_file(path)
-    return [Path(path)] if own.task_cameras else [task_file(DEFAULT_TASK), Path(path)]
+    own = [Path(path) for path in paths]
+    if own and read_parameter_file(*own).task_cameras:
+        return own
+    return [task_file(DEFAULT_TASK), *own]
 
 
 def load_task(name: str = DEFAULT_TASK) -> Task:

@@ -65,7 +65,7 @@ def dds_profile() -> list[Action]:
 def make_node(context: LaunchContext) -> list[Action]:
     """The ACT node with the parameter files and what the arguments say over them."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    files = parameter_files(given['params_file'] or None)
+    files = parameter_files(*filter(None, [given['params_file']]))
     if given['task']:
         if given['params_file'] and len(files) == 1:
             raise RuntimeError(

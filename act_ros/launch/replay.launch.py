@@ -80,7 +80,7 @@ def look_first(context: LaunchContext) -> list[Action]:
         )
     # One file for all: what it says of a node `act` is what the lookout looks for. Nobody is
     # served, and nobody holds a deadman.
-    values = read_raw_parameters(*parameter_files(given['params_file'] or None))
+    values = read_raw_parameters(*parameter_files(*filter(None, [given['params_file']])))
     file = Path(launch_config.log_dir) / 'replay_parameters.yaml'
     write_parameter_file({**values, 'zmq_endpoint': '', 'enable_topic': ''}, file)
     looks = lookout(file)

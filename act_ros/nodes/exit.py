@@ -26,7 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from act_ros.cli import stop_signals
 from act_ros.errors import ActError
 from act_ros.nodes import logs
-from act_ros.parameter_file import named_in, parse_parameter_file
+from act_ros.parameter_file import as_rcl_reads
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,10 @@ def run_node(make: Callable[[], N], halt: Callable[[N], int | None]) -> int:
     watcher = threading.Thread(target=watch, name='signals', daemon=True)
     watcher.start()
     try:
-        for path in named_in(sys.argv):
-            parse_parameter_file(path)  # says more of what is wrong than rcl does
-        rclpy.init(
-            args=[*sys.argv, *logs.ROS_ARGUMENTS], signal_handler_options=SignalHandlerOptions.NO
-        )
+        with as_rcl_reads(sys.argv) as argv:
+            rclpy.init(
+                args=[*argv, *logs.ROS_ARGUMENTS], signal_handler_options=SignalHandlerOptions.NO
+            )
         node = make()
         logs.log_as(node.get_logger().name)
     except (ActError, *ROS_ERRORS) as error:

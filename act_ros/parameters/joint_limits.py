@@ -9,7 +9,8 @@ from typing import Any
 from act_ros.errors import ParameterError, shorten
 from act_ros.parameters.table import Parameter, check_values, row, rows
 
-PREFIX = 'joint_limits.'
+JOINT_LIMITS = 'joint_limits'
+PREFIX = f'{JOINT_LIMITS}.'
 # Those that count; each may be infinite where it says so on purpose.
 LIMITED = (
     'min_position',
@@ -64,15 +65,13 @@ class JointLimits:
     @property
     def given(self) -> dict[str, float]:
         """Those of `LIMITED` that are given and count."""
-        off: set[str] = set()
-        if self.has_position_limits is False:
-            off |= {'min_position', 'max_position'}
-        if self.has_velocity_limits is False:
-            off |= {'max_velocity'}
-        if self.has_acceleration_limits is False:
-            off |= {'max_acceleration'}
-        values = {name: getattr(self, name) for name in LIMITED if name not in off}
+        values = {name: getattr(self, name) for name in LIMITED if not self.switched_off(name)}
         return {name: value for name, value in values.items() if value is not None}
+
+    def switched_off(self, limit: str) -> str:
+        """The name of what says `false`, and so that a limit does not count; else empty."""
+        switch = switch_of(limit)
+        return switch if getattr(self, switch, None) is False else ''
 
     def furthest(self, rate: float) -> float:
         """What may be sent in one command, by `max_step` and `max_velocity`; may be infinite.
@@ -98,20 +97,32 @@ class JointLimits:
 ROWS = rows(JointLimits)
 
 
+def switch_of(limit: str) -> str:
+    """`has_velocity_limits` of `max_velocity`; there is one of some limits only."""
+    return f'has_{limit.rpartition("_")[2]}_limits'
+
+
 def is_joint_limit(name: str) -> bool:
     """Whether a parameter is of a single joint."""
     return name.startswith(PREFIX)
 
 
-def limit_names(joints: Iterable[tuple[str, str]]) -> list[str]:
-    """The parameters of some joints.
+def joint_keys(joints: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Under what limits of each joint stand: its name, or SOURCE/JOINT where that is of several.
 
-    :param joints: source and name of each; by its name alone where only one source has it.
+    :param joints: source and name of each.
     """
     pairs = list(dict.fromkeys(joints))
-    names = [name for _, name in pairs]
-    keys = [name if names.count(name) == 1 else f'{source}/{name}' for source, name in pairs]
-    return [f'{PREFIX}{key}.{limit}' for key in keys for limit in ROWS]
+    called = [key for source, name in pairs for key in (name, f'{source}/{name}')]
+    return {
+        (source, name): name if called.count(name) == 1 else f'{source}/{name}'
+        for source, name in pairs
+    }
+
+
+def limit_names(joints: Iterable[tuple[str, str]]) -> list[str]:
+    """The parameters of some joints, source and name of each."""
+    return [f'{PREFIX}{key}.{limit}' for key in joint_keys(joints).values() for limit in ROWS]
 
 
 def limit_row(name: str) -> Parameter:
@@ -119,7 +130,7 @@ def limit_row(name: str) -> Parameter:
 
     :raises ParameterError: there is no such limit.
     """
-    joint, limit = _split(name)
+    joint, limit = split(name)
     if limit in UNUSED:
         return Parameter(name, float, False, None, 'not used')
     if limit not in ROWS:
@@ -137,7 +148,7 @@ def read_joint_limits(values: Mapping[str, object]) -> dict[str, JointLimits]:
     found: dict[str, dict[str, Any]] = {}
     for name, value in values.items():
         if is_joint_limit(name):
-            joint, limit = _split(name)
+            joint, limit = split(name)
             if limit not in UNUSED:
                 found.setdefault(joint, {})[limit] = limit_row(name).check(value)
     return {joint: JointLimits(**limits) for joint, limits in found.items()}
@@ -145,10 +156,10 @@ def read_joint_limits(values: Mapping[str, object]) -> dict[str, JointLimits]:
 
 def unused_limits(names: Iterable[str]) -> list[str]:
     """Which parameters are limits that mean nothing here."""
-    return [name for name in names if is_joint_limit(name) and _split(name)[1] in UNUSED]
+    return [name for name in names if is_joint_limit(name) and split(name)[1] in UNUSED]
 
 
-def _split(name: str) -> tuple[str, str]:
+def split(name: str) -> tuple[str, str]:
     """Joint, or SOURCE/JOINT, and limit; a joint's name may have dots."""
     joint, _, limit = name.removeprefix(PREFIX).rpartition('.')
     if not joint:

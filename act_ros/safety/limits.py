@@ -12,6 +12,7 @@ import numpy as np
 
 from act_ros.errors import LimitError
 from act_ros.parameters import LIMITED, JointLimits, Settings
+from act_ros.parameters.joint_limits import PREFIX, joint_keys
 from act_ros.task import Entry, Task
 
 TURN = 2 * np.pi  # of a continuous joint [rad]
@@ -58,12 +59,12 @@ class Limits:
         _check_listed('unlimited', settings.unlimited, entries, 'entry')
         action_turns(task, settings.continuous)
         _check_names(settings.joint_limits, joints)
+        keys = joint_keys((places[0].source, places[0].name) for places in joints)
         rows = []
-        for places in joints:
-            entry = places[0]
-            given = settings.limits_of(entry.source, entry.name).given
-            rows.append({**_WITHOUT, **given})
-            _check_joint(places, given, settings)
+        for places, ((source, name), key) in zip(joints, keys.items(), strict=True):
+            limits = settings.limits_of(source, name)
+            rows.append({**_WITHOUT, **limits.given})
+            _check_joint(places, key, limits, settings)
         arrays = {name: np.array([row[name] for row in rows]) for name in LIMITED}
         named = [str(places[0]) for places in joints]
         return cls(
@@ -133,7 +134,7 @@ def _check_names(given: Mapping[str, JointLimits], joints: list[list[Entry]]) ->
             hint = f'; did you mean {near[0]!r}?' if near else f' ({", ".join(known)})'
             raise LimitError(f'joint_limits has {key!r}, which is no joint of the action{hint}')
         if len(of) > 1:
-            names = ' and '.join('/'.join(pair) for pair in of)
+            names = ' and '.join(joint_keys(pairs)[pair] for pair in of)
             raise LimitError(
                 f'joint_limits has {key!r}, which several sources have: write {names} instead'
             )
@@ -141,13 +142,17 @@ def _check_names(given: Mapping[str, JointLimits], joints: list[list[Entry]]) ->
             raise LimitError(f'joint_limits has {key!r} and {"/".join(of[0])!r}: keep one')
 
 
-def _check_joint(places: list[Entry], given: Mapping[str, float], settings: Settings) -> None:
+def _check_joint(
+    places: list[Entry], key: str, limits: JointLimits, settings: Settings
+) -> None:
     """Refuse numbers that are no limits of a joint.
 
     :param places: its entries, the position first.
-    :param given: what is said of it.
+    :param key: under which its limits stand.
+    :param limits: what is said of it.
     """
-    entry, numbers = places[0], {**_WITHOUT, **given}
+    entry, given = places[0], limits.given
+    numbers = {**_WITHOUT, **given}
     positioned = entry.quantity == 'position'
     needed = _OF_POSITIONS if positioned else _OF_VELOCITIES
     continuous = str(entry) in settings.continuous
@@ -166,9 +171,10 @@ def _check_joint(places: list[Entry], given: Mapping[str, float], settings: Sett
         if name.startswith('max') and name != 'max_position' and value <= 0:
             raise LimitError(f'{name} of {entry} is {value:g}, expected more than 0')
         if np.isinf(value) and name not in free:
+            switch = limits.switched_off(name)
+            do = f'{switch} to true' if switch else f'{name} to a finite value'
             raise LimitError(
-                f'{entry} has no {name}: set joint_limits.{entry.name}.{name} to a finite value, '
-                f"or list {entry} in 'unlimited'"
+                f"{entry} has no {name}: set {PREFIX}{key}.{do}, or list {entry} in 'unlimited'"
             )
     low, high = numbers['min_position'], numbers['max_position']
     if positioned and not low < high:

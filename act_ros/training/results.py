@@ -148,12 +148,12 @@ class Results:
 
     @contextmanager
     def begun(
-        self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
+        self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: str | None
     ) -> Iterator[None]:
         """A training, its folder made; where it ends before anything came of it, that goes again.
 
         :param about: for `training.json`.
-        :param own: the parameter file that describes the task; None: it is a shipped one.
+        :param own: text of the parameter file that describes the task; None: it is a shipped one.
         :raises ActError: the folder cannot be written to.
         """
         try:
@@ -164,7 +164,7 @@ class Results:
             raise
 
     def _begin(
-        self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: Path | None
+        self, about: Mapping[str, Any], task: Task, recipe: Recipe, own: str | None
     ) -> None:
         """Make the folder, with what is known before the first step."""
         kept = {key: self.known.get(key) for key in ('validations', 'best', 'seconds')}
@@ -185,7 +185,7 @@ class Results:
             ) from None
         self._write(TRAINING, _lines(self._about))
         if own is not None:
-            self._write(TASK, own.read_text(encoding='utf-8'))
+            self._write(TASK, own)
         self._write(CONFIG_NAME, yaml.safe_dump(side, sort_keys=False))
 
     def _give_up(self) -> None:

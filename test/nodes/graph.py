@@ -15,7 +15,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParametersAtomically
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    ListParameters,
+    SetParametersAtomically,
+)
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -107,7 +112,10 @@ class Graph:
             kind: node.create_client(kind, f'/act/{name}')
             for kind, name in ((ChangeState, 'change_state'), (GetState, 'get_state'),
                                (Trigger, 'reset'),
-                               (SetParametersAtomically, 'set_parameters_atomically'))
+                               (SetParametersAtomically, 'set_parameters_atomically'),
+                               (GetParameters, 'get_parameters'),
+                               (ListParameters, 'list_parameters'),
+                               (DescribeParameters, 'describe_parameters'))
         }  # fmt: skip
         self.image_size = (120, 160)
         self.robot = np.zeros(17)

@@ -467,6 +467,7 @@ def test_a_task_without_limits_is_refused_by_name(graph, ckpt, tmp_path):
         assert not graph.change('configure')
         said = node.wait_for('not configured')
         assert 'arm/left_joint_7/position has no min_position: set joint_limits.left_j' in said
+        assert 'left_joint_7.has_position_limits to true, or list' in said
 
 
 def test_a_joint_outside_its_range_refuses_activation_by_name(graph, ckpt, tmp_path):

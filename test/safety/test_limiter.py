@@ -640,6 +640,8 @@ def test_a_joint_that_several_sources_have_is_named_with_its_source():
     assert named('left/a/position', **{'left/a': {}}).max_velocity.tolist() == [1.0]
     # A joint may be called as another is with its source.
     assert named('x/left/a/position', **{'left/a': {}}).max_velocity.tolist() == [1.0]
+    both = {'a': {}, 'x/left/a': {'max_velocity': 2.0}}
+    assert named('left/a/position', 'x/left/a/position', **both).max_velocity.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -647,12 +649,15 @@ def test_a_joint_that_several_sources_have_is_named_with_its_source():
     [
         (['left/a/position', 'right/a/position'], {'a': {}},
          "has 'a', which several sources have: write left/a and right/a instead"),
-        (['left/a/position', 'x/left/a/position'], {'left/a': {}}, 'which several sources have'),
+        (['left/a/position', 'x/left/a/position'], {'left/a': {}}, 'write a and x/left/a instead'),
+        (['left/a/position', 'right/a/position'], {'left/a': {}},
+         'right/a/position has no min_position: set joint_limits.right/a.min_position to a'),
         (['arm/a/position'], {'a': {}, 'arm/a': {}}, "has 'a' and 'arm/a': keep one"),
         (['arm/elbow/position'], {'elbo': {}}, "'elbo', which is no joint of the action; did you "
          "mean 'elbow'"),
         (['arm/a/position'], {'wheel': {}}, r"'wheel', which is no joint of the action \(a\)"),
-        (['arm/a/position'], {'a': {'has_position_limits': False}}, 'has no min_position'),
+        (['arm/a/position'], {'a': {'has_position_limits': False}}, 'has no min_position: set '
+         'joint_limits.a.has_position_limits to true, or list arm/a/position in'),
         (['arm/a/position'], {'a': {'has_velocity_limits': False}}, 'has no max_velocity'),
         (['arm/a/position'], {'a': {'has_acceleration_limits': False}}, 'has no max_acceleration'),
     ],
