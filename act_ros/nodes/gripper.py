@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 PERIOD = 0.1  # between goals, at least [s]
 PATIENCE = 2.0  # with an answer to a goal [s]
-# Where no command has come for as long, somebody else may have moved it meanwhile [s].
+# Where no command has come for as long, none is sent any more, and somebody else may have moved
+# the gripper meanwhile [s].
 FORGET = 1.0
 
 
@@ -71,37 +72,49 @@ class GripperGoals:
         self._client.destroy()
 
     def _send(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            wanted, last = self._wanted, self._goal
-        if wanted is None or self._is_near(wanted, last):
-            return
+            wanted, heard = self._wanted, self._heard
+        if wanted is None or now - heard > FORGET:
+            return  # who does not command any more has no wishes
         if not self._client.server_is_ready():
+            self._ask_again()  # one that begins anew knows nothing of the last goal
             self._tell(f'no server of the action {self.name}: the gripper gets no commands')
             return
-        now = time.monotonic()
-        if self._asked is not None and not self._asked.done():
-            if now - self._asked_at > PATIENCE:
-                self._tell(f'the server of {self.name} does not answer')
-            return
+        if self._asked is not None:
+            if now - self._asked_at < PATIENCE:
+                return
+            self._ask_again()
+            self._tell(f'the server of {self.name} does not answer')
+        with self._lock:
+            last = self._goal
+            if last is not None and abs(wanted[0] - last[0]) <= self._tolerance:
+                return
+            self._goal = wanted
         goal = self._goal_class()
         goal.command.position, goal.command.max_effort = wanted
-        with self._lock:
-            self._goal = wanted
         self._asked_at = now
         self._asked = self._client.send_goal_async(goal)
         self._asked.add_done_callback(self._on_answer)
 
-    def _is_near(self, wanted: tuple[float, float], last: tuple[float, float] | None) -> bool:
-        return last is not None and abs(wanted[0] - last[0]) <= self._tolerance
+    def _ask_again(self) -> None:
+        """The last goal did not arrive, or is not known any more."""
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.cancel()  # which removes it from the client
+        with self._lock:
+            self._goal = None
 
     def _on_answer(self, answer: Future) -> None:
+        if answer is not self._asked:
+            return
+        self._asked = None
         handle = None if answer.exception() is not None else answer.result()
         if handle is not None and handle.accepted:
             self._tell('')
             return
         self._tell(f'the server of {self.name} rejects goals')
-        with self._lock:
-            self._goal = None  # asked again, at the timer's pace
+        self._ask_again()  # at the timer's pace
 
     def _tell(self, fault: str) -> None:
         """Once when it begins, and once when it ends."""

@@ -5,9 +5,11 @@ import time
 
 import numpy as np
 import pytest
+import rclpy
 from rclpy.action import ActionServer, GoalResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 
+from act_ros.nodes.gripper import FORGET, PERIOD
 from test.nodes.graph import COMMANDS, JOINTS, run_node
 from test.waiting import wait_until
 
@@ -94,6 +96,50 @@ def test_a_server_that_is_missing_or_refuses_is_told_and_the_arm_goes_on(
             made.accepts = True
             node.wait_for(f'/{ACTION} takes goals again')
             wait_until(lambda: made.goals, 10, 'a goal')
+        finally:
+            made.close()
+
+
+def test_an_inactive_node_sends_no_goal_that_found_no_server(graph, control_msgs, ckpt, tmp_path):
+    with run(tmp_path, ckpt, control_msgs) as node:
+        graph.activate(node)
+        node.wait_for(f'no server of the action /{ACTION}')
+        assert graph.change('deactivate')
+        time.sleep(FORGET)  # somebody else may have the gripper now
+        made = Gripper(graph.node)
+        try:
+            asked = f'/{ACTION}/_action/send_goal'
+            wait_until(lambda: graph.node.count_clients(asked), 10, 'that they know each other')
+            time.sleep(5 * PERIOD)
+            again = time.monotonic()
+            wait_until(lambda: graph.change('activate'), 20, lambda: node.log)
+            wait_until(lambda: made.goals, 10, 'a goal')
+            assert made.goals[0][0] > again
+        finally:
+            made.close()
+
+
+def test_a_server_that_dies_with_a_goal_unanswered_gets_another_when_it_is_back(
+    graph, control_msgs, ckpt, tmp_path
+):
+    mute = rclpy.create_node('mute', context=graph.node.context)  # nobody spins it
+    dead = Gripper(mute)
+    with run(tmp_path, ckpt, control_msgs) as node:
+        graph.activate(node)
+        node.wait_for(f'the server of /{ACTION} does not answer')
+        dead.close()
+        mute.destroy_node()
+        made = Gripper(graph.node)
+        try:
+            wait_until(lambda: made.goals, 10, lambda: node.log)
+            node.wait_for(f'/{ACTION} takes goals again')
+        finally:
+            made.close()
+        # One that begins anew knows nothing of the goals before.
+        node.wait_for(f'no server of the action /{ACTION}')
+        made = Gripper(graph.node)
+        try:
+            wait_until(lambda: made.goals, 10, lambda: node.log)
         finally:
             made.close()
 
