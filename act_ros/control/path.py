@@ -5,16 +5,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from act_ros.errors import ParameterError, PolicyError, listed, shorten
+from act_ros.errors import LimitError, ParameterError, PolicyError, listed, shorten
 from act_ros.parameters import Settings
 from act_ros.policy.interface import Observation
-from act_ros.safety import TURN, Limits, joints_of
+from act_ros.safety import Limits, joints_of
+from act_ros.safety.bounds import Bounds
+from act_ros.safety.braking import LARGEST
+from act_ros.safety.layout import Layout
 from act_ros.task import Task
 
 AHEAD = 2.0  # of a chunk [s]
 SHARE = 0.5  # of the largest speed and acceleration that the quickest joint has on its way
 SHORTEST = 1.0  # that a way takes [s]
-NEAR = 0.05  # a joint is at the pose, unless max_tracking_error is less [rad, m]
+# A joint is at the pose where it can be in that time, unless max_tracking_error is less: so it
+# does not matter what it is measured in [s].
+NEAR = 0.05
 # Of a minimum-jerk motion over a distance of 1 in a time of 1.
 _SPEED, _ACCELERATION = 1.875, 5.7735
 
@@ -27,10 +32,11 @@ class PathPolicy:
     :param task: the action's entries.
     :param goal: (positions,) of the action's position entries, in their order, robot units.
     :param limits: of the joints; the way stays far within them.
+    :param rate: of the ticks [Hz].
     :param where: gives the joints' positions now, in the order of the goal; None: not known.
     :param clock: in which the way goes on [ns].
     :ivar duration: of the way [s], from the start of the episode; None before it is known.
-    :raises ParameterError: the goal lies outside the range of a joint.
+    :raises LimitError: the goal lies outside the range of a joint, or one has no largest speed.
     """
 
     def __init__(
@@ -38,27 +44,31 @@ class PathPolicy:
         task: Task,
         goal: np.ndarray,
         limits: Limits,
+        rate: float,
         where: Callable[[], np.ndarray | None],
         clock: Callable[[], int],
     ) -> None:
         self.task = task
         self.chunk_size = max(2, round(AHEAD * task.rate))
-        self._goal, self._limits, self._where, self._clock = goal, limits, where, clock
-        joints = joints_of(task)
-        joint = {entry: i for i, entries in enumerate(joints) for entry in entries}
-        self._positions = [i for i, e in enumerate(task.action) if e.quantity == 'position']
-        self._joints = [joint[task.action[i]] for i in self._positions]
-        place = {joint[task.action[i]]: p for p, i in enumerate(self._positions)}
-        low, high = (edge[self._joints] for edge in (limits.min_position, limits.max_position))
-        for i, value, least, most in zip(self._positions, goal, low, high, strict=True):
-            if not least <= value <= most:
-                raise ParameterError(
-                    f'the start pose has {value:g} for {task.action[i]}, outside its range '
-                    f'{least:g} to {most:g}'
+        self._where, self._clock = where, clock
+        layout = Layout(task)
+        self._bounds = bounds = layout.arrange(limits, rate)
+        self._goal = _within(goal, bounds)
+        for entry, step in zip(bounds.entries, bounds.step, strict=True):
+            if not np.isfinite(step):
+                raise LimitError(
+                    f'{entry} has no largest speed, without which there is no way to the start '
+                    f'pose: set joint_limits.{entry.name}.max_velocity'
                 )
-        self._velocities = [
-            (i, place.get(joint[entry]))
-            for i, entry in enumerate(task.action) if entry.quantity == 'velocity'
+        joints = {entry: i for i, entries in enumerate(joints_of(task)) for entry in entries}
+        places = [joints[entry] for entry in bounds.entries]
+        self._speed = SHARE * bounds.step * rate
+        self._acceleration = SHARE * limits.max_acceleration[places]
+        self._near = np.minimum(bounds.max_tracking_error, NEAR * bounds.step * rate)
+        self._positions = layout.positions
+        self._velocities = [  # with the place of their joint's position
+            (i, places.index(joints[task.action[i]]))
+            for i in layout.velocities if joints[task.action[i]] in places
         ]  # fmt: skip
         self.reset()
 
@@ -90,14 +100,12 @@ class PathPolicy:
         action = np.zeros((self.chunk_size, self.task.action_dim))
         action[:, self._positions] = positions
         for i, place in self._velocities:
-            action[:, i] = 0.0 if place is None else speeds[:, place]
+            action[:, i] = speeds[:, place]
         return self.task.from_robot(action).astype(np.float32)
 
     def played(self, settings: Settings) -> Settings:
         """The parameters for it: its chunks are all of one way, which begins at rest."""
-        return replace(
-            settings, temporal_aggregation=True, decay=0.0, fade=0.0, ramp_time=0.0
-        )
+        return replace(settings, temporal_aggregation=True, decay=0.0, fade=0.0, ramp_time=0.0)
 
     def is_at(self, measured: np.ndarray) -> bool:
         """Whether the way is over, and the robot at its end.
@@ -106,36 +114,44 @@ class PathPolicy:
         """
         if self.duration is None or (self._clock() - self._began) / 1e9 < self.duration:
             return False
-        near = np.minimum(self._limits.max_tracking_error[self._joints], NEAR)
-        return bool((np.abs(measured - self._target) <= near).all())
+        return not self.away(measured)
+
+    def away(self, measured: np.ndarray) -> dict[str, float]:
+        """How far which positions are from the pose, if that is too far to be there.
+
+        :param measured: (positions,), as `where` gives them.
+        """
+        # It may be measured a turn further than it was.
+        goal = self._bounds.nearest(self._goal, measured)
+        far = np.abs(measured - goal)
+        names = zip(self._bounds.entries, far, far > self._near, strict=True)
+        return {str(entry): float(distance) for entry, distance, too_far in names if too_far}
 
     def _begin(self) -> None:
-        start = self._where()
-        if start is None:
+        measured = self._where()
+        if measured is None:
             raise PolicyError('where the joints are is not known')
-        # A joint that turns for ever goes the shorter way.
-        turns = np.where(self._limits.continuous[self._joints], TURN, np.inf)
-        free = np.isinf(self._limits.max_position[self._joints])
-        way = self._goal - start
-        with np.errstate(invalid='ignore'):
-            whole = np.where(np.isfinite(turns) & free, np.round(way / turns) * turns, 0.0)
-        self._target = self._goal - whole
+        bounds = self._bounds
+        start = bounds.inside(measured)
+        # A joint that turns for ever goes the shorter way; one with a range stays in it.
+        free = (bounds.low <= -LARGEST) & (bounds.high >= LARGEST)
+        self._target = np.where(free, bounds.nearest(self._goal, start), self._goal)
         distance = np.abs(self._target - start)
-        speed = SHARE * self._limits.max_velocity[self._joints]
-        acceleration = SHARE * self._limits.max_acceleration[self._joints]
         times = np.maximum(
-            _SPEED * distance / speed, np.sqrt(_ACCELERATION * distance / acceleration)
+            _SPEED * distance / self._speed, np.sqrt(_ACCELERATION * distance / self._acceleration)
         )
         self.duration = float(max(SHORTEST, times.max(initial=0.0)))
         self._start, self._began = start, self._clock()
 
 
-def read_pose(texts: tuple[str, ...], task: Task) -> np.ndarray:
+def read_pose(texts: tuple[str, ...], task: Task, limits: Limits, rate: float) -> np.ndarray:
     """Read the parameter `start_pose`.
 
     :param texts: 'source/joint/position VALUE' for each position of the action, robot units.
+    :param rate: of the ticks [Hz].
     :returns: (positions,) in the action's order.
     :raises ParameterError: one is missing, unknown or no number.
+    :raises LimitError: one lies outside its range.
     """
     wanted = [str(entry) for entry in task.action if entry.quantity == 'position']
     found: dict[str, float] = {}
@@ -153,4 +169,15 @@ def read_pose(texts: tuple[str, ...], task: Task) -> np.ndarray:
         found[name.strip()] = number
     if lacking := [name for name in wanted if name not in found]:
         raise ParameterError(f"parameter 'start_pose' says nothing of {listed(lacking)}")
-    return np.array([found[name] for name in wanted])
+    pose = np.array([found[name] for name in wanted])
+    return _within(pose, Layout(task).arrange(limits, rate))
+
+
+def _within(pose: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """A pose to go to, within the ranges: one that was measured may be a little outside.
+
+    :raises LimitError: it is far outside.
+    """
+    pose = bounds.inside(pose)
+    bounds.check(pose, bounds.tolerance, 'the start pose has {} at', pose)
+    return np.clip(pose, bounds.low, bounds.high)

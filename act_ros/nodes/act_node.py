@@ -191,15 +191,16 @@ class ActNode(LifecycleNode):
     def _configure(self) -> None:
         settings = read_parameters(self)
         task = Task.from_settings(settings)
-        Limits.from_settings(settings, task)
+        limits = Limits.from_settings(settings, task)
         declare_limits(self, task.action)  # of one that was changed since they were declared
         action_entries(task, 'follow_newest', settings.follow_newest)
         self._wiring = Wiring(self, settings, task)
         check_horizon(self._wiring, settings)
         if settings.stop_policy == 'silent':
             check_silence(self._wiring)
-        start = read_pose(settings.start_pose, task) if settings.start_pose else None
-        self._settings, self._task, self._home = settings, task, start
+        self._settings, self._task, self._home = settings, task, None
+        if settings.start_pose:
+            self._home = read_pose(settings.start_pose, task, limits, settings.tick_rate)
         # Beside the tick's process, so that the network neither delays nor crashes it.
         self._policy = policy = model.begin(settings, self._load)
 
@@ -310,6 +311,10 @@ class ActNode(LifecycleNode):
         """The topics, where the node is configured."""
         return self._wiring
 
+    def clock_of_goals(self) -> int:
+        """The time that goals take: simulated where there is that, else steady [ns]."""
+        return self.get_clock().now().nanoseconds if self._simulated else time.monotonic_ns()
+
     def activate_with(self, way: PathPolicy | None) -> str:
         """Activate from inactive; why that is not possible, or ''.
 
@@ -335,8 +340,8 @@ class ActNode(LifecycleNode):
         settings, clock = read_live_parameters(self, self._settings), self.get_clock()
         return PathPolicy(
             self._task, self._home, Limits.from_settings(settings, self._task),
-            lambda: wiring.store.measured(clock.now().nanoseconds)[0],
-            (lambda: clock.now().nanoseconds) if self._simulated else time.monotonic_ns,
+            settings.tick_rate, lambda: wiring.store.measured(clock.now().nanoseconds)[0],
+            self.clock_of_goals,
         )  # fmt: skip
 
     # --- callbacks -------------------------------------------------------------------------

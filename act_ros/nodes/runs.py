@@ -6,11 +6,11 @@ nothing, and each has all the checks of an activation. One goal at a time.
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from builtin_interfaces.msg import Duration
 from rclpy.action import ActionServer, CancelResponse, GoalResponse  # type: ignore[attr-defined]
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
@@ -34,7 +34,9 @@ LOOK = 0.1  # between two looks, each with feedback [s]
 class _Run:
     """A goal that is carried out.
 
-    :ivar began: when [s, steady].
+    :ivar limit: how long it may take [s].
+    :ivar looked: when it was looked at last [ns].
+    :ivar elapsed: since it began [s]; a clock that is set back takes nothing away.
     :ivar controller: of its activation.
     :ivar done: gets what it ended with: an outcome and a text.
     :ivar way: to the start pose.
@@ -43,10 +45,16 @@ class _Run:
     handle: Any
     to_start: bool
     limit: float
-    began: float
+    looked: int
     done: Future
+    elapsed: float = 0.0
     controller: Controller | None = None
     way: PathPolicy | None = None
+
+    def look(self, now: int) -> None:
+        """Time has gone on."""
+        self.elapsed += max(0, now - self.looked) / 1e9
+        self.looked = now
 
 
 class RunServers:
@@ -82,7 +90,7 @@ class RunServers:
 
     def _on_goal(self, goal: Any) -> GoalResponse:
         if self._current is not None:
-            log.warning('a goal of ~/run is refused: another one is carried out')
+            log.warning('a goal is refused: another one is carried out')
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
@@ -90,7 +98,7 @@ class RunServers:
         async def execute(handle: Any) -> Any:
             wanted = handle.request.max_duration
             limit = wanted.sec + wanted.nanosec / 1e9
-            run = _Run(handle, to_start, limit, time.monotonic(), Future())
+            run = _Run(handle, to_start, limit, self._node.clock_of_goals(), Future())
             outcome, text = self._begin(run)
             if not outcome:
                 ended = await run.done
@@ -105,6 +113,8 @@ class RunServers:
         results = self._type.Result
         if self._current is not None:  # accepted at the same time
             return results.NOT_STARTED, 'another goal is carried out'
+        if run.handle.is_cancel_requested:  # in between
+            return results.CANCELLED, 'cancelled before it began'
         if not run.limit > 0:
             return results.NOT_STARTED, f'max_duration is {run.limit:g} s, expected more than 0'
         try:
@@ -124,7 +134,7 @@ class RunServers:
         if run is None:
             return
         results, controller = self._type.Result, self._node.controller
-        elapsed = time.monotonic() - run.began
+        run.look(self._node.clock_of_goals())
         if controller is None or controller is not run.controller:
             self._finish(run, results.DEACTIVATED, 'the node was deactivated')
         elif run.handle.is_cancel_requested:
@@ -133,14 +143,15 @@ class RunServers:
             self._finish(run, results.STOPPED, controller.loop.status.reason)
         elif run.way is not None and self._has_arrived(run.way):
             self._finish(run, results.DONE, 'at the start pose')
-        elif elapsed >= run.limit:
-            late = run.to_start
-            self._finish(
-                run, results.TOO_LATE if late else results.DONE,
-                f'{"not at the start pose after" if late else "ended after"} {run.limit:g} s',
-            )  # fmt: skip
+        elif run.elapsed >= run.limit:
+            if run.way is None:
+                self._finish(run, results.DONE, f'ended after {run.limit:g} s')
+            else:
+                self._finish(run, results.TOO_LATE, self._too_late(run, run.way))
         else:
-            run.handle.publish_feedback(self._feedback(run, controller, elapsed))
+            feedback = self._type.Feedback(age=self._oldest_input(), **_so_far(run))
+            feedback.state = controller.loop.status.reason or controller.loop.state.value
+            run.handle.publish_feedback(feedback)
 
     def _finish(self, run: _Run, outcome: int, text: str) -> None:
         if self._node.controller is run.controller:
@@ -157,25 +168,23 @@ class RunServers:
             run.handle.canceled()
         else:
             run.handle.abort()
-        steps = 0 if run.controller is None else run.controller.loop.step
-        elapsed = _duration(time.monotonic() - run.began)
-        return results(outcome=outcome, message=text, steps=steps, elapsed=elapsed)
-
-    def _feedback(self, run: _Run, controller: Controller, elapsed: float) -> Any:
-        loop = controller.loop
-        hits = sum(sum(counts.values()) for counts in loop.limiter.hits.values())
-        return self._type.Feedback(
-            state=loop.status.reason or loop.state.value, step=loop.step,
-            elapsed=_duration(elapsed), age=self._oldest_input(), limit_hits=hits,
-        )  # fmt: skip
-
+        return results(outcome=outcome, message=text, **_so_far(run))
 
     def _has_arrived(self, way: PathPolicy) -> bool:
+        measured = self._measured()
+        return measured is not None and way.is_at(measured)
+
+    def _too_late(self, run: _Run, way: PathPolicy) -> str:
+        measured = self._measured()
+        away = {} if measured is None else way.away(measured)
+        text = f'not at the start pose after {run.limit:g} s'
+        return text + ''.join(f'; {name} is {far:.3g} away' for name, far in away.items())
+
+    def _measured(self) -> np.ndarray | None:
         wiring = self._node.wiring
         if wiring is None:
-            return False
-        measured, _ = wiring.store.measured(self._node.get_clock().now().nanoseconds)
-        return measured is not None and way.is_at(measured)
+            return None
+        return wiring.store.measured(self._node.get_clock().now().nanoseconds)[0]
 
     def _oldest_input(self) -> float:
         wiring = self._node.wiring
@@ -183,6 +192,20 @@ class RunServers:
             return math.nan
         ages = [*wiring.store.ages(self._node.get_clock().now().nanoseconds).values()]
         return max((math.nan if age is None else age for age in ages), key=_unknown_first)
+
+
+def _so_far(run: _Run) -> dict[str, Any]:
+    """What feedback and result both say."""
+    if run.controller is None:
+        return {'elapsed': _duration(run.elapsed)}
+    loop = run.controller.loop
+    hits = list(loop.limiter.hits.values())
+    return {
+        'elapsed': _duration(run.elapsed),
+        'step': loop.step,
+        'limit_hits': sum(sum(counts.values()) for counts in hits),
+        'limited': sorted({entry for counts in hits for entry in counts}),
+    }
 
 
 def _unknown_first(age: float) -> float:
