@@ -34,7 +34,9 @@ PARAMETERS = (
 def _matters(name: str) -> bool:
     """Whether what is made of an episode depends on a parameter."""
     # By how far a joint can move in a step two publishers of it are told apart.
-    return name in PARAMETERS or name.endswith(('.max_step', '.max_velocity'))
+    return name in PARAMETERS or name.endswith(
+        ('.max_step', '.max_velocity', '.has_velocity_limits')
+    )
 
 
 @dataclass(frozen=True)
