@@ -1,6 +1,12 @@
 """`~/run` and `~/return_to_start`: goals over DDS, as a behaviour tree sends them."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +18,7 @@ from test.limits import limits_of, parameters
 from test.nodes.graph import JOINTS, SETTINGS, TASK, run_node
 from test.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 BOUNDS = limits_of(SETTINGS)
 LIMITS = parameters(JOINTS, **{
     name: getattr(BOUNDS, name)
@@ -230,6 +237,41 @@ def test_without_a_start_pose_it_is_where_the_first_run_began(
         assert np.abs(graph.robot[9:] - began).max() > 0.01
         assert back.run(20).outcome == back.type.Result.DONE
         np.testing.assert_allclose(graph.robot[9:], began, atol=0.05)
+
+
+@contextmanager
+def example(environment, seconds):
+    """The example as a process of its own, on whatever robot there is."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / 'examples/run_policy.py', str(seconds)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_example_goes_to_the_start_runs_and_is_cancelled(
+    graph, ckpt, act_ros_interfaces, tmp_path
+):
+    pose = [f'{entry} 0.1' for entry in TASK.action[:8]]
+    with run_node(tmp_path, ckpt, env=act_ros_interfaces, **SAFE, start_pose=pose) as node:
+        ready(graph, node)
+        with example(act_ros_interfaces, 1) as process:
+            said, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, said
+            assert '/act/return_to_start: at the start pose; limited: nothing' in said
+            assert '/act/run: ended after 1 s' in said
+        with example(act_ros_interfaces, 60) as process:
+            node.wait_for('run for at most 60 s')
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=20)
+            assert process.returncode == 1 and '/act/run: cancelled' in said, said
+            assert 'Traceback' not in said
+        assert graph.state() == 'inactive'
 
 
 @pytest.mark.parametrize(
