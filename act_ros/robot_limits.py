@@ -73,11 +73,12 @@ def of_the_action(limits: Mapping[str, V], action: Sequence[str], path: Path) ->
         entries = [Entry.parse(text) for text in action]
     except TaskError:  # said where the task is read
         return dict(limits)
-    known = {name for each in entries for name in (each.name, f'{each.source}/{each.name}')}
+    names = sorted({each.name for each in entries})
+    known = {*names, *(f'{each.source}/{each.name}' for each in entries)}
     joints = dict.fromkeys(split(name)[0] for name in limits)
     left_out = [joint for joint in joints if joint not in known]
     if left_out and len(left_out) == len(joints):
-        near = difflib.get_close_matches(left_out[0], sorted(known), n=1) or sorted(known)[:1]
+        near = difflib.get_close_matches(left_out[0], names, n=1) or names[:1]
         raise ParameterError(
             f'{path} has limits of {", ".join(left_out)}, and none is a joint of the action; name '
             f'them as it does, {", ".join(map(repr, near))} for one'
