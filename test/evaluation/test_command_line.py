@@ -50,14 +50,19 @@ def call(folder, tmp_path, capsys):
     return run
 
 
-def test_it_prints_the_summary_and_leaves_the_results(call):
-    code, said, out = call()
+def test_it_prints_the_summary_and_leaves_the_results(call, tmp_path):
+    limits = tmp_path / 'joint_limits.yaml'
+    limits.write_text('joint_limits: {left_joint_1: {max_velocity: 0.7}, head: {max_velocity: 1}}')
+    code, said, out = call('--params-file', str(limits))
     assert code == 0
     for text in ('joint positions', 'hold the pose', 'mean of the', 'report:'):
         assert text in ' '.join(said.out.split())
     assert {path.name for path in out.iterdir()} == {
         'episodes', 'metrics.json', 'predictions.mcap', 'report.html', 'run.json', 'ticks.csv',
     }  # fmt: skip
+    (used,) = json.loads((out / 'run.json').read_text())['settings'].values()
+    assert used['joint_limits.left_joint_1.max_velocity'] == 0.7  # of two files the later
+    assert 'joint_limits.left_joint_2.max_velocity' in used
     metrics = json.loads((out / 'metrics.json').read_text())
     assert metrics['partial'] is False
     assert metrics['checkpoints']['ckpt']['total']['ticks']['scored'] > 90

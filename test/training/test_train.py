@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from act_ros.config import task_file
+from act_ros.parameter_file import read_parameter_file
 from act_ros.policy import load_policy
 from act_ros.train import main
 from act_ros.training import dataset, team
@@ -216,10 +217,16 @@ def test_a_task_of_ones_own_goes_with_the_checkpoint(call, tmp_path):
     parameters = content['/**']['ros__parameters']
     parameters['task'] |= {'name': 'mine', 'image_size': list(bags.SIZE)}
     (tmp_path / 'mine.yaml').write_text(yaml.safe_dump(content))
-    code, _, out = call('--steps', '1', params=tmp_path / 'mine.yaml')
+    # What a second file says of it, too.
+    limits = tmp_path / 'joint_limits.yaml'
+    limits.write_text('joint_limits: {left_joint_1: {max_velocity: 0.7}, head: {max_velocity: 1}}')
+    files = '--params-file', str(limits)
+    code, _, out = call('--steps', '1', *files, params=tmp_path / 'mine.yaml')
     assert code == 0
     (tmp_path / 'mine.yaml').unlink()
     assert load_policy(out, device='cpu').task.name == 'mine'
+    kept = read_parameter_file(out / 'task.yaml').joint_limits
+    assert kept['left_joint_1'].max_velocity == 0.7 and 'left_joint_2' in kept
 
 
 @pytest.mark.parametrize(
