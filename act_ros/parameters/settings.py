@@ -369,7 +369,9 @@ def check_names(names: Iterable[str], known: Iterable[str] = PARAMETERS) -> None
         if known is PARAMETERS and is_joint_limit(name):
             limit_row(name)
             continue
-        near = difflib.get_close_matches(name, [*known, *LIMITED], n=1)
+        # `position_max`, whose words are those of `max_position`, is not near `min_position`.
+        near = [limit for limit in LIMITED if sorted(limit.split('_')) == sorted(name.split('_'))]
+        near = near or difflib.get_close_matches(name, [*known, *LIMITED], n=1)
         meant = f'{PREFIX}JOINT.{near[0]}' if near and near[0] in LIMITED else ''.join(near)
         hint = f'; did you mean {meant!r}?' if meant else ''
         raise ParameterError(f'unknown parameter {name!r}{hint}')

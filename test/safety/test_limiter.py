@@ -673,6 +673,7 @@ def test_names_that_do_not_fit_are_refused(action, joints, message):
         ('joint_limits.a.max_velocty', "did you mean 'joint_limits.a.max_velocity'"),
         ('joint_limits.max_velocity', 'names no joint; expected joint_limits.JOINT.LIMIT'),
         ('position_min', "did you mean 'joint_limits.JOINT.min_position'"),
+        ('position_max', "did you mean 'joint_limits.JOINT.max_position'"),
         ('max_step', "did you mean 'joint_limits.JOINT.max_step'"),
     ],
 )
