@@ -49,6 +49,7 @@ from act_ros.nodes.diagnostics import Report
 from act_ros.nodes.input_watch import InputWatch
 from act_ros.nodes.runs import RunServers
 from act_ros.nodes.wiring import Wiring
+from act_ros.parameters import Settings
 from act_ros.policy import PolicyProcess, as_played
 from act_ros.policy.interface import SharedPredictor
 from act_ros.policy.process import LOAD
@@ -105,7 +106,7 @@ class ActNode(LifecycleNode):
         self._by_itself = False  # a transition that autostart has asked for
         self._inputs = InputWatch()
         self._home: np.ndarray | None = None  # where the first activation began
-        self._way: PathPolicy | None = None  # acts in the place of the policy
+        self._way: PathPolicy | None = None  # of the activation: acts in the place of the policy
         self._report = Report(self.get_fully_qualified_name())
 
         self._jumps = self.get_clock().create_jump_callback(
@@ -245,9 +246,8 @@ class ActNode(LifecycleNode):
             raise InputsError(faults, wiring.causes(faults))
         # What is set live counts from here on.
         settings = as_played(read_live_parameters(self, self._settings), policy)
-        acting: SharedPredictor = policy
-        if self._way is not None:
-            acting, settings = self._way, self._way.played(settings)
+        acting: SharedPredictor = policy if self._way is None else self._way
+        settings = self._acted(settings)
         controller = Controller(
             settings,
             Limits.from_settings(settings, self._task),
@@ -276,7 +276,7 @@ class ActNode(LifecycleNode):
 
     def _stop_controller(self) -> None:
         with self._switching:
-            controller, self._controller = self._controller, None
+            controller, self._controller, self._way = self._controller, None, None
             if controller is None:
                 return
             self._at_rest.clear()
@@ -318,16 +318,13 @@ class ActNode(LifecycleNode):
     def activate_with(self, way: PathPolicy | None) -> str:
         """Activate from inactive; why that is not possible, or ''.
 
-        :param way: acts in the place of the policy.
+        :param way: acts, until the end of the activation, in the place of the policy.
         """
         label = self._state_machine.current_state[1]
         if label != 'inactive':
             return f'the node is {label}: a goal activates it from inactive'
         self._way = way
-        try:
-            return '' if self.trigger_activate() == SUCCESS else self._failure
-        finally:
-            self._way = None
+        return '' if self.trigger_activate() == SUCCESS else self._failure
 
     def way_to_start(self) -> PathPolicy:
         """The way from where the robot is to its start pose.
@@ -410,10 +407,11 @@ class ActNode(LifecycleNode):
             settings = check_changes(self, changes, configured=self._policy is not None)
             controller, server = self._controller, self._server
             if self._policy is not None:
-                limits = Limits.from_settings(settings, self._task)
                 settings = as_played(settings, self._policy)
+                acted = self._acted(settings)
+                limits = Limits.from_settings(acted, self._task)
                 if controller is not None:
-                    controller.loop.change(settings, limits)
+                    controller.loop.change(acted, limits)
         except ActError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if server is not None:
@@ -425,6 +423,10 @@ class ActNode(LifecycleNode):
     @property
     def _simulated(self) -> bool:
         return bool(self.get_parameter('use_sim_time').value)
+
+    def _acted(self, settings: Settings) -> Settings:
+        """The parameters as they count for what acts."""
+        return settings if self._way is None else self._way.played(settings)
 
     def _explain(self, what: str, error: Exception) -> None:
         """Say why a transition failed: one line for a user's mistake.

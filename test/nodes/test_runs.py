@@ -216,7 +216,11 @@ def test_the_robot_returns_to_its_start_pose_within_the_limits(
         result = back.run(0.5)
         assert result.outcome == back.type.Result.TOO_LATE
         assert 'not at the start pose after 0.5 s; arm/left_joint_1/position' in result.message
-        result = back.run(20)
+        graph.commands.clear()
+        handle = back.send(20)
+        wait_until(lambda: len(graph.commands) > 40, 20, lambda: node.log)
+        assert graph.set_parameter('ramp_time', 10.0) == ''  # is of the policy, not of this way
+        result = back.result(handle)
         assert (result.outcome, result.message) == (back.type.Result.DONE, 'at the start pose')
     np.testing.assert_allclose(graph.robot[9:], pose, atol=0.05)
     sent = np.array([command.position for command in graph.commands])
