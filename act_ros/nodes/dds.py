@@ -4,7 +4,9 @@ They count for participants that are made later.
 """
 
 import os
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 from act_ros.config import CONFIG_DIR
 
@@ -47,8 +49,20 @@ def keep_to_this_host(domain: int) -> None:
 
 
 def _profile(file: str) -> dict[str, str]:
-    # Humble's Fast DDS knows only the old name; later ones warn of it.
-    return {PROFILES[_humble()]: str(CONFIG_DIR / file)}
+    return dict.fromkeys(_profile_variables(), str(CONFIG_DIR / file))
+
+
+def _profile_variables() -> tuple[str, ...]:
+    """What names the profile to the Fast DDS that is installed; both names where none is found.
+
+    Before Fast DDS 3 (Humble, Jazzy) there is the old name alone; with it ROS warns of that.
+    """
+    prefixes = [*os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep), sys.prefix]
+    for library in (Path(prefix, 'lib') for prefix in prefixes if prefix):
+        for name, variables in (('fastdds', PROFILES[:1]), ('fastrtps', PROFILES[1:])):
+            if any(library.glob(f'lib{name}.so*')) or any(library.glob(f'*/lib{name}.so*')):
+                return variables
+    return PROFILES
 
 
 def _humble() -> bool:

@@ -1,7 +1,6 @@
 """Packages of interfaces, built as colcon builds them but from ROS's wheels."""
 
 import ctypes
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,8 +17,10 @@ TIMEOUT = 300
 
 def can_build() -> bool:
     """Whether there is what it takes: compilers, and the generators among the wheels."""
+    share = Path(sys.prefix) / 'share'
+    packages = ('ament_cmake', 'rosidl_default_generators')
     return all(map(shutil.which, ('cmake', 'g++'))) and all(
-        importlib.util.find_spec(name) for name in ('ament_package', 'rosidl_generator_py')
+        (share / name).is_dir() for name in packages
     )
 
 

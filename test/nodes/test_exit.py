@@ -33,13 +33,13 @@ def slowly(tmp_path, ckpt, environment, **parameters):
 
 
 def shared_memory():
-    return {path.name for path in Path('/dev/shm').glob('fastdds_*')}
+    return {path.name for path in Path('/dev/shm').glob('fast*_*')}
 
 
 def used_by(process):
     """The shared memory that a process has mapped, and the files of the locks on it."""
     maps = Path(f'/proc/{process.pid}/maps').read_text()
-    names = set(re.findall(r'/dev/shm/(fastdds_\w+)', maps))
+    names = set(re.findall(r'/dev/shm/(fast(?:dds|rtps)_\w+)', maps))
     return names | {f'{name}_el' for name in names}
 
 

@@ -71,9 +71,8 @@ def test_nothing_that_the_shell_says_leads_off_this_machine(monkeypatch, distrib
     monkeypatch.setattr(dds, 'find_spec', lambda name: None if distribution == 'humble' else name)
     keep_to_this_host(220)
     left = {name: value for name, value in os.environ.items() if name in said}
-    vendor = 'FASTRTPS' if distribution == 'humble' else 'FASTDDS'
-    profile = left.pop(f'{vendor}_DEFAULT_PROFILES_FILE')
-    assert profile.endswith('fastdds_this_host.xml')
+    profiles = [left.pop(name) for name in dds.PROFILES if name in left]
+    assert profiles and all(p.endswith('fastdds_this_host.xml') for p in profiles)
     only = {'ROS_LOCALHOST_ONLY': '1'} if distribution == 'humble' else {}
     assert left == {
         'ROS_DISTRO': distribution, 'ROS_DOMAIN_ID': '220',
@@ -88,7 +87,30 @@ def test_how_it_is_fenced_off_is_no_matter_of_what_the_shell_names(monkeypatch):
     monkeypatch.setattr(dds, 'find_spec', lambda name: None)  # Humble's rclpy
     keep_to_this_host(220)
     assert os.environ['ROS_LOCALHOST_ONLY'] == '1'
-    assert os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'].endswith('fastdds_this_host.xml')
+
+
+@pytest.mark.parametrize(
+    ('libraries', 'named'),
+    [
+        (['libfastdds.so.3.2'], ['FASTDDS_DEFAULT_PROFILES_FILE']),
+        (['x86_64-linux-gnu/libfastrtps.so'], ['FASTRTPS_DEFAULT_PROFILES_FILE']),
+        (['libddsc.so'], [*dds.PROFILES]),
+    ],
+)
+def test_the_profile_is_named_as_the_installed_library_wants_it(
+    monkeypatch, tmp_path, libraries, named
+):
+    for name in libraries:
+        path = tmp_path / 'ros/lib' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'{tmp_path / "other"}:{tmp_path / "ros"}')
+    monkeypatch.setattr(dds.sys, 'prefix', str(tmp_path / 'venv'))
+    for name in dds.PROFILES:
+        monkeypatch.delenv(name, raising=False)
+    found = dds.image_profile()
+    assert list(found) == named
+    assert all(path.endswith('fastdds.xml') for path in found.values())
 
 
 def test_two_at_once_have_a_graph_each():

@@ -38,6 +38,15 @@ def only(text, *action):
     return spec.output_type.encoder(spec, task.rate, RosMessages())
 
 
+def example(name):
+    """An output of a type, and an action that has what it takes."""
+    holds = OUTPUT_TYPES[name].holds
+    if holds == 'twist':
+        return f'x {name}', ('base/x/velocity', 'base/y/velocity', 'base/z/velocity',
+                             'base/yaw/velocity')  # fmt: skip
+    return f'x {name}{" arm/a/position" * (holds == "gripper")}', BOTH
+
+
 def seconds(duration):
     return duration.sec + duration.nanosec / 1e9
 
@@ -132,9 +141,12 @@ def test_every_type_goes_over_the_wire(name, expected):
 
 
 @pytest.mark.parametrize('name', OUTPUT_TYPES)
-def test_live_and_in_a_bag_a_command_is_the_same(name):
-    (spec,) = parse_outputs([f'x {name}'], make_task(*BOTH))
-    live, bag = only(f'x {name}'), BagMessages()
+def test_live_and_in_a_bag_a_command_is_the_same(name, request):
+    if OUTPUT_TYPES[name].message_type.startswith('control_msgs'):
+        request.getfixturevalue('control_msgs')
+    text, action = example(name)
+    (spec,) = parse_outputs([text], make_task(*action))
+    live, bag = only(text, *action), BagMessages()
     message_type = spec.message_type
     offline = spec.output_type.encoder(spec, 50.0, bag)
     for k in range(3):  # filled anew each time
@@ -169,11 +181,14 @@ def test_messages_that_check_their_fields_take_the_values():
     """As those of older distributions always do; the variable counts at import."""
     program = """
 import numpy as np
-from test.nodes.test_outputs import NOW, VALUES, only
+from test.nodes.test_outputs import NOW, VALUES, example, only
 from act_ros.commands import OUTPUT_TYPES
 assert VALUES.dtype == np.float64
-for name in OUTPUT_TYPES:
-    message = only(f'x {name}').encode(VALUES, NOW, np.ones((3, 4)))
+for name, output_type in OUTPUT_TYPES.items():
+    if output_type.message_type.startswith('control_msgs'):
+        continue
+    text, action = example(name)
+    message = only(text, *action).encode(VALUES, NOW, np.ones((3, 4)))
     assert message._check_fields
 """
     done = subprocess.run(
