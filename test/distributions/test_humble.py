@@ -74,8 +74,8 @@ def newer_methods():
 
 # Names that other things than rclpy's have, too.
 COMMON = {'name', 'value', 'register', 'clear', 'type', 'stop', 'state', 'message', 'wait'}
-# Of events, which in Humble are made in C.
-COMMON |= {'last_policy_kind'}
+# Of events and handles, which in Humble are made in C.
+COMMON |= {'last_policy_kind', 'destroy_when_not_in_use'}
 
 
 def test_no_method_is_newer():

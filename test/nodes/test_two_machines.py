@@ -83,7 +83,8 @@ def run_on(machines):
     processes = []
 
     def run_on(number, program, **environment):
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(('ROS_', 'FASTDDS_'))}
+        ours = ('ROS_', 'FASTDDS_', 'FASTRTPS_')
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         command = ['ip', 'netns', 'exec', machines[number], 'unshare', '-m', 'sh', '-c',
                    'mount -t tmpfs none /dev/shm && exec "$@"', '-']  # fmt: skip
         processes.append(subprocess.Popen(
