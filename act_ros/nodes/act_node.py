@@ -109,6 +109,7 @@ class ActNode(LifecycleNode):
         self._way: PathPolicy | None = None  # of the activation: acts in the place of the policy
         self._report = Report(self.get_fully_qualified_name())
 
+        self._runs: RunServers | None = None
         self._jumps = self.get_clock().create_jump_callback(
             ANY_JUMP, post_callback=self._on_jump
         )
@@ -184,7 +185,8 @@ class ActNode(LifecycleNode):
         """Free everything, the DDS participant and its shared memory included."""
         self._release()
         self._jumps.unregister()
-        self._runs.close()
+        if self._runs is not None:
+            self._runs.close()
         super().destroy_node()
         # rclpy leaves the state machine alive, which holds the node, which holds the rest.
         self._state_machine.destroy_when_not_in_use()
