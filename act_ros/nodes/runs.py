@@ -69,8 +69,8 @@ class RunServers:
         self._servers: list[ActionServer] = []
         try:
             self._type: Any = message_class('act_ros_interfaces/action/Run')
-        except ParameterError as error:
-            log.info('no ~/run: %s', error)
+        except ParameterError:
+            log.debug('no ~/run: the package act_ros_interfaces is not built')
             return
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(LOOK, self._look, clock=clock)
