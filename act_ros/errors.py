@@ -22,12 +22,13 @@ class ParameterError(ActError):
 class LimitError(ActError):
     """Limits are missing or contradict each other, or a joint stands outside them.
 
-    :ivar joints: the entries that stand outside their range.
+    :ivar joints: the entries that lack something, or stand outside their range.
+    :ivar lacking: the limit that nothing says; '' where something else is wrong.
     """
 
-    def __init__(self, text: str, joints: Sequence[str] = ()) -> None:
+    def __init__(self, text: str, joints: Sequence[str] = (), *, lacking: str = '') -> None:
         super().__init__(text)
-        self.joints = tuple(joints)
+        self.joints, self.lacking = tuple(joints), lacking
 
 
 class ObservationError(ActError):

@@ -181,6 +181,7 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from act_ros.errors import listed
     from act_ros.recording.command_faults import lines
 
     console = Console()
@@ -214,6 +215,8 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
     if timeouts := metrics['command_timeouts']:
         taken = ', '.join(f'{value:.3g} s at {latency} ms' for latency, value in timeouts.items())
         say(f'the node would refuse its command_timeout with so late chunks; taken was {taken}')
+    if lacking := metrics['limits_not_given']:
+        say(f'not all limits are given, without which the node does not begin: {listed(lacking)}')
     for topic in metrics['topics_not_recorded']:
         say(f'{topic} was not recorded: what is sent there cannot be scored')
     for bag, commands in metrics['recorded_commands'].items():

@@ -127,6 +127,33 @@ def parse_output(text: str, task: Task) -> OutputSpec:
     return OutputSpec(text, topic, output_type, list(columns), task, options)
 
 
+def read_outputs(texts: Sequence[str], task: Task) -> list[OutputSpec]:
+    """Read the parameter `outputs`, as `parse_output` reads each text of it.
+
+    :raises ActError: one line that names the text and what is wrong with it.
+    """
+    if not texts:
+        raise ParameterError("parameter 'outputs' is empty; expected 'TOPIC TYPE [PATTERN ...]'")
+    outputs = [parse_output(text, task) for text in texts]
+    # As in a dry run: there `a` and `/a` are one topic too.
+    topics = [dry_run_topic(output.topic) for output in outputs]
+    for topic, output in zip(topics, outputs, strict=True):
+        if topics.count(topic) > 1:
+            raise ParameterError(f"parameter 'outputs' names the topic {output.topic!r} twice")
+    return outputs
+
+
+def unsent(outputs: Sequence[OutputSpec], task: Task) -> list[str]:
+    """Entries of the action that no output carries."""
+    sent = {column for output in outputs for column in output.columns}
+    return [str(entry) for i, entry in enumerate(task.action) if i not in sent]
+
+
+def dry_run_topic(topic: str) -> str:
+    """Where a topic's commands go in a dry run."""
+    return '~/dry_run/' + topic.removeprefix('~').lstrip('/')
+
+
 def output_topic(text: str) -> str:
     """The topic of one text of the parameter `outputs`, whatever else is in it.
 

@@ -107,19 +107,19 @@ def play(
         INPUT_TYPES,
         absolute,
         camera_inputs,
-        parse_output,
+        dry_run_topic,
+        read_outputs,
         state_inputs,
-    )  # fmt: skip
-    from act_ros.nodes.outputs import dry_run_topic
+    )
     from act_ros.nodes.replay_node import Replay
     from act_ros.task import Task
 
     task, out = Task.from_settings(settings), arguments.out
     given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
     inputs = {absolute(topic): INPUT_TYPES[kind] for topic, kind in given.values()}
-    specs = [parse_output(text, task) for text in settings.outputs]
     outputs = {
-        dry_run_topic(spec.topic).replace('~', '/act'): spec.message_type for spec in specs
+        dry_run_topic(spec.topic).replace('~', '/act'): spec.message_type
+        for spec in read_outputs(settings.outputs, task)
     }
     log = out / 'node.log'
     with child(module('act_ros.nodes.main', *ros_arguments), log) as process:

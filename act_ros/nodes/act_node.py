@@ -24,19 +24,12 @@ from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
 from act_ros.bridge.process import EndpointProcess
+from act_ros.control.checks import check_horizon, check_latency, check_silence
 from act_ros.control.path import PathPolicy, read_pose
 from act_ros.errors import ActError
 from act_ros.nodes import model
 from act_ros.nodes.abandon import AbandonedError, abandonable
-from act_ros.nodes.checks import (
-    WARM_PASSES,
-    check_horizon,
-    check_latency,
-    check_silence,
-    guest_batch,
-    slowest_pass,
-    warn_of_pose,
-)
+from act_ros.nodes.checks import WARM_PASSES, guest_batch, slowest_pass, warn_of_pose
 from act_ros.nodes.controller import BRAKING, Controller
 from act_ros.nodes.declare import (
     check_changes,
@@ -198,9 +191,9 @@ class ActNode(LifecycleNode):
         declare_limits(self, task.action)  # of one that was changed since they were declared
         action_entries(task, 'follow_newest', settings.follow_newest)
         self._wiring = Wiring(self, settings, task)
-        check_horizon(self._wiring, settings)
+        check_horizon(self._wiring.outputs, settings)
         if settings.stop_policy == 'silent':
-            check_silence(self._wiring)
+            check_silence(self._wiring.outputs)
         self._settings, self._task, self._home = settings, task, None
         if settings.start_pose:
             self._home = read_pose(settings.start_pose, task, limits, settings.tick_rate)

@@ -26,12 +26,20 @@ from trajectory_msgs.msg import JointTrajectory
 
 from act_ros.commands import Encoder, OutputSpec
 from act_ros.errors import ParameterError
-from act_ros.interfaces import INPUT_TYPES, STATE_TYPES, camera_inputs, check_shared, state_inputs
+from act_ros.interfaces import (
+    INPUT_TYPES,
+    STATE_TYPES,
+    camera_inputs,
+    check_shared,
+    dry_run_topic,
+    state_inputs,
+    unsent,
+)
 from act_ros.nodes.deadman import MAX_AGE, Deadman
 from act_ros.nodes.graph import GraphWatch
 from act_ros.nodes.gripper import GripperGoals
 from act_ros.nodes.message_classes import RosMessages, message_class
-from act_ros.nodes.outputs import dry_run_topic, parse_outputs, unsent
+from act_ros.nodes.outputs import parse_outputs
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
 from act_ros.task import Task
@@ -136,11 +144,6 @@ class Wiring:
     def horizon(self) -> set[int]:
         """Places of the action whose coming ticks are sent too."""
         return {i for spec in self.outputs if spec.output_type.horizon for i in spec.columns}
-
-    @property
-    def velocities_alone(self) -> list[str]:
-        """Entries whose last command would last, were nothing sent after it."""
-        return [entry for spec in self.outputs for entry in spec.velocities_alone]
 
     def send(
         self,

@@ -1,6 +1,17 @@
 """Limits on a command: nothing non-finite passes, nothing leaves its range or its step."""
 
 from act_ros.safety.limiter import CommandLimiter
-from act_ros.safety.limits import TURN, Limits, action_entries, action_turns, joints_of
+from act_ros.safety.limits import (
+    TURN,
+    Limits,
+    action_entries,
+    action_turns,
+    joints_of,
+    lacking_limits,
+    limit_faults,
+)
 
-__all__ = ['TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns', 'joints_of']
+__all__ = [
+    'TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns', 'joints_of',
+    'lacking_limits', 'limit_faults',
+]  # fmt: skip

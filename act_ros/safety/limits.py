@@ -5,7 +5,7 @@ order in which the action first names them; it has a position, a velocity, or bo
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,24 +47,24 @@ class Limits:
     ramp_time: float
 
     @classmethod
-    def from_settings(cls, settings: Settings, task: Task) -> 'Limits':
+    def from_settings(
+        cls, settings: Settings, task: Task, *, complete: bool = True
+    ) -> 'Limits':
         """Read the limits of a task's joints.
 
         :param settings: what they do not say means that a joint has no such limit, which only
             entries listed in `unlimited` may be without.
+        :param complete: False for what moves nothing: any joint may be without any limit.
         :raises LimitError: naming the parameter and the joint.
         """
+        for error in limit_faults(settings, task):
+            if complete or not error.lacking:
+                raise error
         joints = joints_of(task)
-        entries = [str(entry) for entry in task.action]
-        _check_listed('unlimited', settings.unlimited, entries, 'entry')
-        action_turns(task, settings.continuous)
-        _check_names(settings.joint_limits, joints)
-        keys = joint_keys((places[0].source, places[0].name) for places in joints)
-        rows = []
-        for places, ((source, name), key) in zip(joints, keys.items(), strict=True):
-            limits = settings.limits_of(source, name)
-            rows.append({**_WITHOUT, **limits.given})
-            _check_joint(places, key, limits, settings)
+        rows = [
+            {**_WITHOUT, **settings.limits_of(places[0].source, places[0].name).given}
+            for places in joints
+        ]
         arrays = {name: np.array([row[name] for row in rows]) for name in LIMITED}
         named = [str(places[0]) for places in joints]
         return cls(
@@ -73,6 +73,28 @@ class Limits:
             range_tolerance=settings.range_tolerance,
             ramp_time=settings.ramp_time,
         )
+
+
+def limit_faults(settings: Settings, task: Task) -> Iterator[LimitError]:
+    """Everything that is wrong with the limits of a task's joints."""
+    joints = joints_of(task)
+    entries = [str(entry) for entry in task.action]
+    positions = [name for name in entries if name.endswith('/position')]
+    yield from _unknown('unlimited', settings.unlimited, entries, 'entry')
+    yield from _unknown('continuous', settings.continuous, positions, 'position')
+    yield from _misnamed(settings.joint_limits, joints)
+    keys = joint_keys((places[0].source, places[0].name) for places in joints)
+    for places, ((source, name), key) in zip(joints, keys.items(), strict=True):
+        yield from _faults_of(places, key, settings.limits_of(source, name), settings)
+
+
+def lacking_limits(settings: Settings, task: Task) -> dict[str, list[str]]:
+    """By entry of the action, the limits that it needs and that nothing says."""
+    lacking: dict[str, list[str]] = {}
+    for error in limit_faults(settings, task):
+        if error.lacking:
+            lacking.setdefault(error.joints[0], []).append(error.lacking)
+    return lacking
 
 
 def action_turns(task: Task, continuous: Sequence[str]) -> np.ndarray:
@@ -84,7 +106,8 @@ def action_turns(task: Task, continuous: Sequence[str]) -> np.ndarray:
     """
     names = [str(entry) for entry in task.action]
     positions = [name for name in names if name.endswith('/position')]
-    _check_listed('continuous', continuous, positions, 'position')
+    for error in _unknown('continuous', continuous, positions, 'position'):
+        raise error
     return np.array(
         [
             TURN * abs(entry.scale) if name in continuous else np.inf
@@ -99,7 +122,8 @@ def action_entries(task: Task, parameter: str, names: Sequence[str]) -> np.ndarr
     :raises LimitError: a name is no entry of the action.
     """
     entries = [str(entry) for entry in task.action]
-    _check_listed(parameter, names, entries, 'entry')
+    for error in _unknown(parameter, names, entries, 'entry'):
+        raise error
     return np.array([name in names for name in entries])
 
 
@@ -111,20 +135,24 @@ def joints_of(task: Task) -> list[list[Entry]]:
     return [sorted(entries, key=lambda entry: entry.quantity) for entries in joints.values()]
 
 
-def _check_listed(parameter: str, names: Iterable[str], known: list[str], what: str) -> None:
-    """Refuse names that the action does not have."""
+def _unknown(
+    parameter: str, names: Iterable[str], known: list[str], what: str
+) -> Iterator[LimitError]:
+    """Names that the action does not have."""
     for name in names:
         if name in known:
             continue
         near = difflib.get_close_matches(name, known, n=1) or known[:1]
         hint = f'; did you mean {near[0]!r}?' if near else ''
-        raise LimitError(
+        yield LimitError(
             f'parameter {parameter!r} lists {name!r}, which is no {what} of the action{hint}'
         )
 
 
-def _check_names(given: Mapping[str, JointLimits], joints: list[list[Entry]]) -> None:
-    """Refuse limits that are of no joint of the action, of several, or that are there twice."""
+def _misnamed(
+    given: Mapping[str, JointLimits], joints: list[list[Entry]]
+) -> Iterator[LimitError]:
+    """Limits that are of no joint of the action, of several, or that are there twice."""
     pairs = [(places[0].source, places[0].name) for places in joints]
     for key in given:
         of = [pair for pair in pairs if key in (pair[1], '/'.join(pair))]
@@ -132,20 +160,20 @@ def _check_names(given: Mapping[str, JointLimits], joints: list[list[Entry]]) ->
             known = sorted({name for _, name in pairs})
             near = difflib.get_close_matches(key, [*known, *map('/'.join, pairs)], n=1)
             hint = f'; did you mean {near[0]!r}?' if near else f' ({", ".join(known)})'
-            raise LimitError(f'joint_limits has {key!r}, which is no joint of the action{hint}')
-        if len(of) > 1:
+            yield LimitError(f'joint_limits has {key!r}, which is no joint of the action{hint}')
+        elif len(of) > 1:
             names = ' and '.join(joint_keys(pairs)[pair] for pair in of)
-            raise LimitError(
+            yield LimitError(
                 f'joint_limits has {key!r}, which several sources have: write {names} instead'
             )
-        if key != '/'.join(of[0]) and '/'.join(of[0]) in given:
-            raise LimitError(f'joint_limits has {key!r} and {"/".join(of[0])!r}: keep one')
+        elif key != '/'.join(of[0]) and '/'.join(of[0]) in given:
+            yield LimitError(f'joint_limits has {key!r} and {"/".join(of[0])!r}: keep one')
 
 
-def _check_joint(
+def _faults_of(
     places: list[Entry], key: str, limits: JointLimits, settings: Settings
-) -> None:
-    """Refuse numbers that are no limits of a joint.
+) -> Iterator[LimitError]:
+    """What keeps numbers from being the limits of a joint.
 
     :param places: its entries, the position first.
     :param key: under which its limits stand.
@@ -165,24 +193,27 @@ def _check_joint(
         free = set(LIMITED)
     for name, value in numbers.items():
         if np.isnan(value):
-            raise LimitError(f'{name} of {entry} is nan, expected a number')
+            yield LimitError(f'{name} of {entry} is nan, expected a number')
+            return
         if name not in needed:
             continue
         if name.startswith('max') and name != 'max_position' and value <= 0:
-            raise LimitError(f'{name} of {entry} is {value:g}, expected more than 0')
+            yield LimitError(f'{name} of {entry} is {value:g}, expected more than 0')
         if np.isinf(value) and name not in free:
             switch = limits.switched_off(name)
             do = f'{switch} to true' if switch else f'{name} to a finite value'
-            raise LimitError(
-                f"{entry} has no {name}: set {PREFIX}{key}.{do}, or list {entry} in 'unlimited'"
+            yield LimitError(
+                f"{entry} has no {name}: set {PREFIX}{key}.{do}, or list {entry} in 'unlimited'",
+                [str(entry)],
+                lacking=name,
             )
     low, high = numbers['min_position'], numbers['max_position']
     if positioned and not low < high:
-        raise LimitError(
+        yield LimitError(
             f'min_position of {entry} is {low:g} and max_position {high:g}; expected a range'
         )
-    if positioned and continuous and np.isinf([low, high]).sum() == 1:
-        raise LimitError(
+    elif positioned and continuous and np.isinf([low, high]).sum() == 1:
+        yield LimitError(
             f'min_position of {entry} is {low:g} and max_position {high:g}; a joint in '
             f'continuous ends on both sides, or is -.inf and .inf'
         )

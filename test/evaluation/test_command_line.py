@@ -68,6 +68,31 @@ def test_it_prints_the_summary_and_leaves_the_results(call, tmp_path):
     assert metrics['checkpoints']['ckpt']['total']['ticks']['scored'] > 90
 
 
+def test_limits_that_are_missing_are_told_and_looked_at_nowhere(call, folder, tmp_path):
+    content = yaml.safe_load((folder / 'robot.yaml').read_text())
+    limits = content['/**']['ros__parameters']['joint_limits']
+    for joint in limits.values():
+        del joint['max_tracking_error']
+    del limits['left_joint_3']
+    (tmp_path / 'robot.yaml').write_text(yaml.safe_dump(content))
+    code, said, out = call(params=tmp_path / 'robot.yaml')
+    assert code == 0
+    assert 'not all limits are given, without which the node does not begin: arm/left' in said.out
+    missing = json.loads((out / 'metrics.json').read_text())['limits_not_given']
+    (line,) = [line for line in missing if 'left_joint_3' in line]
+    assert line == (
+        'arm/left_joint_3/position: min_position, max_position, max_velocity, max_acceleration, '
+        'max_tracking_error'
+    )
+    assert f'<li>{line}</li>' in (out / 'report.html').read_text()
+    # A wrong one stays a mistake.
+    limits['left_joint_4']['max_velocity'] = -1.0
+    (tmp_path / 'robot.yaml').write_text(yaml.safe_dump(content))
+    code, said, _ = call(params=tmp_path / 'robot.yaml')
+    assert code == 2
+    assert 'max_velocity of arm/left_joint_4/position is -1, expected more than 0' in said.err
+
+
 def test_several_latencies_are_a_table_of_fades(call):
     code, said, out = call('--latency', '50', '--latency', '120', '--fade', '0.1')
     assert code == 0

@@ -2,8 +2,8 @@
 
 import pytest
 
+from act_ros.control.checks import check_latency
 from act_ros.errors import ParameterError
-from act_ros.nodes.checks import check_latency
 from act_ros.parameters import Settings
 from test.nodes.graph import TASK, run_node
 from test.waiting import wait_until

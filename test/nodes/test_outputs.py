@@ -18,8 +18,9 @@ from act_ros.bags.typestore import BagMessages, deserialize, typestore
 from act_ros.bags.writing import BagWriter
 from act_ros.commands import OUTPUT_TYPES
 from act_ros.errors import ActError, ParameterError, TaskError
+from act_ros.interfaces import dry_run_topic, unsent
 from act_ros.nodes.message_classes import RosMessages, message_class
-from act_ros.nodes.outputs import dry_run_topic, parse_outputs, unsent
+from act_ros.nodes.outputs import parse_outputs
 from act_ros.task import Entry, Task
 
 NOW = Time(sec=3)

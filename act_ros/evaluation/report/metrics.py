@@ -9,6 +9,7 @@ from act_ros.evaluation.report.motion import motion, sweep
 from act_ros.evaluation.report.scores import scores, timings
 from act_ros.evaluation.report.verdict import verdict
 from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.safety import lacking_limits
 
 FAR = 5.0  # standard deviations from the mean of training
 
@@ -59,6 +60,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         'empty_episodes': empty,
         'topics_not_recorded': not_recorded,
         'recorded_commands': evaluation.commands(),
+        'limits_not_given': _limits_not_given(evaluation),
         'checkpoints': checkpoints,
     }
 
@@ -72,6 +74,13 @@ def _command_timeouts(evaluation: Evaluation) -> dict[str, float]:
         for late, each in taken.items()
         if each.command_timeout > settings.command_timeout
     }
+
+
+def _limits_not_given(evaluation: Evaluation) -> list[str]:
+    """Without which limits it was: the node itself would not begin."""
+    settings = next(iter(evaluation.plan.checkpoints.values()))
+    lacking = lacking_limits(settings, evaluation.task)
+    return [f'{entry}: {", ".join(names)}' for entry, names in lacking.items()]
 
 
 def _far_from_training(evaluation: Evaluation, label: str) -> list[str]:

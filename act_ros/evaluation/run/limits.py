@@ -15,6 +15,8 @@ from act_ros.task import Task
 class LimitsObserver:
     """What the node's limits make of actions: how often they cut in, and how smooth that is.
 
+    A limit that is not given, without which the node would not begin, cuts in nowhere.
+
     :param settings: the node's parameters.
     :param stride: ticks between two actions.
     :ivar motion: of what the node would have sent; of use with every tick only.
@@ -22,7 +24,7 @@ class LimitsObserver:
     """
 
     def __init__(self, settings: Settings, task: Task, stride: int) -> None:
-        limits = Limits.from_settings(settings, task)
+        limits = Limits.from_settings(settings, task, complete=False)
         # Between two actions the robot would have made as many steps.
         limits = replace(limits, max_step=limits.max_step * stride)
         self._limiter = CommandLimiter(task, limits, task.rate / stride)
