@@ -19,6 +19,7 @@ from act_ros.errors import ActError
 from act_ros.interfaces import output_topic
 from act_ros.nodes.dds import keep_to_this_host
 from act_ros.parameter_file import write_parameter_file
+from act_ros.parameters.qos import OVERRIDES
 
 # Their ports lie above those that Linux hands out by itself (32768 to 60999), as those of the
 # domains 0 to 101 lie below; hardly anybody sets a robot to one of these. Cyclone DDS knows none
@@ -30,7 +31,6 @@ CONFINED = ('rmw_fastrtps_cpp', 'rmw_fastrtps_dynamic_cpp', 'rmw_cyclonedds_cpp'
 TOPIC_PARAMETERS = ('camera_topics', 'state_topics', 'enable_topic')
 # Names that a node has whatever its parameters say.
 GLOBAL_TOPICS = ('/clock', '/diagnostics')
-OVERRIDES = 'qos_overrides.'
 
 
 @dataclass(frozen=True)

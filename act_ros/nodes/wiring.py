@@ -42,6 +42,7 @@ from act_ros.nodes.message_classes import RosMessages, message_class
 from act_ros.nodes.outputs import parse_outputs
 from act_ros.observation import ObservationStore
 from act_ros.parameters import Settings
+from act_ros.parameters.qos import OVERRIDES, RCLPY, topic_of
 from act_ros.task import Task
 
 try:
@@ -68,8 +69,6 @@ COMMAND_QOS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )
-# Declared by rclpy when it likes.
-FOREIGN_OVERRIDES = ('qos_overrides./clock.', 'qos_overrides./parameter_events.')
 
 
 class Wiring:
@@ -78,18 +77,21 @@ class Wiring:
     :param node: makes the topics' ends.
     :param settings: the node's parameters.
     :param task: of the robot.
-    :ivar store: what the subscriptions fill.
+    :param store: what the subscriptions fill; by default one as the parameters describe it.
+    :ivar store: that.
     :ivar outputs: what the commands are sent as.
     :ivar deadman: None where `enable_topic` is not set.
     """
 
-    def __init__(self, node: Node, settings: Settings, task: Task) -> None:
+    def __init__(
+        self, node: Node, settings: Settings, task: Task, store: ObservationStore | None = None
+    ) -> None:
         self._node = node
         self._entities: list[Callable[[], object]] = []
         self._mismatches: dict[str, str] = {}
         self._dry = settings.dry_run
         cameras, states = camera_inputs(settings, task), state_inputs(settings, task)
-        self.store = ObservationStore.from_settings(settings, task)
+        self.store = store or ObservationStore.from_settings(settings, task)
         self.outputs: list[OutputSpec] = parse_outputs(settings.outputs, task)
         if entries := unsent(self.outputs, task):
             log.info('not published: %s', ', '.join(entries))
@@ -292,8 +294,8 @@ class Wiring:
     def _refuse_unknown_overrides(self) -> None:
         """A QoS override of a topic that this node does not have would be silently inert."""
         for name in self._node._parameter_overrides:
-            known = self._node.has_parameter(name) or name.startswith(FOREIGN_OVERRIDES)
-            if name.startswith('qos_overrides.') and not known:
+            known = self._node.has_parameter(name) or topic_of(name) in RCLPY
+            if name.startswith(OVERRIDES) and not known:
                 raise ParameterError(
                     f'unknown parameter {name!r}; expected qos_overrides.TOPIC.publisher or '
                     f'.subscription and history, depth or reliability, TOPIC fully resolved'

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from act_ros.observation.readers import make_reader
 from act_ros.observation.state import StateInput
 from act_ros.parameters import Settings
 from act_ros.task import Entry, Task
+
+Store = TypeVar('Store', bound='ObservationStore')
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class ObservationStore:
         self.heard: set[str] = set()
 
     @classmethod
-    def from_settings(cls, settings: Settings, task: Task) -> 'ObservationStore':
+    def from_settings(cls: type[Store], settings: Settings, task: Task) -> Store:
         """The store of a robot as its parameters describe it: live and of a bag alike.
 
         :raises ActError: the parameters do not fit the task.

@@ -20,11 +20,11 @@ from act_ros.parameters.joint_limits import (
     limit_row,
     read_joint_limits,
 )
+from act_ros.parameters.qos import OVERRIDES, check_overrides
 from act_ros.parameters.table import Parameter, check_values, row, rows
 
 # Declared by rclpy itself.
 FOREIGN = ('use_sim_time', 'start_type_description_service')
-FOREIGN_PREFIXES = ('qos_overrides.',)
 
 FASTEST = 1000.0  # commands a second
 
@@ -332,6 +332,7 @@ class Settings:
         :raises ParameterError: naming the parameter.
         """
         check_names(values)
+        check_overrides(values)
         fitting: dict[str, Any] = {
             PARAMETERS[name].attribute: v for name, v in values.items() if name in PARAMETERS
         }
@@ -364,7 +365,7 @@ def check_names(names: Iterable[str], known: Iterable[str] = PARAMETERS) -> None
     :raises ParameterError: naming the first unknown one and the nearest known.
     """
     for name in names:
-        if name in (*known, *FOREIGN) or name.startswith(FOREIGN_PREFIXES):
+        if name in (*known, *FOREIGN) or name.startswith(OVERRIDES):
             continue
         if known is PARAMETERS and is_joint_limit(name):
             limit_row(name)

@@ -1,0 +1,138 @@
+"""What was measured and commanded, beside the training and the limits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from act_ros.commissioning.findings import Findings
+from act_ros.commissioning.robot import Robot
+from act_ros.policy.interface import Statistics
+from act_ros.task import Entry
+
+FAR = 5.0  # standard deviations from the mean of training
+NEAR = 3.0  # within which a value is as in training
+TURNED = 180 / np.pi
+# What one unit is in another; the policy's first.
+UNITS = {
+    TURNED: 'the policy has degrees and the robot radians',
+    1 / TURNED: 'the policy has radians and the robot degrees',
+    1000.0: 'the policy has millimetres and the robot metres',
+    1 / 1000.0: 'the policy has metres and the robot millimetres',
+    -1.0: 'the sign is the other one',
+}
+
+
+def check_training(
+    what: str,
+    entries: Sequence[Entry],
+    values: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    findings: Findings,
+) -> None:
+    """Whether values are such as the policy was trained on.
+
+    :param what: 'task.state' or 'task.action'.
+    :param values: (n, entries) in the policy's units; NaN where nothing is known.
+    :param mean: of the training, (entries,), as is `std`.
+    """
+    known = [i for i in range(len(entries)) if np.isfinite(values[:, i]).any()]
+    medians = {i: float(np.nanmedian(values[:, i])) for i in known}
+    far = [i for i in known if abs(medians[i] - mean[i]) > FAR * std[i]]
+    for i in far:
+        findings.wrong(
+            what,
+            f'{entries[i]} is {medians[i]:.4g} (median), but in training it was {mean[i]:.4g} '
+            f'with a standard deviation of {std[i]:.2g}{_guess(i, entries, medians, mean, std)}',
+        )
+    if known:
+        findings.fits(what, f'{len(known) - len(far)} of {len(known)} entries are as in training')
+
+
+def _guess(
+    i: int,
+    entries: Sequence[Entry],
+    medians: dict[int, float],
+    mean: np.ndarray,
+    std: np.ndarray,
+) -> str:
+    """What would explain it, as the end of a sentence."""
+    for factor, meaning in UNITS.items():
+        if abs(medians[i] * factor - mean[i]) <= NEAR * std[i]:
+            scale = entries[i].scale * factor
+            return f': {meaning}? Then write scale={scale:.12g}'
+    swapped = [
+        j for j in medians
+        if j != i
+        and abs(medians[i] - mean[j]) <= NEAR * std[j]
+        and abs(medians[j] - mean[i]) <= NEAR * std[i]
+    ]  # fmt: skip
+    if swapped:
+        return f': it would fit in the place of {entries[swapped[0]]}, are they in another order?'
+    return ': other units, another zero, or joints in another order?'
+
+
+def check_states(
+    robot: Robot, states: np.ndarray, statistics: Statistics | None, findings: Findings
+) -> None:
+    """Compare what was measured with the training.
+
+    :param states: (n, state_dim), policy units.
+    """
+    if statistics is not None and len(states):
+        check_training(
+            'task.state', robot.task.state, states, statistics.qpos_mean, statistics.qpos_std,
+            findings,
+        )  # fmt: skip
+
+
+def check_commands(
+    robot: Robot, actions: np.ndarray, statistics: Statistics | None, findings: Findings
+) -> None:
+    """Compare what was commanded with the training.
+
+    :param actions: (n, action_dim), robot units; NaN where nothing was.
+    """
+    if statistics is not None and len(actions):
+        check_training(
+            'task.action', robot.task.action, robot.task.from_robot(actions),
+            statistics.action_mean, statistics.action_std, findings,
+        )  # fmt: skip
+
+
+def check_measured(robot: Robot, measured: np.ndarray, findings: Findings) -> None:
+    """Compare where the joints were with their limits.
+
+    :param measured: (n, positions), robot units, a row a tick.
+    """
+    limits, task = robot.limits, robot.task
+    if limits is None or not len(measured):
+        return
+    joints = list(dict.fromkeys((entry.source, entry.name) for entry in task.action))
+    positions = [entry for entry in task.action if entry.quantity == 'position']
+    speeds = np.abs(np.diff(measured, axis=0)) * task.rate
+    within = 0
+    for column, entry in enumerate(positions):
+        joint = joints.index((entry.source, entry.name))
+        low, high = limits.min_position[joint], limits.max_position[joint]
+        tolerance = min(limits.range_tolerance, limits.max_step[joint])
+        least, most = measured[:, column].min(), measured[:, column].max()
+        turns = limits.continuous[joint]
+        if not turns and (least < low - tolerance or most > high + tolerance):
+            findings.wrong(
+                'limits',
+                f'{entry} was at {least:.4g} to {most:.4g}, outside its range {low:g} to '
+                f'{high:g}: the node does not begin there',
+            )
+            continue
+        # One tick is noise; so many are a movement.
+        fast = float(np.percentile(speeds[:, column], 99)) if len(speeds) > 1 else 0.0
+        if not turns and fast > limits.max_velocity[joint]:
+            findings.doubt(
+                'limits',
+                f'{entry} moved at {fast:.3g} a second, and max_velocity is '
+                f'{limits.max_velocity[joint]:g}: the policy may want to be as fast',
+            )
+            continue
+        within += 1
+    findings.fits('limits', f'hold where {within} of {len(positions)} joints were')
