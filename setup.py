@@ -86,9 +86,11 @@ setup(
     entry_points={
         'console_scripts': [
             'act_node = act_ros.nodes.main:main',
+            'check_config = act_ros.check_config:main',
             'evaluate_bag = act_ros.evaluate_bag:main',
             'lookout = act_ros.nodes.lookout:main',
             'inference_server = act_ros.inference_server:main',
+            'new_robot = act_ros.new_robot:main',
             'replay = act_ros.replay:main',
             'sim_robot = act_ros.demo.sim_robot:main',
             'train = act_ros.train:program',

@@ -11,7 +11,7 @@ from act_ros import cli
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from act_ros.commissioning.findings import Finding, Findings
+    from act_ros.commissioning.check.findings import Finding, Findings
 
 PROGRAM = 'check_config'
 DOES_NOT_FIT = 1  # exit code
@@ -44,8 +44,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def check(arguments: argparse.Namespace, findings: 'Findings') -> None:
     """Look at all that the command line names."""
-    from act_ros.commissioning.policy import check_policy
-    from act_ros.commissioning.robot import check_robot
+    from act_ros.commissioning.check.policy import check_policy
+    from act_ros.commissioning.check.robot import check_robot
 
     cli.check_flags([('--seconds', arguments.seconds, 1)])
     robot = check_robot(arguments.params_files, arguments.namespace, findings)
@@ -61,7 +61,7 @@ def check(arguments: argparse.Namespace, findings: 'Findings') -> None:
     else:
         findings.open('checkpoint', f'{settings.ckpt_dir} is not there: give --ckpt-dir')
     if arguments.bags:
-        from act_ros.commissioning.recording import check_bags
+        from act_ros.commissioning.check.recording import check_bags
 
         seconds = arguments.seconds or 60.0
         check_bags(
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         nonlocal code
-        from act_ros.commissioning.findings import Findings
+        from act_ros.commissioning.check.findings import Findings
 
         findings = Findings(_printer())
         check(arguments, findings)

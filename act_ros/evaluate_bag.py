@@ -216,7 +216,8 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
         taken = ', '.join(f'{value:.3g} s at {latency} ms' for latency, value in timeouts.items())
         say(f'the node would refuse its command_timeout with so late chunks; taken was {taken}')
     if lacking := metrics['limits_not_given']:
-        say(f'not all limits are given, without which the node does not begin: {listed(lacking)}')
+        joints = [line.partition(':')[0] for line in lacking]
+        say(f'not all limits are given, without which the node does not begin: {listed(joints)}')
     for topic in metrics['topics_not_recorded']:
         say(f'{topic} was not recorded: what is sent there cannot be scored')
     for bag, commands in metrics['recorded_commands'].items():

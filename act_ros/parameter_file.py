@@ -40,6 +40,7 @@ _DECIMAL = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
 _HEXADECIMAL = re.compile(
     r'[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?'
 )
+_PLAIN = re.compile(r'[A-Za-z_/~]([\w/.~*= -]*[\w/.~*])?')  # nothing of YAML's own
 _WORD = re.compile(r'[+-]?(?:inf|infinity|nan(?:\([0-9a-zA-Z_]*\))?)', re.IGNORECASE)
 
 class _Loader(yaml.SafeLoader):
@@ -100,6 +101,24 @@ def write_parameter_file(values: Mapping[str, object], path: Path) -> None:
     :param values: flat names to values.
     """
     path.write_text(_document(values), encoding='utf-8')
+
+
+def quoted(text: str) -> str:
+    """A text as it stands in a parameter file: without quotes where it is plainly one."""
+    if _PLAIN.fullmatch(text) and isinstance(resolve(text), str):
+        return text
+    return yaml.dump(text, Dumper=_QuotedText, width=10_000).strip()
+
+
+def read_robot_limits(path: Path) -> dict[str, Value]:
+    """The limits in MoveIt's `joint_limits.yaml`, of all joints of a robot, by parameter.
+
+    :raises ParameterError: naming the file and what is wrong with it.
+    """
+    limits = _robot_limits(path)
+    if limits is None:
+        raise ParameterError(f"{path} has no 'joint_limits:' at its top, as MoveIt's file has")
+    return limits
 
 
 def as_one_file(*paths: Path) -> str:

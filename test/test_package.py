@@ -67,7 +67,8 @@ def test_shared_files(prefix, folder):
 def test_executables(prefix):
     scripts = sorted((prefix / 'lib/act_ros').iterdir())
     assert [script.name for script in scripts] == [
-        'act_node', 'evaluate_bag', 'inference_server', 'lookout', 'replay', 'sim_robot', 'train',
+        'act_node', 'check_config', 'evaluate_bag', 'inference_server', 'lookout', 'new_robot',
+            'replay', 'sim_robot', 'train',
     ]  # fmt: skip
     assert all(os.access(script, os.X_OK) for script in scripts)
 

@@ -1,1 +1,1 @@
-"""Before a robot moves: does its parameter file fit the policy, its topics and its ranges?"""
+"""Before a robot moves: its parameter file is drafted, and looked at line by line."""

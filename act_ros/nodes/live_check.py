@@ -16,11 +16,11 @@ from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check
 from rclpy.signals import SignalHandlerOptions
 
 from act_ros.commands import OutputSpec
-from act_ros.commissioning.findings import Findings
-from act_ros.commissioning.inputs import check_inputs
-from act_ros.commissioning.inspection import Inspection
-from act_ros.commissioning.ranges import check_measured, check_states
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.findings import Findings
+from act_ros.commissioning.check.inputs import check_inputs
+from act_ros.commissioning.check.inspection import Inspection
+from act_ros.commissioning.check.ranges import check_measured, check_states
+from act_ros.commissioning.check.robot import Robot
 from act_ros.errors import ActError
 from act_ros.interfaces import absolute
 from act_ros.nodes.dds import use_profile

@@ -1,4 +1,4 @@
-"""`check_config --live` listens to a robot, says what is wrong with it, and sends nothing."""
+"""`check_config --live` and `new_robot --live` listen to a robot, and send it nothing."""
 
 import os
 import re
@@ -8,9 +8,13 @@ import sys
 import numpy as np
 import pytest
 import yaml
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float64MultiArray, String
 
 from act_ros.config import task_file
+from act_ros.parameter_file import read_parameter_file
+from test.nodes.graph import JOINTS
 
 
 @pytest.fixture
@@ -94,4 +98,36 @@ def test_planted_faults_are_found(graph, check):
         'fits   arm .*/arm/joint_states',
     ):
         assert has(lines, pattern), lines
+    assert not graph.commands
+
+
+def test_a_file_is_drafted_from_the_robot_that_is_there(graph, tmp_path):
+    graph.stream()
+    node = graph.node
+    joints = ''.join(
+        f'<joint name="{name}" type="revolute"><limit lower="-2" upper="2" velocity="1"/></joint>'
+        for name in JOINTS
+    )
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    described = node.create_publisher(String, 'robot_description', latched)
+    described.publish(String(data=f'<robot name="arm">{joints}</robot>'))
+    node.create_subscription(
+        Float64MultiArray, 'gripper_controller/commands', lambda message: None, 1
+    )
+    out = tmp_path / 'drafted.yaml'
+    done = subprocess.run(
+        [sys.executable, '-m', 'act_ros.new_robot', '--live', '--out', str(out)],
+        capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL, env=os.environ,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    settings = read_parameter_file(out)
+    assert set(settings.task_cameras) == {'rgb_main', 'rgb_left', 'rgb_under'}
+    assert set(settings.state_topics) >= {'/arm/joint_states'}
+    assert settings.joint_limits['left_joint_3'].given == {
+        'min_position': -2.0, 'max_position': 2.0, 'max_velocity': 1.0,
+    }  # fmt: skip
+    assert any(
+        text.startswith('/gripper_controller/commands Float64MultiArray arm/left_gripper')
+        for text in settings.outputs
+    ), settings.outputs
     assert not graph.commands

@@ -99,6 +99,10 @@ class Clone:
         self.ran.update(commands)
         return self._run(['bash', '-ec', self.in_place('\n'.join(commands))])
 
+    def run_unasked(self, command: str) -> str:
+        """Run what a command of the README stands on."""
+        return self._run(['bash', '-ec', self.in_place(command)])
+
     def python(self, snippet: str) -> str:
         """Run a snippet, and return what it printed."""
         return self._run(['.venv/bin/python', '-c', self.in_place(snippet)])

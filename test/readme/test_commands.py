@@ -156,6 +156,26 @@ def test_the_evaluation(clone, commands):
         assert (clone.folder / 'out/evaluation' / name).stat().st_size > 0
 
 
+@needs_scripts
+@runs(
+    '.venv/bin/new_robot --bag out/demo/bag --ckpt-dir act_ros/sim/demonstration '
+    '--out out/my_robot.yaml',
+    '.venv/bin/check_config out/my_robot.yaml --bag out/demo/bag',
+)
+def test_a_file_is_drafted_and_checked(clone, commands):
+    draft, check = commands
+    clone.run_unasked('.venv/bin/python -m act_ros.sim.demo_bag --out out/demo/bag')
+    said = clone.run(draft)
+    assert 'OPEN     max_tracking_error of left_joint_1' in said
+    # What is open is said by a person, who looks it up.
+    path = clone.folder / 'out/my_robot.yaml'
+    drafted, known = (yaml.safe_load(file.read_text()) for file in (path, task_file(DEFAULT_TASK)))
+    limits = known['/**']['ros__parameters']['joint_limits']
+    drafted['/**']['ros__parameters']['joint_limits'] = limits
+    path.write_text(yaml.safe_dump(drafted))
+    assert re.search(r'^0 wrong, \d+ in doubt', clone.run(check), re.MULTILINE)
+
+
 @runs('.venv/bin/python -m act_ros.make_keys keys --client arm')
 def test_the_keys(clone, commands):
     said = clone.run(*commands)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from act_ros.commands import OutputSpec
-from act_ros.commissioning.findings import Findings
+from act_ros.commissioning.check.findings import Findings
 from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.control.checks import check_horizon, check_silence
 from act_ros.errors import TaskError, listed

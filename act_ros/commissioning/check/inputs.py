@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from act_ros.commissioning.findings import Findings
-from act_ros.commissioning.inspection import Heard, Inspection
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.findings import Findings
+from act_ros.commissioning.check.inspection import Heard, Inspection
+from act_ros.commissioning.check.robot import Robot
 from act_ros.interfaces import CAMERA_TYPES, INPUT_TYPES
 
 OFTEN = 0.1  # share of ticks from which on a fault is no accident

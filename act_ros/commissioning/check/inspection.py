@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.robot import Robot
 from act_ros.observation import ObservationStore, stamp_ns
 from act_ros.recording.commands import RecordedCommands
 from act_ros.recording.playback import RecordedActions

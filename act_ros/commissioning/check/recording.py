@@ -6,11 +6,11 @@ import numpy as np
 
 from act_ros.bags.bag import Bag
 from act_ros.bags.folder import bags_of
-from act_ros.commissioning.findings import Findings
-from act_ros.commissioning.inputs import check_inputs
-from act_ros.commissioning.inspection import Heard, Inspection
-from act_ros.commissioning.ranges import check_commands, check_measured, check_states
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.findings import Findings
+from act_ros.commissioning.check.inputs import check_inputs
+from act_ros.commissioning.check.inspection import Heard, Inspection
+from act_ros.commissioning.check.ranges import check_commands, check_measured, check_states
+from act_ros.commissioning.check.robot import Robot
 from act_ros.interfaces import INPUT_TYPES, absolute
 from act_ros.policy.interface import Statistics
 from act_ros.recording.command_faults import lines

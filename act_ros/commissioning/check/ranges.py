@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from act_ros.commissioning.findings import Findings
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.findings import Findings
+from act_ros.commissioning.check.robot import Robot
 from act_ros.policy.interface import Statistics
 from act_ros.task import Entry
 

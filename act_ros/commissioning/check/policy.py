@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from act_ros.commissioning.findings import Findings
-from act_ros.commissioning.robot import Robot
+from act_ros.commissioning.check.findings import Findings
+from act_ros.commissioning.check.robot import Robot
 from act_ros.control.checks import check_latency
 from act_ros.policy.interface import BatchPredictor, Statistics, blank_observation, check_cameras
 from act_ros.policy.kept import loaded

@@ -1,0 +1,108 @@
+"""Which topic brings which joints, and what each source is called."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from act_ros.commissioning.draft.dataset_info import SUFFIXES
+from act_ros.commissioning.draft.sighting import Seen, Sighting
+from act_ros.interfaces import STATE_TYPES
+from act_ros.task import QUANTITIES, Entry
+
+# Words of a topic's name that say nothing of whose joints they are.
+GENERIC = (
+    'joint_states', 'joint_state', 'states', 'state', 'joints', 'odometry', 'odom', 'robot',
+    'image_raw', 'image', 'color', 'rgb', 'compressed', 'image_rect', 'image_rect_color',
+)  # fmt: skip
+BASE_TYPE = STATE_TYPES['Odometry']
+
+
+def call_topics(topics: Mapping[str, Seen], otherwise: str) -> dict[str, str]:
+    """Topic to a name of its own, from its words: `/left/arm/joint_states` is `left_arm`."""
+    names: dict[str, str] = {}
+    for topic, seen in topics.items():
+        words = [word for word in topic.strip('/').split('/') if word.lower() not in GENERIC]
+        name = '_'.join(words) or ('base' if seen.type == BASE_TYPE else otherwise)
+        name = re.sub(r'\W', '_', name)
+        count = sum(other == name or other.startswith(f'{name}_') for other in names.values())
+        names[topic] = f'{name}_{count + 1}' if name in names.values() else name
+    return names
+
+
+class Sources:
+    """The sources of joint states of a robot.
+
+    :param sighting: of the robot; where it has none, one source of the joints given.
+    :param joints: names that are known otherwise, of a description.
+    :ivar topics: source to topic.
+    :ivar types: source to what the topic is, as `state_types` calls it.
+    """
+
+    def __init__(self, sighting: Sighting, joints: Iterable[str] = ()) -> None:
+        self._seen = sighting.states()
+        called = call_topics(self._seen, 'arm')
+        self.topics = {name: topic for topic, name in called.items()}
+        kinds = {type_: kind for kind, type_ in STATE_TYPES.items()}
+        self.types = {name: kinds[self._seen[topic].type] for topic, name in called.items()}
+        self._joints = {name: list(self._seen[topic].joints) for topic, name in called.items()}
+        if not self.topics:
+            self.topics, self.types = {'arm': 'joint_states'}, {'arm': 'JointState'}
+            self._joints = {'arm': list(joints)}
+
+    @property
+    def seen(self) -> bool:
+        """Whether any message was."""
+        return bool(self._seen)
+
+    def positions(self) -> list[Entry]:
+        """The position of every joint, bases last."""
+        sources = sorted(self._joints, key=lambda name: self.types[name] == 'Odometry')
+        return [Entry(s, j, 'position') for s in sources for j in self._joints[s]
+                if self._measures(s, j, 'position')]  # fmt: skip
+
+    def both(self) -> list[Entry]:
+        """All positions, then all velocities, source by source."""
+        return [
+            Entry(source, joint, quantity)
+            for source, joints in self._joints.items()
+            for quantity in QUANTITIES
+            for joint in joints
+            if self._measures(source, joint, quantity)
+        ]
+
+    def find(self, name: str, quantity: str = 'position') -> Entry | None:
+        """The entry of a joint by its name, or by one that says the same: `waist.pos`."""
+        for suffix in SUFFIXES:
+            name = name.removesuffix(suffix)
+        alike = {_plain(joint): (source, joint) for source, joints in self._joints.items()
+                 for joint in joints}  # fmt: skip
+        exact = next(((s, name) for s, joints in self._joints.items() if name in joints), None)
+        found = exact or alike.get(_plain(name))
+        return None if found is None else Entry(*found, quantity)
+
+    def has(self, entry: Entry) -> bool:
+        """Whether what was seen brings an entry."""
+        return any(
+            self._measures(source, entry.name, entry.quantity) for source in self._joints
+        )
+
+    def topic_for(self, entries: Sequence[Entry]) -> str | None:
+        """The source whose topic brings all of some entries."""
+        for source in self._joints:
+            if all(self._measures(source, e.name, e.quantity) for e in entries):
+                return source
+        return None
+
+    def rate(self, source: str) -> float:
+        """Of its messages [Hz]; 0 where none was seen."""
+        seen = self._seen.get(self.topics[source])
+        return 0.0 if seen is None else seen.rate
+
+    def _measures(self, source: str, joint: str, quantity: str) -> bool:
+        if not self._seen:
+            return joint in self._joints[source] and quantity == 'position'
+        return quantity in self._seen[self.topics[source]].joints.get(joint, {})
+
+
+def _plain(name: str) -> str:
+    """A joint's name without what is only a habit."""
+    return re.sub(r'joint|motor|main_|[\W_]', '', name.lower())

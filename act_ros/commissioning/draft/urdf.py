@@ -1,0 +1,98 @@
+"""What a URDF says of a robot's joints."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from act_ros.errors import ParameterError, one_line
+
+LARGEST = 32_000_000  # letters; meshes are in files of their own
+MOVABLE = ('revolute', 'continuous', 'prismatic')
+
+
+@dataclass(frozen=True)
+class UrdfJoint:
+    """One joint that can be moved.
+
+    :ivar limits: by the names of `JointLimits`; what is not said is absent.
+    :ivar continuous: it turns for ever.
+    """
+
+    name: str
+    limits: Mapping[str, float]
+    continuous: bool = False
+
+
+def read_urdf(path: Path) -> dict[str, UrdfJoint]:
+    """Read a file.
+
+    :raises ParameterError: it cannot be read, or is none.
+    """
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, ValueError) as error:
+        raise ParameterError(f'cannot read the description {path}: {one_line(error)}') from None
+    return parse_urdf(text, str(path))
+
+
+def parse_urdf(text: str, where: str) -> dict[str, UrdfJoint]:
+    """The joints that can be moved, by name, in the order of the description.
+
+    :param where: it is from, for errors.
+    :raises ParameterError: it is no URDF.
+    """
+    # A type declaration may define entities without end, and no description has one.
+    if len(text) > LARGEST or '<!DOCTYPE' in text or '<!ENTITY' in text:
+        raise ParameterError(f'{where} is no URDF: it is too long, or has a type declaration')
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ParameterError(f'{where} is no URDF: {error}') from None
+    if root.tag != 'robot':
+        raise ParameterError(f'{where} is no URDF: it holds a {root.tag!r}, expected a robot')
+    joints = {}
+    for element in root.iterfind('joint'):
+        name, kind = element.get('name', ''), element.get('type', '')
+        if '${' in name + kind:
+            raise ParameterError(
+                f'{where} is a xacro, not a URDF: make one of it with `xacro FILE > robot.urdf`'
+            )
+        # One that mimics another is moved by nobody.
+        if kind in MOVABLE and element.find('mimic') is None:
+            continuous = kind == 'continuous'
+            joints[name] = UrdfJoint(name, _limits(element, where, continuous), continuous)
+    if not joints:
+        raise ParameterError(f'{where} has no joint that can be moved')
+    return joints
+
+
+def _limits(joint: ElementTree.Element, where: str, continuous: bool) -> dict[str, float]:
+    limit = joint.find('limit')
+    if limit is None:
+        return {}
+    names = {'velocity': 'max_velocity'}
+    if not continuous:
+        names |= {'lower': 'min_position', 'upper': 'max_position'}
+    found = {}
+    for attribute, name in names.items():
+        text = limit.get(attribute)
+        # Not said, a bound of a range is 0; so it is written where a range was left out.
+        if text is None:
+            continue
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ParameterError(
+                f'{where}: {attribute} of joint {joint.get("name")!r} is {text!r}, expected a '
+                f'number'
+            )
+        found[name] = value
+    if found.get('max_velocity') == 0:
+        del found['max_velocity']
+    if found.get('min_position', -1) >= found.get('max_position', 1):
+        del found['min_position'], found['max_position']
+    return found

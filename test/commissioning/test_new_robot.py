@@ -1,0 +1,274 @@
+"""`python -m act_ros.new_robot`: a parameter file from a recording, a description, a dataset."""
+
+import io
+import json
+import math
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from act_ros import check_config, evaluate_bag
+from act_ros.new_robot import main
+from act_ros.parameter_file import read_parameter_file
+from act_ros.safety import lacking_limits
+from act_ros.task import Task
+from test.bags import bags
+from test.bags.bags import Message, write
+from test.policy.lerobot import write_lerobot
+from test.rule import small_config, write_random
+
+ARM = """<robot name="arm">
+  <joint name="world" type="fixed"/>
+  <joint name="waist" type="revolute"><limit lower="-1.5" upper="1.5" velocity="2" effort="9"/></joint>
+  <joint name="elbow" type="revolute"><limit lower="-0.5" upper="2.5" velocity="3"/></joint>
+  <joint name="wrist" type="continuous"><limit velocity="4"/></joint>
+  <joint name="gripper" type="prismatic"><limit lower="0" upper="0.04" velocity="0"/></joint>
+  <joint name="finger" type="prismatic"><mimic joint="gripper"/><limit lower="0" upper="0"/></joint>
+</robot>
+"""  # noqa: E501
+MOVEIT = """joint_limits:
+  waist: {has_velocity_limits: true, max_velocity: 1.0, has_acceleration_limits: true,
+          max_acceleration: 5.0}
+  head: {max_velocity: 1.0}
+"""
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A recording and a checkpoint that was trained for such a robot."""
+    folder = tmp_path_factory.mktemp('robot')
+    write(folder / 'run', bags.run(2))
+    write_random(folder / 'ckpt', small_config(chunk_size=20), image_size=list(bags.SIZE))
+    return folder
+
+
+@pytest.fixture
+def call(tmp_path, capsys, monkeypatch):
+    """Draft a file; gives the exit code, what was said, and the file."""
+    monkeypatch.setattr('sys.stdin', io.StringIO())  # nobody can be asked
+
+    def run(*arguments, out=tmp_path / 'mine.yaml'):
+        code = main([*map(str, arguments), '--out', str(out)])
+        said = capsys.readouterr()
+        assert 'Traceback' not in said.err
+        return code, said, out
+
+    return run
+
+
+def marked(said, mark):
+    return [line.split(maxsplit=1)[1] for line in said.out.splitlines() if line.startswith(mark)]
+
+
+def test_the_evaluator_runs_what_a_recording_gives_unchanged(call, folder, capsys, tmp_path):
+    code, said, out = call('--bag', folder / 'run', '--ckpt-dir', folder / 'ckpt')
+    assert code == 0
+    settings = read_parameter_file(out)
+    task = Task.from_settings(settings)
+    assert (task.cameras, task.state, task.action, task.rate) == (
+        bags.TASK.cameras, bags.TASK.state, bags.TASK.action, 50.0)  # fmt: skip
+    assert task.image_size == bags.SIZE
+    assert settings.outputs == ('/arm/joint_commands JointState',)
+    assert settings.dry_run
+    # Nothing says limits, and nothing is made up.
+    assert not settings.joint_limits
+    assert len(lacking_limits(settings, task)) == 8
+    assert {line.split()[0] for line in marked(said, 'OPEN')} == {
+        'min_position', 'max_position', 'max_velocity', 'max_acceleration', 'max_tracking_error',
+    }  # fmt: skip
+    assert 'Seen at 0.1 to 0.5' in out.read_text()
+    last = said.out.splitlines()[-1]
+    assert last.startswith('then: python -m act_ros.check_config ')
+
+    evaluation = tmp_path / 'evaluation'
+    assert evaluate_bag.main([str(folder / 'run'), '--params-file', str(out),
+                              '--out', str(evaluation)]) == 0  # fmt: skip
+    metrics = json.loads((evaluation / 'metrics.json').read_text())
+    assert metrics['checkpoints']['ckpt']['total']['ticks']['scored'] > 90
+    capsys.readouterr()
+    assert check_config.main(last.split()[4:]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    wrong = {line.split()[1] for line in lines if line.startswith('WRONG')}
+    assert wrong - {'task.state', 'task.action'} == {'limits'}  # its statistics are made up
+
+
+def test_without_the_name_of_a_task_what_has_the_right_size_is_to_be_confirmed(call, folder):
+    write_random(folder / 'nameless', small_config(), image_size=list(bags.SIZE))
+    side = yaml.safe_load((folder / 'nameless/config.yaml').read_text())
+    del side['task']
+    (folder / 'nameless/config.yaml').write_text(yaml.safe_dump(side))
+    code, said, out = call('--bag', folder / 'run', '--ckpt-dir', folder / 'nameless')
+    assert code == 0
+    task = Task.from_settings(read_parameter_file(out))
+    assert (task.state, task.action) == (bags.TASK.state, bags.TASK.action)
+    confirm = marked(said, 'CONFIRM')
+    for text in ('the order of task.state', 'the order of task.action', 'control_rate'):
+        assert any(line.startswith(text) for line in confirm), confirm
+    assert out.read_text().count('# CONFIRM: ') == len(confirm)
+
+
+def test_a_description_and_moveits_file_give_the_limits_that_they_know(call, tmp_path):
+    (tmp_path / 'arm.urdf').write_text(ARM)
+    (tmp_path / 'joint_limits.yaml').write_text(MOVEIT)
+    code, said, out = call('--urdf', tmp_path / 'arm.urdf', '--joint-limits',
+                           tmp_path / 'joint_limits.yaml')  # fmt: skip
+    assert code == 0
+    settings = read_parameter_file(out)
+    assert [text.split('/')[1] for text in settings.task_action] == [
+        'waist', 'elbow', 'wrist', 'gripper']  # fmt: skip
+    limits = {joint: each.given for joint, each in settings.joint_limits.items()}
+    assert limits['waist'] == {
+        'min_position': -1.5, 'max_position': 1.5, 'max_velocity': 1.0, 'max_acceleration': 5.0,
+    }  # of two speeds the lower
+    assert limits['elbow'] == {'min_position': -0.5, 'max_position': 2.5, 'max_velocity': 3.0}
+    assert limits['wrist'] == {
+        'min_position': -math.inf, 'max_position': math.inf, 'max_velocity': 4.0}  # fmt: skip
+    assert limits['gripper'] == {'min_position': 0.0, 'max_position': 0.04}
+    assert settings.continuous == ('arm/wrist/position',)
+    opened = marked(said, 'OPEN')
+    assert 'max_acceleration of elbow, wrist, gripper (gentle' in '\n'.join(opened)
+    assert any(line.startswith('max_velocity of gripper') for line in opened)
+    assert any(line.startswith('where commands go') for line in opened)
+
+
+def test_a_lerobot_dataset_gives_names_rate_and_cameras(call, tmp_path):
+    write_lerobot(tmp_path / 'ckpt', 'plain')
+    names = ['shoulder_pan.pos', 'shoulder_lift.pos', 'elbow_flex.pos', 'wrist_flex.pos',
+             'wrist_roll.pos', 'gripper.pos']  # fmt: skip
+    info = {
+        'fps': 30,
+        'features': {
+            'observation.state': {'dtype': 'float32', 'shape': [6], 'names': names},
+            'action': {'dtype': 'float32', 'shape': [6], 'names': {'motors': names}},
+            'observation.images.front': {'shape': [120, 160, 3], 'names': ['height', 'width']},
+            'observation.images.wrist': {'shape': [3, 120, 160]},
+        },
+    }
+    (tmp_path / 'info.json').write_text(json.dumps(info))
+    joints = ['Gripper', 'elbow_flex_joint', 'shoulder_lift', 'shoulder_pan', 'wrist_flex', 'x']
+    content = [
+        Message(time, '/so101/joint_states', bags.joints(time, joints, [0.1] * 6))
+        for time in range(0, 10**9, 10**7)
+    ]
+    write(tmp_path / 'run', content)
+    code, said, out = call('--ckpt-dir', tmp_path / 'ckpt', '--dataset-info',
+                           tmp_path / 'info.json', '--bag', tmp_path / 'run')  # fmt: skip
+    assert code == 0
+    settings = read_parameter_file(out)
+    assert settings.control_rate == 30.0
+    assert settings.task_cameras == ('front', 'wrist')
+    assert settings.task_image_size == (120, 160)
+    assert settings.state_topics == ('/so101/joint_states',)
+    # By the names of the robot's joints; the one that it has not keeps the dataset's.
+    assert settings.task_state == tuple(
+        f'so101/{joint}/position'
+        for joint in ('shoulder_pan', 'shoulder_lift', 'elbow_flex_joint', 'wrist_flex',
+                      'wrist_roll', 'Gripper')
+    )  # fmt: skip
+    opened = '\n'.join(marked(said, 'OPEN'))
+    assert "the dataset calls an entry 'wrist_roll', and no joint that is seen is" in opened
+    assert "no topic is like the camera 'front'" in opened
+    assert not any('order' in line for line in marked(said, 'CONFIRM'))
+
+
+@pytest.mark.parametrize(
+    ('answers', 'state'),
+    [
+        (['y', 'y'], ['waist', 'elbow', 'wrist', 'gripper']),
+        (['4 4', '4, 2 1', 'yes'], ['gripper', 'elbow', 'waist']),
+        (['n', 'y'], ['waist', 'elbow', 'wrist', 'gripper']),
+    ],
+)
+def test_a_person_is_asked_for_the_order(tmp_path, answers, state):
+    (tmp_path / 'arm.urdf').write_text(ARM)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'act_ros.new_robot', '--urdf', str(tmp_path / 'arm.urdf'),
+         '--out', str(tmp_path / 'mine.yaml')],
+        stdin=theirs, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for answer in answers:
+            os.write(ours, f'{answer}\n'.encode())
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == 0
+    assert '   1  arm/waist/position' in said
+    settings = read_parameter_file(tmp_path / 'mine.yaml')
+    assert [text.split('/')[1] for text in settings.task_state] == state
+    text = (tmp_path / 'mine.yaml').read_text()
+    assert ('that you have confirmed' in text) == ('n' not in answers)
+    assert ('CONFIRM: the order' in text) == ('n' in answers)
+    if '4 4' in answers:
+        assert 'expected y, n, or different numbers from 1 to 4' in said
+
+
+def test_odd_names_make_a_file_that_can_be_read(call, tmp_path):
+    names = ['on', '1e3', "it's", 'a: b', '#', 'joint one', 'ж', '[x]', '- y', 'n/m']
+    content = [
+        Message(time, '/joint_states', bags.joints(time, names, [0.1] * len(names)))
+        for time in range(0, 10**9, 10**7)
+    ]
+    write(tmp_path / 'run', content)
+    code, _, out = call('--bag', tmp_path / 'run')
+    assert code == 0
+    settings = read_parameter_file(out)
+    assert settings.task_state == tuple(f'arm/{name}/position' for name in names)
+
+
+def test_what_is_there_stays(call, folder, tmp_path):
+    (tmp_path / 'mine.yaml').write_text('mine')
+    code, said, out = call('--bag', folder / 'run')
+    assert code == 2
+    assert 'is there already, and stays: give another --out' in said.err
+    assert out.read_text() == 'mine'
+
+
+@pytest.mark.parametrize(
+    ('flag', 'text', 'message'),
+    [
+        ('--urdf', '<robot', 'is no URDF: unclosed token'),
+        ('--urdf', '<model/>', "is no URDF: it holds a 'model', expected a robot"),
+        ('--urdf', '<robot><joint name="${side}_a" type="revolute"/></robot>', 'is a xacro'),
+        ('--urdf', '<robot><joint name="a" type="fixed"/></robot>', 'no joint that can be moved'),
+        ('--urdf', '<!DOCTYPE a [<!ENTITY b "c">]><robot/>', 'has a type declaration'),
+        ('--urdf', '<robot><joint name="a" type="revolute"><limit lower="x"/></joint></robot>',
+         "lower of joint 'a' is 'x', expected a number"),
+        ('--urdf', None, 'cannot read the description'),
+        ('--dataset-info', '{', 'cannot read'),
+        ('--dataset-info', '[]', "no meta/info.json of a LeRobot dataset: expected 'features'"),
+        ('--dataset-info', '{"fps": 30, "features": {}}', 'observation.state has the names None'),
+        ('--bag', None, 'no bag'),
+        ('--bag', 'text', 'is no bag: expected a folder, a .mcap or a .db3'),
+        ('--joint-limits', 'a: 1', "has no 'joint_limits:' at its top"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(call, tmp_path, flag, text, message):
+    path = tmp_path / 'input'
+    if text is not None:
+        path.write_text(text)
+    more = []
+    if flag == '--joint-limits':
+        (tmp_path / 'arm.urdf').write_text(ARM)
+        more = ['--urdf', tmp_path / 'arm.urdf']
+    code, said, out = call(flag, path, *more)
+    assert code == 2
+    (line,) = said.err.splitlines()
+    assert re.match('new_robot: error: ', line)
+    assert message in line
+    assert not out.exists()
+
+
+def test_nothing_to_draft_from_is_said(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert 'give --bag, --live, --urdf or --dataset-info' in capsys.readouterr().err
