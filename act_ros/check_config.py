@@ -56,10 +56,12 @@ def check(arguments: argparse.Namespace, findings: 'Findings') -> None:
     if arguments.ckpt_dir is not None:
         settings = dataclasses.replace(settings, ckpt_dir=arguments.ckpt_dir, policy_endpoint='')
         robot = dataclasses.replace(robot, settings=settings)
-    if settings.policy_endpoint or Path(settings.ckpt_dir).is_dir() or arguments.ckpt_dir:
+    folder = Path(settings.ckpt_dir)
+    there = any((folder / name).is_file() for name in (settings.ckpt_name, 'config.json'))
+    if settings.policy_endpoint or there or arguments.ckpt_dir is not None:
         statistics = check_policy(robot, findings)
     else:
-        findings.open('checkpoint', f'{settings.ckpt_dir} is not there: give --ckpt-dir')
+        findings.open('checkpoint', f'there is none in {folder}: give --ckpt-dir')
     if arguments.bags:
         from act_ros.commissioning.check.recording import check_bags
 

@@ -305,7 +305,7 @@ def test_a_file_alone_says_what_was_not_looked_at(folder, tmp_path, capsys):
     assert main([str(tmp_path / 'few.yaml')]) == 0
     said = capsys.readouterr().out
     assert 'open   parameters   no task is described: astrobench_dual_arm is taken' in said
-    assert 'open   checkpoint   /nowhere is not there: give --ckpt-dir' in said
+    assert 'open   checkpoint   there is none in /nowhere: give --ckpt-dir' in said
     assert 'open   inputs       no message is looked at: give --bag or --live' in said
 
 
