@@ -8,6 +8,7 @@ from act_ros.commands.decoding import (
     TrajectoryDecoder,
 )
 from act_ros.commands.encoding import (
+    Ahead,
     ArrayEncoder,
     Encoder,
     JointStateEncoder,
@@ -24,7 +25,7 @@ from act_ros.commands.single import (
 from act_ros.commands.spec import OutputSpec, OutputType
 
 __all__ = [
-    'OUTPUT_TYPES', 'Decoder', 'Encoder', 'MessageLibrary', 'OutputSpec', 'OutputType',
+    'OUTPUT_TYPES', 'Ahead', 'Decoder', 'Encoder', 'MessageLibrary', 'OutputSpec', 'OutputType',
     'Setpoints',
 ]  # fmt: skip
 

@@ -65,6 +65,12 @@ class Decoder(ABC):
             raise CommandError('names', f'name {listed(names)}; expected {listed(expected)}')
         return ours, [where[expected[i]] for i in ours]
 
+    def _setpoint(self, columns: np.ndarray, numbers: np.ndarray) -> Setpoints:
+        """One point that says some entries, by their places in the action."""
+        values, said = np.full((1, self._size), np.nan), np.zeros((1, self._size), dtype=bool)
+        values[0, columns], said[0, columns] = numbers, True
+        return self._setpoints(values, said)
+
     def _setpoints(
         self,
         values: np.ndarray,
@@ -175,10 +181,7 @@ class ArrayDecoder(Decoder):
                 f'{listed(expected)}',
             )  # fmt: skip
         ours, theirs = self._match(labels if named else expected, expected)
-        columns = np.array(spec.columns)[ours]
-        values, said = np.full((1, self._size), np.nan), np.zeros((1, self._size), dtype=bool)
-        values[0, columns], said[0, columns] = numbers[theirs], True
-        return self._setpoints(values, said)
+        return self._setpoint(np.array(spec.columns)[ours], numbers[theirs])
 
 
 def _check_length(numbers: Sized, names: Sequence[str], field: str) -> None:

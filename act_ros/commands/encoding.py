@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -10,6 +10,18 @@ from act_ros.commands.spec import OutputSpec
 
 NONE = np.empty(0)
 POINT_FIELDS = {'position': 'positions', 'velocity': 'velocities'}  # of a JointTrajectoryPoint
+
+
+class Ahead(NamedTuple):
+    """The way on from a command until the robot is at rest.
+
+    :ivar values: (n, action_dim) of the coming ticks, robot units; n may be 0.
+    :ivar slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
+        there [a second]; what is no position is 0.
+    """
+
+    values: np.ndarray
+    slopes: np.ndarray
 
 
 class MessageLibrary(Protocol):
@@ -35,25 +47,24 @@ class Encoder(ABC):
     :param library: of the messages.
     """
 
+    _message: Any
+
     def __init__(self, spec: OutputSpec, rate: float, library: MessageLibrary) -> None:
         self._spec, self._rate, self._library = spec, rate, library
 
-    @abstractmethod
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
+    def encode(self, values: np.ndarray, stamp: Any, ahead: Ahead | None = None) -> Any:
         """The message of one tick.
 
         :param values: (action_dim,) float64, robot units.
         :param stamp: builtin_interfaces/Time of a JointState's header; the others carry none.
-        :param horizon: (n, action_dim) the values of the coming ticks; n may be 0.
-        :param slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
-            there; what is no position is 0.
+        :param ahead: what follows, for those messages that hold it.
         """
+        self._fill(values, stamp)
+        return self._message
+
+    @abstractmethod
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
+        """Write a tick's values into the message; as to `encode`."""
 
     def _make(self, message_type: str, **fields: Any) -> Any:
         return self._library.message_class(message_type)(**fields)
@@ -84,18 +95,10 @@ class JointStateEncoder(Encoder):
             (_view(self._message, quantity), places) for quantity, places in spec.places.items()
         ]
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
-        """See `Encoder.encode`."""
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
         self._message.header.stamp = stamp
         for view, places in self._views:
             view[:] = values[places]
-        return self._message
 
 
 class TrajectoryEncoder(Encoder):
@@ -117,20 +120,21 @@ class TrajectoryEncoder(Encoder):
         self._points: list[Any] = []
         self._views: dict[str, list[np.ndarray]] = {}
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
+    def encode(self, values: np.ndarray, stamp: Any, ahead: Ahead | None = None) -> Any:
         """See `Encoder.encode`."""
+        self._fill_points(values, ahead if self._spec.output_type.horizon else None)
+        return self._message
+
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
+        self._fill_points(values, None)
+
+    def _fill_points(self, values: np.ndarray, ahead: Ahead | None) -> None:
         rows, spec = values[np.newaxis], self._spec
-        if spec.output_type.horizon and horizon is not None:
-            rows = np.concatenate((rows, horizon))
+        if ahead is not None:
+            rows = np.concatenate((rows, ahead.values))
         numbers = {quantity: rows[:, places] for quantity, places in spec.places.items()}
-        if spec.output_type.horizon and slopes is not None:
-            numbers['velocity'] = slopes[:, spec.places['position']]
+        if ahead is not None:
+            numbers['velocity'] = ahead.slopes[:, spec.places['position']]
         if self._views.keys() != numbers.keys():
             self._points, self._views = [], {quantity: [] for quantity in numbers}
         while len(self._points) < len(rows):
@@ -139,7 +143,6 @@ class TrajectoryEncoder(Encoder):
             for view, row in zip(views, numbers[quantity], strict=False):
                 view[:] = row
         self._message.points = self._points[: len(rows)]
-        return self._message
 
     def _add_point(self) -> None:
         after = round((len(self._points) + 1) / self._rate * 1e9)
@@ -174,16 +177,8 @@ class ArrayEncoder(Encoder):
         self._message = self._make(spec.message_type, layout=layout, data=data)
         self._view, self._columns = _view(self._message, 'data'), np.array(spec.columns)
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
-        """See `Encoder.encode`."""
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
         self._view[:] = values[self._columns]
-        return self._message
 
 
 def array_label(spec: OutputSpec) -> str:

@@ -9,7 +9,10 @@ from act_ros.commands.encoding import Encoder, MessageLibrary
 from act_ros.commands.spec import OutputSpec
 from act_ros.task import TWIST
 
-PARTS = (*(('linear', axis) for axis in 'xyz'), *(('angular', axis) for axis in 'xyz'))
+# By the name of an entry, where its number is in a Twist.
+PARTS = dict(
+    zip(TWIST, [(part, axis) for part in ('linear', 'angular') for axis in 'xyz'], strict=True)
+)
 
 
 class TwistEncoder(Encoder):
@@ -22,23 +25,15 @@ class TwistEncoder(Encoder):
             for part in ('linear', 'angular')
         }
         self._twist = self._message = self._make('geometry_msgs/msg/Twist', **vectors)
-        places = [PARTS[TWIST.index(entry.name)] for entry in spec.entries]
+        places = [PARTS[entry.name] for entry in spec.entries]
         self._fields = [
             (part, axis, column)
             for (part, axis), column in zip(places, spec.columns, strict=True)
         ]
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
-        """See `Encoder.encode`."""
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
         for part, axis, column in self._fields:
             setattr(getattr(self._twist, part), axis, float(values[column]))
-        return self._message
 
 
 class TwistStampedEncoder(TwistEncoder):
@@ -46,22 +41,13 @@ class TwistStampedEncoder(TwistEncoder):
 
     def __init__(self, spec: OutputSpec, rate: float, library: MessageLibrary) -> None:
         super().__init__(spec, rate, library)
-        self._header_ = self._header()
-        self._header_.frame_id = spec.options.get('frame_id', '')
-        self._message = self._make(
-            spec.message_type, header=self._header_, twist=self._twist
-        )
+        header = self._header()
+        header.frame_id = spec.options['frame_id']
+        self._message = self._make(spec.message_type, header=header, twist=self._twist)
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
-        """See `Encoder.encode`."""
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
         self._message.header.stamp = stamp
-        return super().encode(values, stamp)
+        super()._fill(values, stamp)
 
 
 class TwistDecoder(Decoder):
@@ -70,11 +56,9 @@ class TwistDecoder(Decoder):
     def decode(self, message: Any) -> Setpoints:
         """See `Decoder.decode`."""
         spec, twist = self._spec, getattr(message, 'twist', message)
-        values, said = np.full((1, self._size), np.nan), np.zeros((1, self._size), dtype=bool)
-        for entry, column in zip(spec.entries, spec.columns, strict=True):
-            part, axis = PARTS[TWIST.index(entry.name)]
-            values[0, column], said[0, column] = getattr(getattr(twist, part), axis), True
-        return self._setpoints(values, said)
+        parts = [PARTS[entry.name] for entry in spec.entries]
+        numbers = [getattr(getattr(twist, part), axis) for part, axis in parts]
+        return self._setpoint(np.array(spec.columns), np.array(numbers))
 
 
 class GripperEncoder(Encoder):
@@ -82,19 +66,11 @@ class GripperEncoder(Encoder):
 
     def __init__(self, spec: OutputSpec, rate: float, library: MessageLibrary) -> None:
         super().__init__(spec, rate, library)
-        effort = float(spec.options.get('max_effort', 0.0))
+        effort = spec.options['max_effort']
         self._message = self._make(spec.message_type, position=0.0, max_effort=effort)
 
-    def encode(
-        self,
-        values: np.ndarray,
-        stamp: Any,
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
-    ) -> Any:
-        """See `Encoder.encode`."""
+    def _fill(self, values: np.ndarray, stamp: Any) -> None:
         self._message.position = float(values[self._spec.columns[0]])
-        return self._message
 
 
 class GripperDecoder(Decoder):
@@ -102,7 +78,4 @@ class GripperDecoder(Decoder):
 
     def decode(self, message: Any) -> Setpoints:
         """See `Decoder.decode`."""
-        values, said = np.full((1, self._size), np.nan), np.zeros((1, self._size), dtype=bool)
-        column = self._spec.columns[0]
-        values[0, column], said[0, column] = message.position, True
-        return self._setpoints(values, said)
+        return self._setpoint(np.array(self._spec.columns), np.array([message.position]))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from act_ros.commands import Ahead
 from act_ros.observation import Snapshot
 
 
@@ -44,15 +45,11 @@ class Command:
     :ivar action: (action_dim,) before any limit, policy units; None for the stop message.
     :ivar chunk_steps: (n,) steps of the chunks it was blended from.
     :ivar values: (action_dim,) float64 within the limits, robot units.
-    :ivar horizon: (n, action_dim) those of the coming ticks, each within the limits, until the
-        robot is at rest.
-    :ivar slopes: (n + 1, action_dim) how fast the positions of this tick and of those change
-        there [a second]; what is no position is 0.
+    :ivar ahead: what follows, each within the limits, where somebody wants that.
     """
 
     step: int
     action: np.ndarray | None
     chunk_steps: np.ndarray
     values: np.ndarray
-    horizon: np.ndarray | None = None
-    slopes: np.ndarray | None = None
+    ahead: Ahead | None = None

@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 
+from act_ros.commands import Ahead
 from act_ros.control.clock import StepClock
 from act_ros.control.exchange import Arrival, Command, Request, Veto
 from act_ros.control.motion import MotionMeter
@@ -249,8 +250,8 @@ class ControlLoop:
         self._told = now
         before, values = self.limiter.known_last, self.limiter.hold(left)
         nothing = np.empty((0, len(values)))
-        ahead = self._ahead(before, values, nothing, left) if self._horizon else ()
-        return Command(self.step, None, np.empty(0, dtype=np.int64), values, *ahead)
+        ahead = self._ahead(before, values, nothing, left) if self._horizon else None
+        return Command(self.step, None, np.empty(0, dtype=np.int64), values, ahead)
 
     def messages_to_rest(self, now: int) -> int:
         """How many stop messages end with the robot at rest; 0 where there are none to send.
@@ -294,13 +295,14 @@ class ControlLoop:
                 return None
             before = self.limiter.known_last
             values = self.limiter.limit(wanted, self._elapsed)
-            coming = self._coming() if self._horizon else None
-            ahead = () if coming is None else self._ahead(before, values, coming)
+            ahead = None
+            if self._horizon:
+                ahead = self._ahead(before, values, self._coming())
             self._told_before, self._told = self._told, self._now
         except LimitError as error:
             self.status.latch(str(error), self._now)
             return None
-        return Command(self.step, action, self.plan.chunk_steps(self.step), values, *ahead)
+        return Command(self.step, action, self.plan.chunk_steps(self.step), values, ahead)
 
     def _begin_to_move(self, measured: np.ndarray | None, wanted: np.ndarray) -> bool:
         """Start the ramp: from the command that is held, else from where the robot is."""
@@ -361,8 +363,8 @@ class ControlLoop:
         values: np.ndarray,
         coming: np.ndarray,
         left: int | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Horizon and slopes of a command.
+    ) -> Ahead:
+        """What follows a command.
 
         :param before: (positions,) those of the command before it.
         :param coming: (n, action_dim) what is to follow, before it comes to rest.
@@ -379,7 +381,7 @@ class ControlLoop:
         path = np.concatenate((before[np.newaxis], rows[:, self._positions]))
         slopes = np.zeros_like(rows)  # at rest in the end
         slopes[:-1, self._positions] = (path[2:] - path[:-2]) * (self._rate / 2)
-        return horizon, slopes
+        return Ahead(horizon, slopes)
 
     def _check_tracking(self, measured: np.ndarray | None) -> None:
         told = self.status.commanded and (self.state is State.RUNNING or self._hold)

@@ -286,8 +286,7 @@ class Controller:
         sent = False
         try:
             stamp = self._clock.now().to_msg()
-            ahead = command.horizon, command.slopes
-            sent = self._wiring.send(command.values, stamp, self._wanted, *ahead)
+            sent = self._wiring.send(command.values, stamp, self._wanted, command.ahead)
         finally:
             self._sent = time.monotonic()
             if not sent:
@@ -307,8 +306,8 @@ class Controller:
         if message is None:
             return
         self._sent = time.monotonic()
-        stamp, ahead = self._clock.now().to_msg(), (message.horizon, message.slopes)
-        self._wiring.send_stop(message.values, stamp, self._in_time, *ahead)
+        stamp = self._clock.now().to_msg()
+        self._wiring.send_stop(message.values, stamp, self._in_time, message.ahead)
 
     def _on_wire(self, send: Callable[[], None]) -> None:
         """Do what sends, unless the controller was stopped or the tick interrupted meanwhile."""

@@ -24,7 +24,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
-from act_ros.commands import Encoder, OutputSpec
+from act_ros.commands import Ahead, Encoder, OutputSpec
 from act_ros.errors import ParameterError
 from act_ros.interfaces import (
     INPUT_TYPES,
@@ -152,18 +152,17 @@ class Wiring:
         values: np.ndarray,
         stamp: Time,
         wanted: Callable[[], bool],
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
+        ahead: Ahead | None = None,
     ) -> bool:
         """Publish one tick's values on every output; all are built before any is sent.
 
         :param values: (action_dim,) robot units.
         :param wanted: asked before each output: the one before may have kept it waiting.
-        :param horizon: as to `Encoder.encode`, as is the next.
+        :param ahead: as to `Encoder.encode`.
         :returns: whether anything was.
         """
         built = [
-            (publisher, encoder.encode(values, stamp, horizon, slopes))
+            (publisher, encoder.encode(values, stamp, ahead))
             for encoder, publisher in self._senders
         ]
         for i, (publisher, message) in enumerate(built):
@@ -177,8 +176,7 @@ class Wiring:
         values: np.ndarray,
         stamp: Time,
         wanted: Callable[[], bool],
-        horizon: np.ndarray | None = None,
-        slopes: np.ndarray | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         """Publish the stop policy's message: an output that fails keeps no other from it.
 
@@ -189,7 +187,7 @@ class Wiring:
             if not wanted():
                 break
             try:
-                publisher.publish(encoder.encode(values, stamp, horizon, slopes))
+                publisher.publish(encoder.encode(values, stamp, ahead))
             except Exception as error:
                 failure = error
         if failure is not None:

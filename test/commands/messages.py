@@ -3,8 +3,11 @@
 import numpy as np
 
 from act_ros.bags.typestore import BagMessages
+from act_ros.commands import Ahead
 
 LIBRARY = BagMessages()
+# By place in the actions of these tests: a position, and the velocity of the same joint.
+JOINTS = {2: 0, 1: 3}
 MS = 1_000_000
 START = 1_700_000_000_000_000_000
 
@@ -35,6 +38,16 @@ def trajectory(names, points, *, stamp: int = 0):
         made.append(make('trajectory_msgs/msg/JointTrajectoryPoint', *numbers, np.empty(0),
                          np.empty(0), time))  # fmt: skip
     return make('trajectory_msgs/msg/JointTrajectory', header(stamp), list(names), made)
+
+
+def ahead(values, coming):
+    """What follows a command, at the speeds that it says itself."""
+    rows = np.vstack((values, coming))
+    slopes = np.zeros_like(rows)
+    for position, velocity in JOINTS.items():
+        if rows.shape[1] > max(position, velocity):
+            slopes[:, position] = rows[:, velocity]
+    return Ahead(coming, slopes)
 
 
 def array(data, *, label: str | None = None, offset: int = 0):

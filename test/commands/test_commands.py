@@ -8,7 +8,7 @@ from act_ros.commands import OUTPUT_TYPES
 from act_ros.errors import ActError, CommandError
 from act_ros.interfaces import parse_output
 from act_ros.task import Entry, Task
-from test.commands.messages import LIBRARY, array, joint_state, trajectory
+from test.commands.messages import LIBRARY, ahead, array, joint_state, trajectory
 
 ENTRIES = ('arm/b/velocity', 'arm/a/position', 'arm/b/position', 'arm/a/velocity')
 VALUES = np.array([1.0, 2.0, 3.0, 4.0])
@@ -33,7 +33,7 @@ def test_what_is_encoded_is_decoded_to_the_same(name, patterns):
     spec = make_spec(f'x {name}{patterns}')
     encoder = spec.output_type.encoder(spec, 50.0, LIBRARY)
     horizon = np.array([VALUES + 10, VALUES + 20])
-    message = encoder.encode(VALUES, LIBRARY.stamp(3), horizon)
+    message = encoder.encode(VALUES, LIBRARY.stamp(3), ahead(VALUES, horizon))
     raw = typestore().serialize_cdr(message, spec.message_type)
     found = spec.output_type.decoder(spec, 4).decode(
         typestore().deserialize_cdr(raw, spec.message_type)

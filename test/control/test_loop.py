@@ -486,12 +486,13 @@ def test_the_horizon_ends_where_the_watchdog_would():
     loop.accept(Arrival(loop.request(snapshot(0, age=25 * MS)), chunk_of(0)))
     command = loop.command(HERE)
     # 75 ms are left: the command's own tick and two more.
-    np.testing.assert_allclose(command.horizon[:2], chunk_of(0)[1:3], atol=1e-12)
+    np.testing.assert_allclose(command.ahead.values[:2], chunk_of(0)[1:3], atol=1e-12)
     # What follows is at rest.
-    assert len(command.horizon) == 3
-    np.testing.assert_array_equal(command.horizon[2:, 0], command.horizon[1, 0])
-    assert not command.horizon[-1, 1]
-    assert command.slopes[1] == pytest.approx([0.5, 0.0]) and not command.slopes[-1].any()
+    assert len(command.ahead.values) == 3
+    np.testing.assert_array_equal(command.ahead.values[2:, 0], command.ahead.values[1, 0])
+    assert not command.ahead.values[-1, 1]
+    assert command.ahead.slopes[1] == pytest.approx([0.5, 0.0])
+    assert not command.ahead.slopes[-1].any()
 
 
 def test_chunks_of_another_episode_and_those_that_come_too_late_are_counted():

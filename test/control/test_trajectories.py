@@ -108,8 +108,8 @@ def play(ticks, *, entries=ENTRIES, latency=4, seen=lambda tick: True, dies=None
             request = loop.request(snapshot(now) if seen(now // TICK) else None)
             asked = asked or request
             if command is not None:
-                rows = command.values, LIBRARY.stamp(1), command.horizon, command.slopes
-                due.append((now + late(), encoder.encode(*rows)))
+                message = encoder.encode(command.values, LIBRARY.stamp(1), command.ahead)
+                due.append((now + late(), message))
         if due and due[0][0] <= now:
             robot.take(due.pop(0)[1])
         robot.update(now)
@@ -197,7 +197,7 @@ def test_a_stop_message_brakes_from_where_the_horizon_has_led():
     loop, told = moving()
     assert loop.messages_to_rest(7 * TICK) == 1
     stop = loop.stop_message(1, now=7 * TICK)
-    np.testing.assert_array_equal(stop.values, told.horizon[2])
+    np.testing.assert_array_equal(stop.values, told.ahead.values[2])
     # And the one after it goes on from there, as always.
     assert (loop.stop_message(now=8 * TICK).values == stop.values).all()
 
@@ -208,21 +208,21 @@ def test_a_command_that_did_not_go_out_has_no_horizon_that_led_anywhere():
     loop.command(np.zeros(2))
     loop.take_back()
     stop = loop.stop_message(1, now=8 * TICK)
-    np.testing.assert_array_equal(stop.values, told.horizon[3])
+    np.testing.assert_array_equal(stop.values, told.ahead.values[3])
 
 
 def test_where_there_is_no_horizon_a_joint_waits_for_its_command():
     loop, told = moving(horizon=[0])
     loop.begin_tick(7 * TICK)
     sent = loop.command(np.zeros(2)).values
-    assert sent[0] == pytest.approx(told.horizon[3, 0])
+    assert sent[0] == pytest.approx(told.ahead.values[3, 0])
     assert sent[1] == pytest.approx(told.values[1] + FASTEST / RATE)
 
 
 def test_a_range_that_is_narrowed_meanwhile_counts_first():
     loop, told = moving()
-    end = told.horizon[0, 0]
+    end = told.ahead.values[0, 0]
     narrow = replace(loop.limiter.limits, max_position=np.array([end, 2.0]))
     loop.limiter.set_limits(narrow)
     stop = loop.stop_message(now=8 * TICK)
-    assert stop.values[0] == end and (stop.horizon[:, 0] == end).all()
+    assert stop.values[0] == end and (stop.ahead.values[:, 0] == end).all()

@@ -7,7 +7,7 @@ from act_ros.interfaces import parse_output
 from act_ros.recording.command_faults import joined, lines, unreadable
 from act_ros.recording.commands import LIFETIME, RecordedCommands
 from act_ros.task import Entry, Task
-from test.commands.messages import LIBRARY, MS, START, array, joint_state, trajectory
+from test.commands.messages import LIBRARY, MS, START, ahead, array, joint_state, trajectory
 
 NAN = float('nan')
 JOINTS = ['a', 'b']
@@ -118,7 +118,8 @@ def test_what_the_node_sends_at_a_tick_counts_from_that_tick_on(name, phase):
     found = []
     for k in range(30):
         stamp = LIBRARY.stamp(START + k * TICK)
-        recording.put(20 * k, encoder.encode(actions[k], stamp, actions[k + 1 : k + 10]))
+        coming = ahead(actions[k], actions[k + 1 : k + 10])
+        recording.put(20 * k, encoder.encode(actions[k], stamp, coming))
         if k >= 1:  # as the evaluator asks: when the next one is known already
             found.append(recording.at(20 * (k - 1) + phase)[0])
     np.testing.assert_allclose(found, actions[:29])
@@ -128,7 +129,7 @@ def test_a_horizon_plays_on_where_the_next_one_is_missing():
     recording = Recording('JointTrajectoryHorizon')
     encoder = recording.spec.output_type.encoder(recording.spec, 50.0, LIBRARY)
     rows = np.arange(10.0)[:, np.newaxis] * [1, -1]
-    recording.put(0, encoder.encode(rows[0], LIBRARY.stamp(0), rows[1:]))
+    recording.put(0, encoder.encode(rows[0], LIBRARY.stamp(0), ahead(rows[0], rows[1:])))
     np.testing.assert_allclose(recording.at(20, 50, 200)[:, 0], [0, 1.5, 9])
 
 

@@ -72,7 +72,7 @@ class Wiring:
         self.free = threading.Event()
         self.broken = False
 
-    def send(self, values, stamp, wanted, horizon=None, slopes=None):
+    def send(self, values, stamp, wanted, ahead=None):
         if self.hang.is_set():
             self.hanging.set()
             assert self.free.wait(10)
@@ -81,7 +81,7 @@ class Wiring:
         self._note('command', values)
         return True
 
-    def send_stop(self, values, stamp, wanted, horizon=None, slopes=None):
+    def send_stop(self, values, stamp, wanted, ahead=None):
         assert wanted()
         self._note('stop', values)
 

@@ -22,6 +22,7 @@ from act_ros.interfaces import dry_run_topic, unsent
 from act_ros.nodes.message_classes import RosMessages, message_class
 from act_ros.nodes.outputs import parse_outputs
 from act_ros.task import Entry, Task
+from test.commands.messages import ahead
 
 NOW = Time(sec=3)
 BOTH = ('arm/b/velocity', 'arm/a/position', 'arm/b/position', 'arm/a/velocity')
@@ -81,7 +82,7 @@ def test_patterns_tell_upper_from_lower_case():
 
 
 def test_a_trajectory_begins_at_once_with_a_point_one_tick_ahead():
-    message = only('t JointTrajectory').encode(VALUES, NOW, np.ones((3, 4)))
+    message = only('t JointTrajectory').encode(VALUES, NOW, ahead(VALUES, np.ones((3, 4))))
     assert message.joint_names == ['b', 'a']
     (point,) = message.points
     assert list(point.positions) == [3.0, 2.0]
@@ -92,15 +93,15 @@ def test_a_trajectory_begins_at_once_with_a_point_one_tick_ahead():
 
 def test_a_horizon_has_the_coming_ticks():
     coming = np.array([VALUES + 10, VALUES + 20])
-    message = only('t JointTrajectoryHorizon').encode(VALUES, NOW, coming)
+    message = only('t JointTrajectoryHorizon').encode(VALUES, NOW, ahead(VALUES, coming))
     assert [list(p.positions) for p in message.points] == [[3, 2], [13, 12], [23, 22]]
     times = [seconds(point.time_from_start) for point in message.points]
     assert times == pytest.approx([0.02, 0.04, 0.06])
 
 
-@pytest.mark.parametrize('horizon', [None, np.empty((0, 4))])
-def test_without_coming_ticks_a_horizon_is_one_point(horizon):
-    message = only('t JointTrajectoryHorizon').encode(VALUES, NOW, horizon)
+@pytest.mark.parametrize('coming', [None, ahead(VALUES, np.empty((0, 4)))])
+def test_without_coming_ticks_a_horizon_is_one_point(coming):
+    message = only('t JointTrajectoryHorizon').encode(VALUES, NOW, coming)
     assert [list(p.positions) for p in message.points] == [[3, 2]]
 
 
@@ -109,7 +110,7 @@ def test_horizons_that_grow_and_shrink_do_not_mix():
     sent = []
     for count in (1, 3, 0, 2):
         coming = 100 * count + np.arange(4.0 * count).reshape(count, 4)
-        message = output.encode(VALUES + count, NOW, coming)
+        message = output.encode(VALUES + count, NOW, ahead(VALUES + count, coming))
         assert len(message.points) == count + 1
         sent.append((serialize_message(message), np.vstack((VALUES + count, coming))))
     for data, rows in sent:
@@ -136,7 +137,7 @@ def test_a_trajectory_of_positions_has_no_velocities():
     ],
 )
 def test_every_type_goes_over_the_wire(name, expected):
-    message = only(f'arm/commands {name}').encode(VALUES, NOW, np.ones((3, 4)))
+    message = only(f'arm/commands {name}').encode(VALUES, NOW, ahead(VALUES, np.ones((3, 4))))
     assert message_class(OUTPUT_TYPES[name].message_type) is expected is type(message)
     assert deserialize_message(serialize_message(message), expected) == message
 
@@ -151,7 +152,7 @@ def test_live_and_in_a_bag_a_command_is_the_same(name, request):
     message_type = spec.message_type
     offline = spec.output_type.encoder(spec, 50.0, bag)
     for k in range(3):  # filled anew each time
-        values, coming = VALUES * k, np.ones((k, 4))
+        values, coming = VALUES * k, ahead(VALUES * k, np.ones((k, 4)))
         sent = serialize_message(live.encode(values, Time(nanosec=k), coming))
         message = offline.encode(values, bag.stamp(k), coming)
         written = typestore().serialize_cdr(message, message_type)
@@ -164,7 +165,7 @@ def test_live_and_in_a_bag_a_command_is_the_same(name, request):
 def test_what_a_script_serialises_and_writes_to_a_bag_is_read(tmp_path, text):
     """It is longer than the message is."""
     coming = np.arange(24.0)[:, np.newaxis] * VALUES
-    sent = only(f'x {text}').encode(VALUES, NOW, coming)
+    sent = only(f'x {text}').encode(VALUES, NOW, ahead(VALUES, coming))
     (spec,) = parse_outputs([f'x {text}'], make_task(*BOTH))
     with BagWriter(tmp_path / 'bag') as writer:
         writer.add_topic('/x', spec.message_type)
@@ -182,14 +183,14 @@ def test_messages_that_check_their_fields_take_the_values():
     """As those of older distributions always do; the variable counts at import."""
     program = """
 import numpy as np
-from test.nodes.test_outputs import NOW, VALUES, example, only
+from test.nodes.test_outputs import NOW, VALUES, ahead, example, only
 from act_ros.commands import OUTPUT_TYPES
 assert VALUES.dtype == np.float64
 for name, output_type in OUTPUT_TYPES.items():
     if output_type.message_type.startswith('control_msgs'):
         continue
     text, action = example(name)
-    message = only(text, *action).encode(VALUES, NOW, np.ones((3, 4)))
+    message = only(text, *action).encode(VALUES, NOW, ahead(VALUES, np.ones((3, 4))))
     assert message._check_fields
 """
     done = subprocess.run(
