@@ -3,13 +3,19 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 READY := .venv/.ready
+JAZZY := .venv-jazzy/.ready
+# What differs from one distribution to the next: rclpy's life cycle, its signals and threads, Fast
+# DDS's shared memory, profiles and QoS events, the classes of the messages.
+JAZZY_TESTS := test/distributions test/nodes/test_exit.py test/nodes/test_isolation.py \
+  test/nodes/test_inputs.py test/nodes/test_outputs.py test/nodes/test_live_check.py \
+  test/nodes/test_two_machines.py test/nodes/test_interfaces.py test/demo/test_robot_node.py
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test test-jazzy lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything that demo and test need
 
@@ -32,9 +38,23 @@ test: $(READY) ## lint and run the tests
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest
 
+test-jazzy: $(JAZZY) ## run the tests that differ by distribution on Jazzy's client library
+	@PYTHONPATH=$(CURDIR) .venv-jazzy/bin/python -m pytest $(JAZZY_TESTS)
+
+# Its own ROS, and all else that .venv has.
+$(JAZZY): test/distributions/jazzy.txt $(READY)
+	@echo 'setting up .venv-jazzy ...'
+	@.venv/bin/python -m venv --clear .venv-jazzy
+	@.venv-jazzy/bin/pip install --disable-pip-version-check -r $< > .venv-jazzy/pip.log 2>&1 \
+	  || { grep -i '^ *error' .venv-jazzy/pip.log; echo 'error: pip failed, see .venv-jazzy/pip.log'; exit 1; } >&2
+	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv-jazzy/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_shared.pth"
+	@.venv-jazzy/bin/python -c 'import rclpy, torch; assert ".venv-jazzy" in rclpy.__file__'
+	@touch $@
+
 lint: $(READY) ## check style and static types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
 clean: ## remove what was made here
-	rm -rf .venv out/demo build install log *.egg-info
+	rm -rf .venv .venv-jazzy out/demo build install log *.egg-info

@@ -7,9 +7,14 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not importable')
 
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import JointState
+
 from test import interfaces
 from test.nodes.graph import Graph
 from test.rule import small_config, write_checkpoint, write_random
+from test.waiting import wait_until
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -22,6 +27,27 @@ def graph():
     graph = Graph()
     yield graph
     graph.close()
+
+
+@pytest.fixture(scope='module')
+def tells_publishers():
+    """Whether this client library says who sent a message: not so before 2025."""
+    rclpy.init()
+    node, infos = rclpy.create_node('asking'), []
+    node.create_subscription(JointState, 'asked', lambda _, info: infos.append(info), 1)
+    publisher = node.create_publisher(JointState, 'asked', 1)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def told() -> bool:
+        publisher.publish(JointState())
+        executor.spin_once(timeout_sec=0.1)
+        return bool(infos)
+
+    wait_until(told, 10, 'a message of its own')
+    executor.shutdown()
+    rclpy.try_shutdown()
+    return 'publisher_gid' in infos[0]
 
 
 @pytest.fixture(scope='session')

@@ -24,6 +24,10 @@ sys.stdin.read()
 """
 
 
+# By which this process is in a graph of the tests' own.
+KEPT_FROM = ('ROS_', 'FASTDDS_', 'FASTRTPS_')
+
+
 @pytest.fixture(autouse=True)
 def _environment_stays():
     before = dict(os.environ)
@@ -35,7 +39,7 @@ def _environment_stays():
 @contextmanager
 def somebody(domain):
     """Another program in a domain, as a robot's shell would start it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(('ROS_', 'FASTDDS_'))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(KEPT_FROM)}
     process = subprocess.Popen(
         [sys.executable, '-c', SOMEBODY], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         env={**kept, 'ROS_DOMAIN_ID': str(domain)},

@@ -1,13 +1,13 @@
 """The node without torch, and its policy on a server at the end of a line."""
 
 import subprocess
+import sys
 import time
 import venv
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from test.bridge.documented_server import DocumentedServer
 from test.bridge.proxy import Proxy
@@ -18,15 +18,24 @@ from test.waiting import wait_until
 CHUNK = 2.0  # that a chunk lasts [s]
 
 
+def is_of_packages(place):
+    return Path(place).name in ('site-packages', 'dist-packages') and Path(place).is_dir()
+
+
 @pytest.fixture(scope='session')
 def python(tmp_path_factory):
     """The interpreter of an environment that lacks torch, and all that came with it."""
     folder = tmp_path_factory.mktemp('without_torch')
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob('lib/python*/site-packages')
-    for each in Path(torch.__file__).parents[1].iterdir():
-        if not each.name.startswith(('torch', 'functorch', 'openvino')):
-            (packages / each.name).symlink_to(each)
+    found: dict[str, Path] = {}
+    for place in filter(is_of_packages, sys.path):
+        for each in Path(place).iterdir():
+            found.setdefault(each.name, each)  # as Python itself takes the first
+    for name, each in found.items():
+        # A file that leads to further folders would lead to torch again.
+        if not name.startswith(('torch', 'functorch', 'openvino')) and each.suffix != '.pth':
+            (packages / name).symlink_to(each)
     interpreter = str(folder / 'bin/python')
     tried = subprocess.run([interpreter, '-c', 'import torch'], capture_output=True, text=True)
     assert "No module named 'torch'" in tried.stderr
