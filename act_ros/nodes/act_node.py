@@ -4,7 +4,6 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -39,7 +38,7 @@ from act_ros.nodes.declare import (
     read_parameters,
 )
 from act_ros.nodes.diagnostics import Report
-from act_ros.nodes.input_watch import InputWatch
+from act_ros.nodes.input_watch import InputsError, InputWatch
 from act_ros.nodes.runs import RunServers
 from act_ros.nodes.wiring import Wiring
 from act_ros.parameters import Settings
@@ -48,7 +47,6 @@ from act_ros.policy.interface import SharedPredictor
 from act_ros.policy.process import LOAD
 from act_ros.safety import Limits, action_entries
 from act_ros.task import Task
-from act_ros.topics import with_cause
 
 log = logging.getLogger(__name__)
 
@@ -57,19 +55,6 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 ANY_JUMP = JumpThreshold(
     min_forward=Duration(nanoseconds=1), min_backward=Duration(nanoseconds=-1)
 )
-
-
-class InputsError(ActError):
-    """Inputs are missing or wrong.
-
-    :param faults: by input.
-    :param causes: what the graph says of each.
-    :ivar causes: as items; what else is said of them changes from second to second.
-    """
-
-    def __init__(self, faults: Mapping[str, str], causes: Mapping[str, str]) -> None:
-        super().__init__('; '.join(with_cause(text, causes[n]) for n, text in faults.items()))
-        self.causes = frozenset(causes.items())
 
 
 class ActNode(LifecycleNode):

@@ -1,12 +1,27 @@
 """What the node says of its inputs once a second."""
 
 import logging
+from collections.abc import Mapping
 
+from act_ros.errors import ActError
 from act_ros.nodes.controller import Controller
 from act_ros.nodes.wiring import Wiring
 from act_ros.topics import with_cause
 
 log = logging.getLogger(__name__)
+
+
+class InputsError(ActError):
+    """Inputs are missing or wrong.
+
+    :param faults: by input.
+    :param causes: what the graph says of each.
+    :ivar causes: as items; what else is said of them changes from second to second.
+    """
+
+    def __init__(self, faults: Mapping[str, str], causes: Mapping[str, str]) -> None:
+        super().__init__('; '.join(with_cause(text, causes[n]) for n, text in faults.items()))
+        self.causes = frozenset(causes.items())
 
 
 class InputWatch:

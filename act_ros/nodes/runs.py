@@ -39,11 +39,10 @@ class _Run:
     :ivar elapsed: since it began [s]; a clock that is set back takes nothing away.
     :ivar controller: of its activation.
     :ivar done: gets what it ended with: an outcome and a text.
-    :ivar way: to the start pose.
+    :ivar way: to the start pose, if that is what is asked for.
     """
 
     handle: Any
-    to_start: bool
     limit: float
     looked: int
     done: Future
@@ -98,8 +97,8 @@ class RunServers:
         async def execute(handle: Any) -> Any:
             wanted = handle.request.max_duration
             limit = wanted.sec + wanted.nanosec / 1e9
-            run = _Run(handle, to_start, limit, self._node.clock_of_goals(), Future())
-            outcome, text = self._begin(run)
+            run = _Run(handle, limit, self._node.clock_of_goals(), Future())
+            outcome, text = self._begin(run, to_start)
             if not outcome:
                 ended = await run.done
                 assert ended is not None  # it is set once, in `_finish`
@@ -108,7 +107,7 @@ class RunServers:
 
         return execute
 
-    def _begin(self, run: _Run) -> tuple[int, str]:
+    def _begin(self, run: _Run, to_start: bool) -> tuple[int, str]:
         """Activate; an outcome and a text where that is not possible, or 0 and ''."""
         results = self._type.Result
         if self._current is not None:  # accepted at the same time
@@ -118,14 +117,14 @@ class RunServers:
         if not run.limit > 0:
             return results.NOT_STARTED, f'max_duration is {run.limit:g} s, expected more than 0'
         try:
-            run.way = self._node.way_to_start() if run.to_start else None
+            run.way = self._node.way_to_start() if to_start else None
             trouble = self._node.activate_with(run.way)
         except ActError as error:
             trouble = str(error)
         if trouble:
             return results.NOT_STARTED, trouble
         run.controller, self._current = self._node.controller, run
-        log.info('%s for at most %g s', 'to the start pose' if run.to_start else 'run', run.limit)
+        log.info('%s for at most %g s', 'to the start pose' if to_start else 'run', run.limit)
         return 0, ''
 
     def _look(self) -> None:

@@ -51,6 +51,7 @@ NOT_HERE = {
     '.venv/bin/python -m act_ros.demo --seconds 60 --seed 5 --ckpt-dir DIR --params-file YAML':
         'as make demo',
     'make test': 'runs these tests',
+    'make test-jazzy': 'CI runs it after these tests',
     'python -m test.fuzz pickle --seconds 300':
         'needs atheris; test/bridge/test_corpus.py runs what it keeps',
     'python -m test.endurance': 'ten minutes; test/endurance/test_endurance.py runs its smallest',
