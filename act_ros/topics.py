@@ -61,7 +61,9 @@ def explain(
     text = f'{topic} is published by {_nodes(good)}'
     if heard:
         return text
-    lost = ', or do its images get lost (see Fast DDS in the README)' if 'Image' in type_ else ''
+    lost = ''
+    if 'Image' in type_:
+        lost = ', or do its images get lost (see Fast DDS in docs/robot.md)'
     return f'{text}, but nothing has come: is it idle{lost}?'
 
 

@@ -32,7 +32,7 @@ BOOL = 'std_msgs/msg/Bool'
          '/front is published by /arm, but nothing has come: is it idle?'),
         (IMAGE, [Publisher('/cam', IMAGE)], False,
          '/front is published by /cam, but nothing has come: is it idle, or do its images get '
-         'lost (see Fast DDS in the README)?'),
+         'lost (see Fast DDS in docs/robot.md)?'),
     ],
 )  # fmt: skip
 def test_what_is_known_of_a_silent_topic(type_, publishers, heard, expected):

@@ -29,7 +29,7 @@ def realtime(priority: int) -> Iterator[None]:
     except OSError as error:
         log.warning(
             'realtime_priority %d was not granted (%s): the control tick goes on without; '
-            'raise the rtprio limit of this user (see the README)', priority, error,
+            'raise the rtprio limit of this user (see docs/performance.md)', priority, error,
         )  # fmt: skip
         yield
         return

@@ -51,6 +51,9 @@ NOT_HERE = {
     '.venv/bin/python -m act_ros.demo --seconds 60 --seed 5 --ckpt-dir DIR --params-file YAML':
         'as make demo',
     'make test': 'runs these tests',
+    'make quick': 'runs some of these tests',
+    'python inference_server.py': 'the original script',
+    'python test_zmq_client.py': 'the original script',
     'make test-jazzy': 'CI runs it after these tests',
     'python -m test.fuzz pickle --seconds 300':
         'needs atheris; test/bridge/test_corpus.py runs what it keeps',
@@ -93,8 +96,8 @@ def snippets():
     # The examples of docs/zmq.md are run by test/bridge/test_languages.py.
     blocks = [block for block in text.blocks(README) if block.section != 'Examples']
     found = [block for block in blocks if block.language == 'python']
-    assert [block.section for block in found] == [*3 * ['Protocol'], 'Python']
-    return [block.text for block in found]
+    assert [block.section for block in found] == ['From Python', *3 * ['Protocol']]
+    return [block.text for block in found[1:] + found[:1]]
 
 
 # --- all of them are known
@@ -273,6 +276,20 @@ def test_the_node_beside_the_simulated_robot(clone, commands, own_domain):
         pass
 
 
+@runs('python -m act_ros.parameters > docs/parameters.md')
+def test_the_page_of_parameters(clone, commands):
+    (clone.folder / 'docs').mkdir()
+    clone.run(*commands)
+    made = (clone.folder / 'docs/parameters.md').read_text()
+    assert made == (text.ROOT / 'docs/parameters.md').read_text()
+
+
+@runs('.venv/bin/python -m act_ros.inference_server --ckpt-dir act_ros/sim/demonstration')
+def test_the_server_with_the_demonstrations_policy(clone, commands):
+    with clone.running(*commands, says='serving .* on tcp'):
+        pass
+
+
 @runs('.venv/bin/python -m act_ros.export out/policy.onnx --ckpt-dir ckpt')
 def test_the_export(clone, commands):
     clone.run(*commands)
@@ -339,7 +356,7 @@ def test_the_parameter_files(tmp_path):
     (tmp_path / 'limits.yaml').write_text(limits.text)
     assert read_parameter_file(tmp_path / 'limits.yaml').joint_limits['left_joint_1'].given
     found = [block for block in blocks if block not in (remote, limits)]
-    *recipes, entries, side = (yaml.safe_load(block.text) for block in found)
+    side, entries, *recipes = (yaml.safe_load(block.text) for block in found)
 
     for ours, theirs in zip(recipes[::2], recipes[1::2], strict=True):
         path = tmp_path / 'parameters.yaml'
@@ -359,5 +376,5 @@ def test_the_parameter_files(tmp_path):
     write_random(folder, small_config(heads=8))
     weights = torch.load(folder / 'policy_best.ckpt')
     torch.save({side['weights']: weights}, folder / 'policy_best.ckpt')
-    (folder / 'config.yaml').write_text(found[-1].text)
+    (folder / 'config.yaml').write_text(found[0].text)
     assert load_policy(folder, device='cpu').task.cameras == tuple(side['camera_names'])

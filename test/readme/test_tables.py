@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from act_ros.parameters import PARAMETERS
+from act_ros.parameters.document import page
 from act_ros.parameters.joint_limits import ROWS as ROWS_OF_JOINTS
 from act_ros.training.recipe import ROWS, Recipe, read_recipe
 from test.readme import text
@@ -15,15 +16,27 @@ README = text.read()
 
 
 def test_every_parameter_is_listed_and_no_other():
-    rows = text.rows(README, 'parameter')
-    listed = {}
-    for row in rows:
-        first, *rest = text.code(row.split('|')[1])
-        prefix = first.rpartition('.')[0]  # of '.max_position', which stands beside it
-        for name in (first, *(prefix + name if name[0] == '.' else name for name in rest)):
-            listed[name] = 'live' in row
+    rows = [*text.rows(README, 'parameter'), *text.rows(README, 'limit')]
+    listed = {text.code(row)[0]: '**live**' in row for row in rows}
     limits = {f'joint_limits.JOINT.{name}': row.live for name, row in ROWS_OF_JOINTS.items()}
     assert listed == {name: row.live for name, row in PARAMETERS.items()} | limits
+
+
+def test_the_page_of_parameters_is_that_of_the_table():
+    assert (text.ROOT / 'docs/parameters.md').read_text() == page(), (
+        'it is made by: python -m act_ros.parameters > docs/parameters.md'
+    )
+
+
+def test_the_scripts_users_are_told_of_flags_that_there_are():
+    shown = subprocess.run(
+        [sys.executable, '-m', 'act_ros.inference_server', '--help'],
+        cwd=text.ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    told = (text.ROOT / 'docs/from_the_script.md').read_text()
+    flags = set(re.findall(r'--[a-z][a-z-]+', told))
+    assert len(flags) > 6
+    assert flags <= set(re.findall(r'--[a-z][a-z-]+', shown))
 
 
 @pytest.mark.parametrize(
@@ -77,8 +90,13 @@ def test_the_layout_is_that_of_the_files():
     assert {path.parent for path in (text.ROOT / 'act_ros').glob('*/__init__.py')} <= listed
 
 
-def test_every_link_leads_to_a_file():
+def test_every_link_leads_to_a_file_and_a_heading():
     for path in text.documents():
-        for target in re.findall(r'\]\(([^)#]+)\)', text.prose(path.read_text())):
-            if '://' not in target:
-                assert (path.parent / target).exists(), f'{path.name}: {target}'
+        for target in re.findall(r'\]\(([^)\s]+)\)', text.prose(path.read_text())):
+            if '://' in target:
+                continue
+            file, _, heading = target.partition('#')
+            there = path.parent / file if file else path
+            assert there.exists(), f'{path.name}: {target}'
+            if heading:
+                assert heading in text.anchors(there.read_text()), f'{path.name}: {target}'

@@ -59,6 +59,12 @@ def commands(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def anchors(text: str) -> set[str]:
+    """What links may name in a page: its headings, as those who show it spell them."""
+    headings = re.findall(r'^#+ (.*)$', prose(text), re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
 def code(text: str) -> list[str]:
     """What stands in backticks."""
     return _INLINE.findall(text)
@@ -72,7 +78,8 @@ def rows(text: str, header: str) -> list[str]:
 
 def documents() -> list[Path]:
     """The documents for users."""
-    return [ROOT / 'README.md', ROOT / 'ckpt/README.md', *sorted(ROOT.glob('docs/**/*.md'))]
+    first = [ROOT / 'README.md', ROOT / 'README.zh.md', ROOT / 'ckpt/README.md']
+    return [*first, *sorted(ROOT.glob('docs/**/*.md'))]
 
 
 def read() -> str:

@@ -194,7 +194,7 @@ def _write_outputs(draft: Draft, sighting: Sighting, proposal: Proposal) -> None
         for text in outputs:
             draft.add(3, f'- {quoted(text)}')
     else:
-        draft.leave_open(2, 'where commands go: TOPIC TYPE [PATTERN ...], see the README')
+        draft.leave_open(2, 'where commands go: TOPIC TYPE [PATTERN ...], see docs/robot.md')
         draft.add(2, '# outputs: [arm_controller/commands Float64MultiArray arm/*/position]')
     draft.note(2, 'Commands go to ~/dry_run/TOPIC only. Look at them there before you say false.')
     draft.add(2, 'dry_run: true')
