@@ -12,7 +12,7 @@ JAZZY_TESTS := test/distributions test/nodes/test_exit.py test/nodes/test_isolat
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-jazzy lint clean
+.PHONY: help setup demo test test-jazzy docs lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,7 @@ $(READY): setup.py
 	  || { echo 'error: the venv module is missing: apt install python3-venv' >&2; exit 1; }
 	@echo 'setting up .venv (some minutes the first time) ...'
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	@.venv/bin/pip install --disable-pip-version-check '$(TORCH)' -e '.[ros,bags,openvino,onnx,ray,test]' > .venv/pip.log 2>&1 \
+	@.venv/bin/pip install --disable-pip-version-check '$(TORCH)' -e '.[ros,bags,openvino,onnx,ray,docs,test]' > .venv/pip.log 2>&1 \
 	  || { grep -i '^ *error' .venv/pip.log; echo 'error: pip failed, see .venv/pip.log'; exit 1; } >&2
 	@.venv/bin/python -c 'import act_ros.policy, act_ros.nodes.act_node'
 	@touch $@
@@ -52,9 +52,13 @@ $(JAZZY): test/distributions/jazzy.txt $(READY)
 	@.venv-jazzy/bin/python -c 'import rclpy, torch; assert ".venv-jazzy" in rclpy.__file__'
 	@touch $@
 
+docs: $(READY) ## build the pages of docs/ as a site in out/site
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+	@echo 'out/site/index.html'
+
 lint: $(READY) ## check style and static types
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 
 clean: ## remove what was made here
-	rm -rf .venv .venv-jazzy out/demo build install log *.egg-info
+	rm -rf .venv .venv-jazzy out/demo out/site build install log *.egg-info

@@ -59,6 +59,7 @@ setup(
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.17', 'onnxscript>=0.5'],
+        'docs': ['mkdocs-material>=9.5', 'mkdocs>=1.6,<2'],
         'test': [
             'pytest>=7',
             'hypothesis>=6.50',
