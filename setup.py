@@ -1,4 +1,6 @@
+import xml.etree.ElementTree as ET
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -15,9 +17,11 @@ ROS_WHEELS = [
     'ros-trajectory-msgs==5.5.1',
 ]
 
+VERSION = ET.parse(Path(__file__).with_name('package.xml')).findtext('version')
+
 setup(
     name='act_ros',
-    version='0.1.0',
+    version=VERSION,
     description='Run a trained ACT (Action Chunking Transformer) policy on a ROS 2 robot',
     author='act_ros maintainers',
     license='Apache-2.0',

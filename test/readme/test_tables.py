@@ -1,5 +1,6 @@
 """What the README lists is what there is: parameters, flags, files, links."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -100,3 +101,24 @@ def test_every_link_leads_to_a_file_and_a_heading():
             assert there.exists(), f'{path.name}: {target}'
             if heading:
                 assert heading in text.anchors(there.read_text()), f'{path.name}: {target}'
+
+
+def requirements():
+    """The names of all that setup.py wants, its extras included."""
+    tree = ast.parse((text.ROOT / 'setup.py').read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    found = [re.match(r'([A-Za-z][\w-]+)(\[\w+\])?[=<>]', each) for each in texts
+             if isinstance(each, str)]  # fmt: skip
+    return {match[1] for match in found if match} | {'catkin_pkg', 'colcon-core', 'colcon-ros'}
+
+
+def test_every_dependency_is_listed_with_its_licence():
+    rows = [row.split('|') for row in text.rows(README, 'package')]
+    assert all(licence.strip() for _, _, _, licence, _ in rows)
+    listed = ' '.join(first for _, first, *_ in rows).lower()
+    wanted = requirements()
+    assert len(wanted) > 40
+    patterns = [word.strip('`*') for word in re.findall(r'`ros-[\w-]*\*`', listed)]
+    missing = {name for name in wanted
+               if name.lower() not in listed and not name.startswith(tuple(patterns))}  # fmt: skip
+    assert not missing

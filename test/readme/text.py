@@ -78,7 +78,8 @@ def rows(text: str, header: str) -> list[str]:
 
 def documents() -> list[Path]:
     """The documents for users."""
-    first = [ROOT / 'README.md', ROOT / 'README.zh.md', ROOT / 'ckpt/README.md']
+    names = ('README.md', 'README.zh.md', 'CONTRIBUTING.md', 'ckpt/README.md')
+    first = [ROOT / name for name in names]
     return [*first, *sorted(ROOT.glob('docs/**/*.md'))]
 
 
