@@ -9,10 +9,15 @@ JAZZY := .venv-jazzy/.ready
 JAZZY_TESTS := test/distributions test/nodes/test_exit.py test/nodes/test_isolation.py \
   test/nodes/test_inputs.py test/nodes/test_outputs.py test/nodes/test_live_check.py \
   test/nodes/test_two_machines.py test/nodes/test_interfaces.py test/demo/test_robot_node.py
+# Of each floor what tells most in little time: the network's numbers, the loop and its limits, the
+# messages, the files, and a node over DDS.
+QUICK_TESTS := $(wildcard test/test_*.py) test/commands test/control test/safety test/observation \
+  test/commissioning test/policy/test_reference.py test/policy/test_aggregation.py \
+  test/readme/test_tables.py test/nodes/test_outputs.py test/nodes/test_operator.py
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-jazzy docs lint clean
+.PHONY: help setup demo test quick test-jazzy docs lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +42,10 @@ demo: $(READY) ## the simulated robot does its task: live table, summary, pictur
 test: $(READY) ## lint and run the tests
 	@$(MAKE) --no-print-directory lint
 	@.venv/bin/python -m pytest
+
+quick: $(READY) ## a first answer of the tests, in under two minutes
+	@$(MAKE) --no-print-directory lint
+	@.venv/bin/python -m pytest -q -x $(QUICK_TESTS)
 
 test-jazzy: $(JAZZY) ## run the tests that differ by distribution on Jazzy's client library
 	@PYTHONPATH=$(CURDIR) .venv-jazzy/bin/python -m pytest $(JAZZY_TESTS)

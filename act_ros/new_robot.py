@@ -166,8 +166,13 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
 
     def work() -> None:
-        logging.getLogger('act_ros').setLevel(logging.WARNING)
-        draft(arguments)
+        package = logging.getLogger('act_ros')
+        level = package.level
+        package.setLevel(logging.WARNING)  # what is assumed stands in the file
+        try:
+            draft(arguments)
+        finally:
+            package.setLevel(level)
 
     return cli.run(PROGRAM, work)
 
