@@ -30,7 +30,7 @@ setup(
     package_data={
         'act_ros.config': ['*.yaml', '*.xml', 'examples/*.yaml'],
         'act_ros.sim': ['demonstration/*'],
-        'act_ros.evaluation.report': ['templates/*.html'],
+        'act_ros.evaluation.report': ['templates/*'],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/act_ros']),

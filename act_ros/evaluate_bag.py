@@ -199,6 +199,7 @@ def print_summary(metrics: Mapping[str, Any], out: Path) -> None:
             ]
             table.add_row(name, *cells)
         console.print(table)
+        say(checkpoint['summary'])
         say(checkpoint['verdict']['text'])
         ticks, times = total['ticks'], checkpoint['timings']
         say(

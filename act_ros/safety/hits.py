@@ -10,6 +10,7 @@ class Hits:
     """Counts by kind of limit and entry; what only rounding changed does not count.
 
     :param layout: of the action.
+    :ivar actions: how many were changed, by whatever limits.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -17,6 +18,8 @@ class Hits:
         self._positions, self._velocities = layout.positions, layout.velocities
         kinds = 'range', 'step', 'velocity', 'acceleration'
         self._counts = {kind: [0] * len(self._entries) for kind in kinds}
+        self.actions = 0
+        self._changed = False  # the action that is being counted
 
     @property
     def by_entry(self) -> dict[str, dict[str, int]]:
@@ -31,21 +34,21 @@ class Hits:
 
         :param before: the motion that there was.
         """
-        counts = self._counts
+        self._changed = False
         after = passage.motion
         for i, target in enumerate(passage.targets):
             place, sent = self._positions[i], after.joints[i][0]
             if target != passage.ramped[i]:
-                counts['range'][place] += 1
+                self._hit('range', place)
             _, _, step, _, slack = bounds.joints[i]
             if -slack <= sent - target <= slack:
                 continue
             near, last = target, before.joints[i][0]
             if abs(target - last) > step + slack:
                 near = last + step if target > last else last - step
-                counts['step'][place] += 1
+                self._hit('step', place)
             if abs(near - sent) > slack:
-                counts['acceleration'][place] += 1
+                self._hit('acceleration', place)
         for i, wanted in enumerate(passage.speeds):
             sent = after.velocities[i]
             if sent == wanted or i in passage.of_steps:  # that has been counted
@@ -53,6 +56,11 @@ class Hits:
             place, (largest, change) = self._velocities[i], bounds.speeds[i]
             near = min(max(wanted, -largest), largest)
             if near != wanted:
-                counts['velocity'][place] += 1
+                self._hit('velocity', place)
             if abs(near - sent) > ROUNDING * change:
-                counts['acceleration'][place] += 1
+                self._hit('acceleration', place)
+        self.actions += self._changed
+
+    def _hit(self, kind: str, place: int) -> None:
+        self._counts[kind][place] += 1
+        self._changed = True

@@ -310,6 +310,11 @@ class CommandLimiter:
         """How often a limit changed a command: kind to entry to count, without zeros."""
         return self._hits.by_entry
 
+    @property
+    def limited_actions(self) -> int:
+        """How many actions were changed by limits, whatever their number."""
+        return self._hits.actions
+
 
 def ramp_weight(ramp_time: float, elapsed: float) -> float:
     """How much of the policy the ramp lets through, 0 to 1, without a jerk."""

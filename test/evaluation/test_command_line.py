@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from act_ros.config import task_file
 from act_ros.errors import LinkError
 from act_ros.evaluate_bag import main
 from act_ros.policy import kept
+from test import browser
 from test.bags import bags
 from test.bags.bags import Message, write
 from test.bridge.servers import ANY_PORT, ServerProcess
@@ -344,28 +344,12 @@ def test_a_signal_leaves_a_partial_report_and_resume_goes_on(folder, tmp_path, n
     assert 'Partial' not in (out / 'report.html').read_text()
 
 
-CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason='no chromium is installed')
-def test_the_report_opens_offline_in_a_browser(call, tmp_path):
+@browser.needed
+def test_the_report_opens_offline_in_a_browser(call):
     _, _, out = call()
     page = (out / 'report.html').read_text()
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    picture = tmp_path / 'page.png'
-    said = subprocess.run(
-        [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
-         '--no-first-run', '--disable-background-networking', '--disable-component-update',
-         '--disable-sync', f'--user-data-dir={tmp_path / "profile"}', '--enable-logging=stderr',
-         '--window-size=1200,3000', f'--screenshot={picture}',
-         (out / 'report.html').as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    assert 'CONSOLE' not in said.stderr
-    import cv2
-
-    pixels = cv2.imread(str(picture))
-    assert pixels.shape == (3000, 1200, 3)
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    pixels = browser.picture(out / 'report.html', 1200, 3000)
     # Text, tables and plots all over, not an error page.
     rows = (np.abs(pixels.astype(int) - 255).sum(axis=2) > 60).any(axis=1)
     assert rows[:2000].mean() > 0.5

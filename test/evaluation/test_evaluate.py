@@ -388,9 +388,11 @@ def test_a_resumption_of_something_else_is_refused(several, tmp_path):
 
 def test_what_does_not_fit_is_said_before_the_folder_is_made(several, tmp_path):
     out = tmp_path / 'out'
-    lacking = changed(SMALL, max_velocity=None)
+    backward = limits_of(SMALL).max_velocity
+    backward[2] = -1.0
+    wrong = changed(SMALL, max_velocity=backward)
     with pytest.raises(ActError, match='max_velocity'):
-        carry_out(plan(several[0], settings=lacking), out)
+        carry_out(plan(several[0], settings=wrong), out)
     assert not out.exists()
 
 

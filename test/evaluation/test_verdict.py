@@ -25,6 +25,7 @@ def test_a_policy_that_beats_both_everywhere():
     found = verdict(total((0.1, 0.2), (0.5, 0.4), (1.0, 0.3)))
     assert found['of_use'] is found['beats_both'] is True
     assert found['ratio'] == {'joints': pytest.approx(0.2), 'gripper': pytest.approx(0.2 / 0.3)}
+    assert found['rivals'] == {'joints': 'hold the pose', 'gripper': 'mean'}
     assert found['least'] == {'joints': 0.1, 'gripper': 0.2}
     assert found['chunks'] == {'joints': pytest.approx(0.1), 'gripper': pytest.approx(0.1)}
     assert found['text'].startswith('The policy beats both: its error is, in parts of the better')

@@ -82,6 +82,9 @@ def test_a_step_is_bounded_by_max_step_and_by_the_velocity_limit():
     made = limiter()
     assert send(made, 0.9, 1.9, 0.0, 0.0) == pytest.approx([0.06, 1.2, 3.0, 10.0])
     assert made.hits['step'] == {'arm/a/position': 1, 'arm/b/position': 1}
+    assert made.limited_actions == 1  # by two limits
+    send(made, *made.last, 0.0, 0.0)
+    assert made.limited_actions == 1
 
 
 def test_the_velocity_of_a_step_is_no_hit_of_the_velocity_limit():

@@ -1,4 +1,4 @@
-"""The report's pictures, as PNG."""
+"""The report's pictures, as PNG without a background: the page is light or dark."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -12,6 +12,7 @@ from act_ros.evaluation.report.scores import aligned
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.task import Task
 
+RECORDED, MARK = '#8f99a1', '#c44e17'
 COLOURS = ('#1668a8', '#c44e17', '#2c8a4b', '#8a3fa0', '#9a7d0a', '#5a6b7b')
 
 
@@ -40,14 +41,14 @@ def trajectories(
         ticks = results[first].ticks
         seconds = ticks['index'] / rate
         recorded = aligned(results[first], 0)[:, i]
-        axis.plot(seconds, recorded, color='#b5bcc2', lw=2.4, label='recorded')
+        axis.plot(seconds, recorded, color=RECORDED, lw=2.4, label='recorded')
         for colour, (label, result) in zip(_colours(), results.items(), strict=False):
             predicted = np.where(result.ticks['complete'], result.ticks['predicted'][:, i], np.nan)
             moved = (result.ticks['index'] - offsets[label]) / rate
             axis.plot(moved, predicted, color=colour, lw=0.9,
                       label=_plain(label))  # fmt: skip
         axis.fill_between(
-            seconds, 0, 1, where=~ticks['complete'], color='#d8d8d8', lw=0,
+            seconds, 0, 1, where=~ticks['complete'], color='#808080', alpha=0.3, lw=0,
             transform=axis.get_xaxis_transform(),
         )  # fmt: skip
         axis.set_title(_plain(str(entry)), fontsize=7, loc='left', pad=2, y=1.0)
@@ -58,6 +59,38 @@ def trajectories(
     for axis in axes[max(0, task.action_dim - columns) : task.action_dim]:
         axis.set_xlabel('s', fontsize=7)
     axes[0].legend(fontsize=6, loc='upper right', ncols=3)
+    return _png(figure)
+
+
+def moment(
+    task: Task, result: EpisodeResult, offset: int, row: int, entries: Sequence[int], around: float
+) -> bytes:
+    """Predicted against recorded about one tick, of some entries.
+
+    :param offset: between chunk and recording [ticks].
+    :param row: of the tick in the result's ticks.
+    :param around: how much is drawn before and after it [s].
+    """
+    ticks = result.ticks
+    seconds = (ticks['time'] - ticks['time'][row]) / 1e9
+    near = np.abs(seconds) <= around
+    recorded = aligned(result, offset)
+    predicted = np.where(ticks['complete'][:, None], ticks['predicted'], np.nan)
+    height = 1.15 * len(entries) + 0.4
+    figure = Figure(figsize=(6.2, height))
+    figure.subplots_adjust(
+        left=0.09, right=0.985, bottom=0.4 / height, top=1 - 0.22 / height, hspace=0.45
+    )
+    axes = figure.subplots(len(entries), 1, sharex=True, squeeze=False).ravel()
+    for axis, i in zip(axes, entries, strict=True):
+        axis.plot(seconds[near], recorded[near, i], color=RECORDED, lw=2.4, label='recorded')
+        axis.plot(seconds[near], predicted[near, i], color=COLOURS[0], lw=1.1, label='predicted')
+        axis.axvline(0, color=MARK, lw=0.8)
+        axis.set_title(_plain(str(task.action[i])), fontsize=8, loc='left', pad=2, y=1.0)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25, lw=0.5)
+    axes[-1].set_xlabel('s from this moment', fontsize=8)
+    axes[0].legend(fontsize=7, loc='upper right', ncols=2, bbox_to_anchor=(1, 1.32), frameon=False)
     return _png(figure)
 
 
@@ -191,5 +224,5 @@ def _floats(values: Sequence[float | None]) -> np.ndarray:
 
 def _png(figure: Figure) -> bytes:
     file = BytesIO()
-    figure.savefig(file, format='png', dpi=110)
+    figure.savefig(file, format='png', dpi=110, transparent=True)
     return file.getvalue()

@@ -1,12 +1,14 @@
 """The figures of an evaluation."""
 
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from act_ros.control import patient
 from act_ros.evaluation.report.motion import motion, sweep
-from act_ros.evaluation.report.scores import scores, timings
+from act_ros.evaluation.report.scores import scores, timings, worst
+from act_ros.evaluation.report.summary import in_one_sentence
 from act_ros.evaluation.report.verdict import verdict
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.safety import lacking_limits
@@ -21,11 +23,12 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         results, std = evaluation.of(label), evaluation.std(label)
         offset = evaluation.offset(label)
         total = scores(results, task, std, offset)
-        checkpoints[label] = {
+        checkpoints[label] = checkpoint = {
             'ckpt_dir': evaluation.plan.checkpoints[label].ckpt_dir,
             'offset': offset,
             'total': total,
             'verdict': verdict(total),
+            'worst': _worst(evaluation, label),
             'motion': motion(results, task),
             'sweep': sweep(results, task, std, offset),
             'episodes': [
@@ -41,6 +44,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
             'timings': timings(results),
             'far_from_training': _far_from_training(evaluation, label),
         }
+        checkpoint['summary'] = in_one_sentence(checkpoint, len(results))
     empty = [
         {**{k: r.about[k] for k in ('bag', 'episode', 'checkpoint')}, 'why': why}
         for r in evaluation.in_order()
@@ -63,6 +67,20 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         'limits_not_given': _limits_not_given(evaluation),
         'checkpoints': checkpoints,
     }
+
+
+def _worst(evaluation: Evaluation, label: str) -> list[dict[str, Any]]:
+    """The moments with the largest errors, the largest first."""
+    results = evaluation.of(label)
+    moments = []
+    for i, row, error in worst(results, evaluation.std(label), evaluation.offset(label)):
+        about = results[i].about
+        seconds = (int(results[i].ticks['time'][row]) - about['bag_start']) / 1e9
+        moments.append({
+            'bag': PurePath(about['bag']).name, 'episode': about['episode'], 'seconds': seconds,
+            'error_normalised': error,
+        })  # fmt: skip
+    return moments
 
 
 def _command_timeouts(evaluation: Evaluation) -> dict[str, float]:

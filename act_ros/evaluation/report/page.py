@@ -13,7 +13,7 @@ from act_ros.bags.bag import Bag
 from act_ros.bags.topics import Topics
 from act_ros.errors import ActError
 from act_ros.evaluation.report import figures
-from act_ros.evaluation.report.scores import worst
+from act_ros.evaluation.report.scores import aligned, worst
 from act_ros.evaluation.run.outcome import Evaluation
 from act_ros.evaluation.run.result import EpisodeResult
 from act_ros.files import whole
@@ -23,6 +23,8 @@ from act_ros.recording.ticks import before
 
 # Pictures of so many episodes; those with the largest error where there are more.
 EPISODES = 6
+# About one of the worst moments: this much before and after [s], of the worst entries.
+AROUND, ENTRIES = 1.5, 4
 
 
 def write_report(evaluation: Evaluation, metrics: Mapping[str, Any], path: Path) -> None:
@@ -104,23 +106,33 @@ def _trajectories(
 
 
 def _worst(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Title and frames of the moments with the largest errors, or why there are no frames."""
+    """The moments with the largest errors: figures, curves, and frames or why there are none."""
     moments = []
     for label in evaluation.labels():
-        results, offset = evaluation.of(label), metrics['checkpoints'][label]['offset']
-        for i, row, error in worst(results, evaluation.std(label), offset):
+        results, checkpoint = evaluation.of(label), metrics['checkpoints'][label]
+        std, offset = evaluation.std(label), checkpoint['offset']
+        found = worst(results, std, offset)
+        for told, (i, row, _) in zip(checkpoint['worst'], found, strict=True):
             about, time = results[i].about, int(results[i].ticks['time'][row])
-            seconds = (time - about['bag_start']) / 1e9
-            title = (
-                f'{label}: {PurePath(about["bag"]).name}, {about["episode"]}, {seconds:.2f} s '
-                f'into the bag, mean error {error:.2f} std'
-            )
             try:
                 frames, why = _frames(evaluation, label, about['bag'], time), ''
             except ActError as problem:
                 frames, why = {}, str(problem)
-            moments.append({'title': title, 'frames': frames, 'why': why})
+            entries = _worst_entries(results[i], std, offset, row)
+            curves = figures.moment(evaluation.task, results[i], offset, row, entries, AROUND)
+            moments.append({
+                'label': label, **told, 'frames': frames, 'why': why, 'curves': _data_url(curves)
+            })  # fmt: skip
     return moments
+
+
+def _worst_entries(
+    result: EpisodeResult, std: np.ndarray, offset: int, row: int
+) -> list[int]:
+    """The entries that err most at a tick, the worst first."""
+    error = np.abs(result.ticks['predicted'][row] - aligned(result, offset)[row]) / std
+    known = np.flatnonzero(np.isfinite(error))
+    return [int(i) for i in known[np.argsort(-error[known])][:ENTRIES]]
 
 
 def _frames(evaluation: Evaluation, label: str, path: str, time: int) -> dict[str, str]:

@@ -215,7 +215,8 @@ def _limits(results: Sequence[EpisodeResult]) -> dict[str, Any]:
                 hits[kind][joint] += count
         for text, count in result.about['limits']['refused'].items():
             refused[text] = refused.get(text, 0) + count
-    return {'hits': hits, 'refused': refused}
+    limited = sum(result.about['limits']['limited_ticks'] for result in results)
+    return {'hits': hits, 'limited_ticks': limited, 'refused': refused}
 
 
 def _faults(results: Sequence[EpisodeResult]) -> dict[str, Any]:

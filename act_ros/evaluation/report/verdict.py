@@ -9,12 +9,13 @@ def verdict(total: Mapping[str, Any]) -> dict[str, Any]:
 
     :param total: as `scores` gives it.
     :returns: `ratio`, by group that was scored the policy's error over the better baseline's;
-        `least`, the least error of all three; `beats_both`, whether the policy has it in every
-        group; `chunks`, by group the error of its whole chunks over that of standing still where
-        the robot is seen; `of_use`, whether it beats all of these, None where nothing was scored;
-        and `text`, that in words.
+        `rivals`, by group the name of that baseline; `least`, the least error of all three;
+        `beats_both`, whether the policy has it in every group; `chunks`, by group the error of
+        its whole chunks over that of standing still where the robot is seen; `of_use`, whether
+        it beats all of these, None where nothing was scored; and `text`, that in words.
     """
     ratio: dict[str, float] = {}
+    rivals: dict[str, str] = {}
     least: dict[str, float] = {}
     lost = []
     for group, own in total['groups'].items():
@@ -22,7 +23,7 @@ def verdict(total: Mapping[str, Any]) -> dict[str, Any]:
         if own['mae'] is None or None in others.values():
             continue
         best = min(others, key=others.__getitem__)
-        ratio[group] = _over(own['mae'], others[best])
+        ratio[group], rivals[group] = _over(own['mae'], others[best]), best
         least[group] = min(own['mae'], others[best])
         if ratio[group] >= 1:
             lost.append(f'{best!r} in {group} ({ratio[group]:.3g} times its error)')
@@ -31,6 +32,7 @@ def verdict(total: Mapping[str, Any]) -> dict[str, Any]:
         'of_use': not lost and all(each < 1 for each in chunks.values()) if ratio else None,
         'beats_both': not lost if ratio else None,
         'ratio': ratio,
+        'rivals': rivals,
         'least': least,
         'chunks': chunks,
         'text': ' '.join([*_of_actions(ratio, lost), *_of_chunks(chunks)]),

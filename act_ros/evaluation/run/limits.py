@@ -88,8 +88,12 @@ class LimitsObserver:
         return True
 
     def about(self) -> dict[str, Any]:
-        """Counts by kind of limit and joint, and why it would not have begun."""
-        return {'hits': self._limiter.hits, 'refused': self._refused}
+        """Counts by kind of limit and joint, of ticks, and why it would not have begun."""
+        return {
+            'hits': self._limiter.hits,
+            'limited_ticks': self._limiter.limited_actions,
+            'refused': self._refused,
+        }
 
 
 def unlimited(task: Task) -> Limits:
