@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PROGRAM = 'check_config'
 DOES_NOT_FIT = 1  # exit code
+NAMESPACE = '/?([A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*)?'
 STYLES = {'fits': 'green', 'doubt': 'yellow', 'WRONG': 'bold red', 'open': 'dim'}
 
 
@@ -46,8 +48,14 @@ def check(arguments: argparse.Namespace, findings: 'Findings') -> None:
     """Look at all that the command line names."""
     from act_ros.commissioning.check.policy import check_policy
     from act_ros.commissioning.check.robot import check_robot
+    from act_ros.errors import ParameterError
 
     cli.check_flags([('--seconds', arguments.seconds, 1)])
+    if not re.fullmatch(NAMESPACE, arguments.namespace):
+        raise ParameterError(
+            f'--namespace is {arguments.namespace!r}, expected one of ROS: words of letters, '
+            f'digits and _, as in /robot_1/arm'
+        )
     robot = check_robot(arguments.params_files, arguments.namespace, findings)
     if robot is None:
         findings.open('the rest', 'is not looked at: mend what is wrong first')
@@ -61,7 +69,8 @@ def check(arguments: argparse.Namespace, findings: 'Findings') -> None:
     if settings.policy_endpoint or there or arguments.ckpt_dir is not None:
         statistics = check_policy(robot, findings)
     else:
-        findings.open('checkpoint', f'there is none in {folder}: give --ckpt-dir')
+        name = settings.ckpt_name
+        findings.open('checkpoint', f'there is no {name} in {folder}: give --ckpt-dir')
     if arguments.bags:
         from act_ros.commissioning.check.recording import check_bags
 

@@ -80,6 +80,10 @@ def draft(arguments: argparse.Namespace) -> None:
         description = parse_urdf(sighting.description, f'robot_description in {sighting.where}')
     sources = Sources(sighting, description)
     proposal = propose(sighting, sources, side)
+    if not (proposal.state or proposal.action or side.cameras or sighting.cameras()):
+        raise ParameterError(
+            f'{sighting.where} shows no camera and no joint: nothing to draft a file from'
+        )
     if not proposal.sure and sys.stdin.isatty():
         proposal = _ask_orders(proposal)
     made_of = [sighting.where, *(str(p) for p in (arguments.urdf, arguments.joint_limits, info)

@@ -74,7 +74,9 @@ def _hearing(node: Node, sighting: Sighting, topic: str) -> Callable[[Any], None
 
 
 def _is_wanted(node: Node, topic: str) -> bool:
-    """Whether somebody obeys a topic; what only looks on does not."""
+    """Whether somebody obeys a topic, and nobody sends: what only looks on does not count."""
+    if node.count_publishers(topic):
+        return False
     names = [
         f'{end.node_namespace.rstrip("/")}/{end.node_name}'
         for end in node.get_subscriptions_info_by_topic(topic)

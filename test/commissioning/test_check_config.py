@@ -156,6 +156,7 @@ OF_THE_FILE = {
         "parameters .*reliability' is 'bogus'; expected one of reliable, best_effort"),
     'another action': (
         without_last_action, 'checkpoint .*task.action lists 15 entries, .*network has 16'),
+    'no camera': (in_task(cameras=[]), "task .*'task.cameras' is not set"),
     'cameras in another order': (
         in_task(cameras=['rgb_left', 'rgb_main', 'rgb_under']),
         r"checkpoint .*'task.cameras' is \['rgb_left', 'rgb_main', .*was trained with"),
@@ -305,7 +306,7 @@ def test_a_file_alone_says_what_was_not_looked_at(folder, tmp_path, capsys):
     assert main([str(tmp_path / 'few.yaml')]) == 0
     said = capsys.readouterr().out
     assert 'open   parameters   no task is described: astrobench_dual_arm is taken' in said
-    assert 'open   checkpoint   there is none in /nowhere: give --ckpt-dir' in said
+    assert 'open   checkpoint   there is no policy_best.ckpt in /nowhere: give --ckpt-dir' in said
     assert 'open   inputs       no message is looked at: give --bag or --live' in said
 
 
@@ -320,6 +321,8 @@ def test_a_file_alone_says_what_was_not_looked_at(folder, tmp_path, capsys):
          "WRONG  checkpoint   no checkpoint folder 'nowhere'"),
         ('/**: {ros__parameters: {fade: 0.1}}', ('--seconds', '0'), 2,
          'check_config: error: --seconds is 0, expected 1 or more'),
+        ('/**: {ros__parameters: {fade: 0.1}}', ('--namespace', 'robot 1'), 2,
+         "check_config: error: --namespace is 'robot 1', expected one of ROS"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path, capsys, text, arguments, code, message):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
@@ -18,7 +19,7 @@ from act_ros.parameter_file import read_parameter_file
 from act_ros.safety import lacking_limits
 from act_ros.task import Task
 from test.bags import bags
-from test.bags.bags import Message, write
+from test.bags.bags import KINDS, Message, write
 from test.policy.lerobot import write_lerobot
 from test.rule import small_config, write_random
 
@@ -94,7 +95,10 @@ def test_the_evaluator_runs_what_a_recording_gives_unchanged(call, folder, capsy
     assert check_config.main(last.split()[4:]) == 1
     lines = capsys.readouterr().out.splitlines()
     wrong = {line.split()[1] for line in lines if line.startswith('WRONG')}
-    assert wrong - {'task.state', 'task.action'} == {'limits'}  # its statistics are made up
+    # Its statistics are made up, and how busy this machine is nobody knows.
+    assert wrong - {'task.state', 'task.action', 'timing'} == {'limits'}
+    (limits,) = [line for line in lines if 'limits' in line.split()[:2]]
+    assert 'arm/left_joint_4/position, ... (8) have no min_position' in limits
 
 
 def test_without_the_name_of_a_task_what_has_the_right_size_is_to_be_confirmed(call, folder):
@@ -134,6 +138,11 @@ def test_a_description_and_moveits_file_give_the_limits_that_they_know(call, tmp
     assert 'max_acceleration of elbow, wrist, gripper (gentle' in '\n'.join(opened)
     assert any(line.startswith('max_velocity of gripper') for line in opened)
     assert any(line.startswith('where commands go') for line in opened)
+    assert any(line.startswith('the cameras, ') for line in opened)
+
+    (tmp_path / 'arm.urdf').write_text(ARM.replace('velocity="0"', 'velocity="-1"'))
+    _, said, out = call('--urdf', tmp_path / 'arm.urdf', out=tmp_path / 'other.yaml')
+    assert any(line.startswith('max_velocity of gripper') for line in marked(said, 'OPEN'))
 
 
 def test_a_lerobot_dataset_gives_names_rate_and_cameras(call, tmp_path):
@@ -174,6 +183,115 @@ def test_a_lerobot_dataset_gives_names_rate_and_cameras(call, tmp_path):
     assert "the dataset calls an entry 'wrist_roll', and no joint that is seen is" in opened
     assert "no topic is like the camera 'front'" in opened
     assert not any('order' in line for line in marked(said, 'CONFIRM'))
+
+
+def spread(topic, rate, content, seconds=1):
+    """Messages of a topic; `content` makes one of its time."""
+    times = range(0, round(seconds * 1e9), round(1e9 / rate))
+    return [Message(time, topic, content(time)) for time in times]
+
+
+def states(topic, names=('waist', 'gripper'), values=(0.1, 0.2), rate=50):
+    return spread(topic, rate, lambda time: bags.joints(time, names, values))
+
+
+def trajectories(topic, names=('waist', 'gripper'), rate=50):
+    def content(time):
+        none = np.empty(0)
+        soon = KINDS['builtin_interfaces/msg/Duration'](0, 20_000_000)
+        point = KINDS['trajectory_msgs/msg/JointTrajectoryPoint'](
+            np.array([0.1] * len(names)), none, none, none, soon
+        )
+        return KINDS['trajectory_msgs/msg/JointTrajectory'](bags.stamp(time), [*names], [point])
+
+    return spread(topic, rate, content)
+
+
+def frames(topic, rate=30):
+    return spread(topic, rate, lambda time: bags.image(time, np.zeros((48, 64, 3), np.uint8)))
+
+
+@pytest.fixture
+def draft(call, tmp_path):
+    """Draft a file from a recording of some topics."""
+
+    def run(*topics, arguments=()):
+        messages = [message for topic in topics for message in topic]
+        write(tmp_path / 'run', sorted(messages, key=lambda message: message.time))
+        code, said, out = call('--bag', tmp_path / 'run', *arguments)
+        assert code == 0, said.err
+        return read_parameter_file(out), said, out.read_text()
+
+    return run
+
+
+def test_two_arms_whose_joints_are_called_alike_are_told_apart(draft):
+    arms = ('left', 'right')
+    settings, _, text = draft(
+        *[states(f'/puppet_{arm}/joint_states') for arm in arms],
+        *[states(f'/master_{arm}/joint_states') for arm in arms],
+        *[trajectories(f'/{arm}/controller/joint_trajectory') for arm in arms],
+        frames('/high/image_raw'),
+    )
+    both = tuple(f'puppet_{arm}/{j}/position' for arm in arms for j in ('waist', 'gripper'))
+    assert settings.task_state == settings.task_action == both
+    assert settings.outputs == tuple(
+        f'/{arm}/controller/joint_trajectory JointTrajectory puppet_{arm}/*' for arm in arms
+    )
+    # What a person holds is no part of the robot.
+    assert settings.state_topics == tuple(f'/puppet_{arm}/joint_states' for arm in arms)
+    assert '# Not used: /master_left/joint_states (sensor_msgs/msg/JointState)' in text
+    assert '# left/waist:' not in text
+    assert '# puppet_left/waist:' in text
+
+
+def test_a_dataset_of_two_arms_finds_the_joints_of_each(draft, tmp_path):
+    names = ['right_waist.pos', 'right_gripper.pos', 'left_waist.pos', 'left_gripper.pos']
+    feature = {'dtype': 'float32', 'shape': [4], 'names': names}
+    info = {'fps': 50, 'features': {'observation.state': feature, 'action': feature}}
+    (tmp_path / 'info.json').write_text(json.dumps(info))
+    settings, said, _ = draft(
+        *[states(f'/follower_{arm}/joint_states') for arm in ('left', 'right')],
+        arguments=('--dataset-info', tmp_path / 'info.json'),
+    )
+    assert settings.task_action == tuple(
+        f'follower_{arm}/{joint}/position'
+        for arm in ('right', 'left') for joint in ('waist', 'gripper')
+    )  # fmt: skip
+    assert 'no joint that is seen is called so' not in said.out
+
+
+def test_a_joint_without_a_number_is_a_joint(draft):
+    settings, _, text = draft(states('/joint_states', values=(0.1, math.nan)))
+    assert settings.task_state == ('arm/waist/position', 'arm/gripper/position')
+    assert '# Seen without a number.' in text
+
+
+def test_what_interpolates_is_no_policy(draft):
+    settings, said, _ = draft(
+        states('/joint_states'), frames('/cam/image_raw', rate=15),
+        trajectories('/controller/joint_trajectory', rate=1000),
+    )  # fmt: skip
+    assert settings.control_rate == 15.0
+    assert any(
+        line.startswith('control_rate, which is that of the cameras: 1000 commands a second')
+        for line in marked(said, 'CONFIRM')
+    )
+
+
+def test_what_comes_too_seldom_to_act_on_makes_no_patience(draft):
+    settings, said, _ = draft(frames('/cam/image_raw'), states('/joint_states', rate=2))
+    assert settings.max_age == 0.1
+    assert any(line.startswith('max_age, 0.1 s if') for line in marked(said, 'OPEN'))
+
+
+def test_nothing_of_a_robot_makes_no_file(call, tmp_path):
+    text = KINDS['std_msgs/msg/String']('hello')
+    write(tmp_path / 'run', [Message(0, '/chatter', text)])
+    code, said, out = call('--bag', tmp_path / 'run')
+    assert code == 2
+    assert 'the bag run shows no camera and no joint' in said.err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 
 from act_ros.config import task_file
@@ -115,6 +115,9 @@ def test_a_file_is_drafted_from_the_robot_that_is_there(graph, tmp_path):
     node.create_subscription(
         Float64MultiArray, 'gripper_controller/commands', lambda message: None, 1
     )
+    # What only looks, at what nobody sends, makes neither a camera nor a place for commands.
+    node.create_subscription(Image, 'viewer/image', lambda message: None, 1)
+    node.create_subscription(JointState, 'idle/joint_states', lambda message: None, 1)
     out = tmp_path / 'drafted.yaml'
     done = subprocess.run(
         [sys.executable, '-m', 'act_ros.new_robot', '--live', '--out', str(out)],
@@ -131,4 +134,5 @@ def test_a_file_is_drafted_from_the_robot_that_is_there(graph, tmp_path):
         text.startswith('/gripper_controller/commands Float64MultiArray arm/left_gripper')
         for text in settings.outputs
     ), settings.outputs
+    assert not any('idle' in text for text in settings.outputs)
     assert not graph.commands

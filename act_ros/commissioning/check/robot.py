@@ -80,7 +80,7 @@ def check_robot(paths: Sequence[Path], namespace: str, findings: Findings) -> Ro
 def _values(paths: Sequence[Path], findings: Findings) -> dict[str, Any] | None:
     with findings.of('parameters'):
         values = read_raw_parameters(*paths)
-        if not values.get('task.cameras'):
+        if 'task.cameras' not in values:  # as the launch files take it
             findings.open('parameters', f'no task is described: {DEFAULT_TASK} is taken')
             values = read_raw_parameters(task_file(DEFAULT_TASK), *paths)
         return dict(values)
@@ -200,13 +200,18 @@ def _limits(settings: Settings, task: Task, findings: Findings) -> Limits | None
         else:
             broken = True
             findings.wrong('limits', str(error))
+    # Joints that lack the same are told of together.
+    alike: dict[tuple[str, ...], list[str]] = {}
     for name, limits in lacking.items():
-        entry = Entry.parse(name)
+        alike.setdefault(tuple(limits), []).append(name)
+    for missing, names in alike.items():
+        entry, more = Entry.parse(names[0]), len(names) > 1
         findings.wrong(
             'limits',
-            f'{name} has no {", ".join(limits)}: set {PREFIX}{keys[entry.source, entry.name]}.'
-            f'{limits[0]}{" and the others" if len(limits) > 1 else ""}, or list {name} in '
-            f"'unlimited'",
+            f'{listed(names)} {"have" if more else "has"} no {", ".join(missing)}: set {PREFIX}'
+            f'{keys[entry.source, entry.name]}.{missing[0]}'
+            f'{" and the others" if more or len(missing) > 1 else ""}, or list '
+            f"{'them' if more else names[0]} in 'unlimited'",
         )
     if not broken and not lacking:
         findings.fits('limits', f'of {len(keys)} joints, all that is needed')

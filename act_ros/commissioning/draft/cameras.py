@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.sighting import Seen, Sighting
-from act_ros.commissioning.draft.sources import call_topics
+from act_ros.commissioning.draft.sources import call_topics, words_of
 
 # Words that the names of most cameras have.
 GENERIC = {'cam', 'camera', 'rgb', 'image'}
@@ -63,7 +63,7 @@ def _camera_of(topic: str) -> str:
 
 def _alike(name: str, topic: str) -> float:
     """How much a topic may be a camera's; 0 where it may not."""
-    words, plain = re.split(r'[\W_]+', topic.lower()), re.sub(r'\W', '_', name.lower())
+    words, plain = words_of(topic), re.sub(r'\W', '_', name.lower())
     whole = plain in re.sub(r'\W', '_', topic.lower())
     shared = len(set(words) & (set(plain.split('_')) - GENERIC))
     likeness = difflib.SequenceMatcher(None, plain, topic.lower()).ratio()

@@ -11,6 +11,7 @@ from act_ros.commissioning.draft.proposal import Proposal, outputs_for
 from act_ros.commissioning.draft.sighting import Sighting
 from act_ros.commissioning.draft.urdf import UrdfJoint
 from act_ros.errors import listed
+from act_ros.interfaces import INPUT_TYPES
 from act_ros.parameter_file import quoted
 from act_ros.parameters import LIMITED
 from act_ros.parameters.joint_limits import joint_keys
@@ -19,6 +20,8 @@ from act_ros.task import Entry
 CONFIRM, OPEN = 'CONFIRM', 'OPEN'
 WIDTH = 99
 COMMON_RATES = (10, 15, 20, 25, 30, 50, 60, 100)
+FASTEST = 110.0  # of a policy [Hz]; what commands more often interpolates
+OLDEST = 0.5  # of what a policy may act on, however seldom it comes [s]
 # Of limits that no description has, what to think of.
 ADVICE = {
     'max_acceleration': 'gentle at first: what max_velocity needs half a second for',
@@ -110,7 +113,9 @@ def _write_task(
     draft.add(2, 'task:')
     draft.add(3, f'name: {quoted(name)}')
     draft.add(0, '')
-    if not side.cameras:
+    if not cameras:
+        draft.leave_open(3, 'the cameras, in the order of training: none is seen')
+    elif not side.cameras:
         draft.ask(3, 'the cameras, in the order of training')
     elif side.ckpt_dir or side.dataset:
         draft.note(3, 'In the order of training.')
@@ -128,7 +133,9 @@ def _write_task(
         draft.add(3, f'image_size: [{flat}]', 'height, width [px]')
     for what, entries in (('state', proposal.state), ('action', proposal.action)):
         draft.add(0, '')
-        if proposal.sure:
+        if not entries:
+            draft.leave_open(3, f'task.{what}, a list of SOURCE/JOINT/position: no joint is seen')
+        elif proposal.sure:
             draft.note(3, f'The order is that {proposal.why}.')
         else:
             draft.ask(
@@ -160,13 +167,17 @@ def _write_topics(
                 f'{camera.name} sends {_px(found)}, and the policy takes {_px(wanted)}: let the '
                 f'camera send that, or see image_resize and camera_crops',
             )
+    sources = dict.fromkeys(entry.source for entry in proposal.state)
+    used = {camera.topic for camera in cameras} | {proposal.topics.get(s, '') for s in sources}
+    for topic, seen in sighting.topics.items():
+        if seen.type in INPUT_TYPES.values() and topic not in {*used, *sighting.commands()}:
+            draft.note(2, f'Not used: {topic} ({seen.type})')
     topics = [camera.topic or f'{camera.name}/image_raw' for camera in cameras]
     draft.add(2, f'camera_topics: [{", ".join(map(quoted, topics))}]')
     kinds = [c.seen.type.rpartition('/')[2] if c.seen is not None else 'Image' for c in cameras]
     if set(kinds) - {'Image'}:
         draft.add(2, f'camera_types: [{", ".join(kinds)}]')
-    sources = dict.fromkeys(entry.source for entry in proposal.state)
-    if not sighting.topics:
+    if sources and not sighting.states():
         draft.ask(2, 'the topics of the joint states')
     topics = [proposal.topics.get(source, f'{source}/joint_states') for source in sources]
     draft.add(2, f'state_topics: [{", ".join(map(quoted, topics))}]')
@@ -259,6 +270,8 @@ def _range_of(sighting: Sighting, joint: str) -> str:
     """Where a joint was seen, for a remark."""
     for seen in sighting.states().values():
         where = seen.joints.get(joint, {}).get('position')
+        if where is not None and where.least > where.most:
+            return 'Seen without a number.'
         if where is not None:
             return f'Seen at {where.least:.4g} to {where.most:.4g}.'
     return ''
@@ -281,19 +294,37 @@ def _write_rest(
         draft.add(2, f'ckpt_dir: {quoted(side.ckpt_dir)}')
     rate, why = side.rate, ''
     if rate is None:
-        commanded = [seen.rate for seen in sighting.commands().values() if seen.rate]
-        rate = _common(max(commanded)) if commanded else 50.0
-        why = 'that of the recorded commands' if commanded else 'a guess'
+        rate, why = _guess_rate(sighting, cameras)
     if why:
         draft.ask(2, f'control_rate, which is {why}; it has to be that of the training')
     draft.add(2, f'control_rate: {rate!r}')
     rates = [c.seen.rate for c in cameras if c.seen is not None and c.seen.rate]
-    rates += [seen.rate for seen in sighting.states().values() if seen.rate]
+    topics = {proposal.topics.get(entry.source) for entry in proposal.state}
+    rates += [s.rate for topic, s in sighting.states().items() if s.rate and topic in topics]
     slowest = min(rates, default=0.0)
-    if slowest and 1.5 / slowest > 0.1:
+    if slowest and 1.5 / slowest > OLDEST:
+        draft.leave_open(
+            2, f'max_age, 0.1 s if it is not set: the slowest input comes {slowest:.3g} times a '
+            f'second, too seldom to act on'
+        )  # fmt: skip
+    elif slowest and 1.5 / slowest > 0.1:
         age = math.ceil(15 / slowest) / 10
         draft.ask(2, f'max_age, for the slowest input comes {slowest:.3g} times a second')
         draft.add(2, f'max_age: {age!r}')
+
+
+def _guess_rate(sighting: Sighting, cameras: Sequence[Camera]) -> tuple[float, str]:
+    """A policy's steps a second, and where that is from."""
+    commanded = max((seen.rate for seen in sighting.commands().values()), default=0.0)
+    if 1 <= commanded <= FASTEST:
+        return _common(commanded), 'that of the commands that were seen'
+    shown = max((c.seen.rate for c in cameras if c.seen is not None), default=0.0)
+    if commanded > FASTEST and 1 <= shown <= FASTEST:
+        return _common(shown), (
+            f'that of the cameras: {commanded:.4g} commands a second are of what interpolates '
+            f'between the steps (see command_rate)'
+        )
+    return 50.0, 'a guess'
 
 
 def _common(rate: float) -> float:

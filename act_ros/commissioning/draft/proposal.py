@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from act_ros.commissioning.draft.dataset_info import SUFFIXES
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.sighting import Seen, Sighting
-from act_ros.commissioning.draft.sources import Sources
+from act_ros.commissioning.draft.sources import Sources, nearest, words_of
 from act_ros.task import GRIPPER, TWIST, Entry, Task
 
 
@@ -120,9 +120,9 @@ def _with_others(measured: list[Entry], sources: Sources) -> list[list[Entry]]:
 def _commanded(sighting: Sighting, sources: Sources) -> list[list[Entry]]:
     """What the messages of commands hold: the positions, and with the velocities."""
     positions, velocities = [], []
-    for seen in sighting.commands().values():
+    for topic, seen in sighting.commands().items():
         for joint, quantities in seen.joints.items():
-            found = sources.find(joint)
+            found = sources.find(joint, topic=topic)
             if found is not None and 'position' in quantities:
                 positions.append(found)
             if found is not None and 'velocity' in quantities:
@@ -174,7 +174,8 @@ def _entries_of(
     :param alone: nothing else is commanded on.
     """
     if seen.joints:
-        return [e for e in action if e.quantity in seen.joints.get(e.name, {})]
+        named = [e for e in action if e.quantity in seen.joints.get(e.name, {})]
+        return [entry for entry in named if _is_meant(topic, entry, named)]
     positions = [entry for entry in action if entry.quantity == 'position']
     if seen.type.endswith('Twist'):
         return [e for e in action if e.quantity == 'velocity' and e.name in TWIST]
@@ -187,6 +188,15 @@ def _entries_of(
         return list(action)
     meant = [group for group in groups if group[0].source in topic] or ([positions] * alone)
     return [entry for group in meant for entry in group if alone or not entry.is_gripper]
+
+
+def _is_meant(topic: str, entry: Entry, entries: Sequence[Entry]) -> bool:
+    """Whether a topic means this joint, and not one of the same name of another source."""
+    sources = list(dict.fromkeys(e.source for e in entries if e.name == entry.name))
+    if len(sources) == 1:
+        return True
+    told = set(words_of(topic)).intersection(words_of(entry.source))
+    return bool(told) and nearest(topic, sources) == entry.source
 
 
 def _by_source(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -21,6 +21,9 @@ COMMANDS = (
 )
 # In the names of topics that are commanded on.
 COMMANDED = ('command', 'cmd', 'joint_trajectory', 'target', 'goal', 'setpoint')
+# In the names of what a person holds and the robot follows.
+LEADING = ('leader', 'master', 'teleop', 'operator')
+MEASURED = ('joint_states', 'joint_state')  # at the end of topics, whoever else listens there
 DEPTH = ('depth', 'disparity', 'infra', 'mask')  # of pictures that are not in colour
 PICTURES = 10  # messages of a camera that are read
 
@@ -111,8 +114,9 @@ class Seen:
             self._take(name, 'velocity', value)
 
     def _take(self, joint: str, quantity: str, value: float) -> None:
+        where = self.joints.setdefault(joint, {}).setdefault(quantity, Range())
         if math.isfinite(value):
-            self.joints.setdefault(joint, {}).setdefault(quantity, Range()).take(value)
+            where.take(value)
 
 
 @dataclass
@@ -141,17 +145,20 @@ class Sighting:
             topic: seen
             for topic, seen in self.topics.items()
             if seen.type.endswith('Image')
+            and not seen.wanted
             and not any(word in topic.lower() for word in DEPTH)
             and not seen.encoding.startswith(('16', '32'))
         }
 
     def states(self) -> dict[str, Seen]:
-        """Topics on which joints, or a base, are measured."""
-        return {
+        """Topics on which joints, or a base, are measured; not those of what leads them."""
+        measured = {
             topic: seen
             for topic, seen in self.topics.items()
             if seen.joints and not is_command(topic, seen)
         }
+        own = {t: s for t, s in measured.items() if not any(w in t.lower() for w in LEADING)}
+        return own or measured
 
     def commands(self) -> dict[str, Seen]:
         """Topics on which it is commanded."""
@@ -161,6 +168,8 @@ class Sighting:
 def is_command(topic: str, seen: Seen) -> bool:
     """Whether a topic is one that the robot obeys, as far as its name and its ends tell."""
     if seen.type.endswith(('Image', 'Odometry', 'PoseStamped', 'String')):
+        return False
+    if topic.endswith(MEASURED):
         return False
     named = any(word in part for word in COMMANDED for part in topic.lower().split('/'))
     return named or (seen.wanted and not seen.count)

@@ -69,15 +69,20 @@ class Sources:
             if self._measures(source, joint, quantity)
         ]
 
-    def find(self, name: str, quantity: str = 'position') -> Entry | None:
-        """The entry of a joint by its name, or by one that says the same: `waist.pos`."""
+    def find(self, name: str, quantity: str = 'position', topic: str = '') -> Entry | None:
+        """The entry of a joint by its name, or by one that says the same: `left_waist.pos`.
+
+        :param topic: that the name is from: of two arms whose joints are called alike it tells
+            which is meant.
+        """
         for suffix in SUFFIXES:
             name = name.removesuffix(suffix)
-        alike = {_plain(joint): (source, joint) for source, joints in self._joints.items()
-                 for joint in joints}  # fmt: skip
-        exact = next(((s, name) for s, joints in self._joints.items() if name in joints), None)
-        found = exact or alike.get(_plain(name))
-        return None if found is None else Entry(*found, quantity)
+        pairs = [(source, joint) for source, joints in self._joints.items() for joint in joints]
+        if sources := [source for source, joint in pairs if joint == name]:
+            return Entry(nearest(topic, sources), name, quantity)
+        alike = [pair for pair in pairs if _plain(pair[1]) == _plain(name)]
+        alike = alike or [pair for pair in pairs if _is_of(name, *pair)]
+        return Entry(*alike[0], quantity) if len(alike) == 1 else None
 
     def has(self, entry: Entry) -> bool:
         """Whether what was seen brings an entry."""
@@ -101,6 +106,23 @@ class Sources:
         if not self._seen:
             return joint in self._joints[source] and quantity == 'position'
         return quantity in self._seen[self.topics[source]].joints.get(joint, {})
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a topic's or a joint's name."""
+    return re.split(r'[\W_]+', name.lower())
+
+
+def nearest(topic: str, sources: Sequence[str]) -> str:
+    """The source whose name shares most words with a topic's; of several the first."""
+    words = set(words_of(topic))
+    return max(sources, key=lambda source: len(words.intersection(words_of(source))))
+
+
+def _is_of(name: str, source: str, joint: str) -> bool:
+    """Whether a name is that of a joint with words of its source: `left_waist`."""
+    own = [word for word in words_of(name) if word not in words_of(source)]
+    return bool(own) and _plain('_'.join(own)) == _plain(joint)
 
 
 def _plain(name: str) -> str:

@@ -91,7 +91,7 @@ def _limits(joint: ElementTree.Element, where: str, continuous: bool) -> dict[st
                 f'number'
             )
         found[name] = value
-    if found.get('max_velocity') == 0:
+    if found.get('max_velocity', 1) <= 0:  # as it is written where nobody has looked
         del found['max_velocity']
     if found.get('min_position', -1) >= found.get('max_position', 1):
         del found['min_position'], found['max_position']
