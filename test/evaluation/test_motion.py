@@ -256,8 +256,8 @@ def test_the_report_has_picture_and_table(swept):
     _, out, _ = swept
     text = (out / 'report.html').read_text()
     assert text.count('alt="seam, jerk and error against latency, ckpt"') == 1
-    section = text[text.index('Latency and fade') :]
-    section = section[: section.index('<h2>')]
+    section = text[text.index('<h2 id="sweep">Latency and fade') :]
+    section = section[: section.index('<h2', 1)]
     assert section.count('<tr') == 1 + 12
     assert section.count('(configured)') == 3
     rows = json.loads((out / 'metrics.json').read_text())['checkpoints']['ckpt']['sweep']
