@@ -28,7 +28,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['act_ros', 'act_ros.*', 'detr']),
     package_data={
-        'act_ros.config': ['*.yaml', '*.xml', 'examples/*.yaml'],
+        'act_ros.config': ['*.yaml', '*.xml', 'examples/*.yaml', 'layouts/*'],
         'act_ros.sim': ['demonstration/*'],
         'act_ros.evaluation.report': ['templates/*'],
     },
@@ -38,6 +38,7 @@ setup(
         ('share/act_ros/launch', glob('act_ros/launch/*.launch.py')),
         ('share/act_ros/config', glob('act_ros/config/*.yaml') + glob('act_ros/config/*.xml')),
         ('share/act_ros/config/examples', glob('act_ros/config/examples/*.yaml')),
+        ('share/act_ros/config/layouts', glob('act_ros/config/layouts/*')),
     ],
     # Only minimums: pinning torch here would replace a robot's own CUDA build. Old builds are
     # safe here: no file is given to torch.load, which can be made to run code before 2.10.

@@ -51,12 +51,12 @@ def test_index_marker(prefix):
     assert (prefix / 'share/act_ros/package.xml').is_file()
 
 
-@pytest.mark.parametrize('folder', ['launch', 'config', 'config/examples'])
+@pytest.mark.parametrize('folder', ['launch', 'config', 'config/examples', 'config/layouts'])
 def test_shared_files(prefix, folder):
     sources = {
         path.name: path.read_bytes()
         for path in (ROOT / 'act_ros' / folder).iterdir()
-        if path.name.endswith(('.launch.py', '.yaml', '.xml'))
+        if path.name.endswith(('.launch.py', '.yaml', '.xml', '.json'))
     }
     installed = prefix / 'share/act_ros' / folder
     assert sources
