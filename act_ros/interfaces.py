@@ -1,6 +1,7 @@
 """The topics of a robot as the parameters give them: inputs, and what commands are sent as."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -26,6 +27,8 @@ STATE_TYPES = {
     'Float64MultiArray': 'std_msgs/msg/Float64MultiArray',
 }
 INPUT_TYPES = CAMERA_TYPES | STATE_TYPES
+_WORD = r'(?:[A-Za-z_]|\{[a-z]+\})(?:\w|\{[a-z]+\})*'
+_TOPIC = re.compile(rf'(?:~?/)?{_WORD}(?:/{_WORD})*', re.ASCII)
 
 
 def camera_inputs(settings: Settings, task: Task) -> dict[str, tuple[str, str]]:
@@ -72,6 +75,20 @@ def absolute(topic: str, namespace: str = '') -> str:
     if topic.startswith('~'):
         return f'{root}act/{topic[1:].lstrip("/")}'
     return topic if topic.startswith('/') else root + topic
+
+
+def check_topics(topics: Mapping[str, str]) -> None:
+    """Refuse what ROS does not take as a topic's name.
+
+    :param topics: by what they are of.
+    :raises ParameterError: naming the first.
+    """
+    for what, topic in topics.items():
+        if not _TOPIC.fullmatch(topic):
+            raise ParameterError(
+                f'the topic of {what} is {shorten(topic)}, which is none of ROS: words of '
+                f'letters, digits and _ between slashes, none beginning with a digit'
+            )
 
 
 def one_each(

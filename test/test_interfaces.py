@@ -3,7 +3,7 @@
 import pytest
 
 from act_ros.errors import ParameterError
-from act_ros.interfaces import check_shared, parse_output
+from act_ros.interfaces import check_shared, check_topics, parse_output
 from act_ros.task import Entry, Task
 
 
@@ -63,3 +63,18 @@ def test_a_topic_is_read_as_one_type():
     check_shared({'arm': ('/joints', 'JointState'), 'hand': ('/joints', 'JointState')})
     with pytest.raises(ParameterError, match='/x is read as Odometry for base and as JointState'):
         check_shared({'base': ('/x', 'Odometry'), 'arm': ('/x', 'JointState')})
+
+
+@pytest.mark.parametrize('topic', ['a', '/a_1/b2', '~/a', 'a/{node}_b', '{ns}/c'])
+def test_what_ros_takes_is_a_topic(topic):
+    check_topics({'it': topic})
+    module = pytest.importorskip('rclpy.validate_topic_name', reason='rclpy is not importable')
+    module.validate_topic_name(topic)
+
+
+@pytest.mark.parametrize(
+    'topic', ['', '/', '~', '~a', 'a b', '3a', 'a/', 'a//b', 'x-y', 'ä', 'a/4', 'a{b', 'a/~']
+)
+def test_what_ros_does_not_take_is_none(topic):
+    with pytest.raises(ParameterError, match='the topic of it is '):
+        check_topics({'it': topic})

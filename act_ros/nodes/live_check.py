@@ -49,7 +49,11 @@ def check_live(
     with findings.of('live'), _node(robot, namespace) as node:
         inspection = Inspection(robot)
         # In a dry run no end of a topic is the robot's.
-        quiet = replace(robot.settings, dry_run=True, publish_tick=False, publish_chunk=False)
+        quiet = replace(
+            robot.settings, dry_run=True, publish_tick=False, publish_chunk=False,
+            camera_topics=tuple(robot.inputs[name][0] for name in robot.task.cameras),
+            state_topics=tuple(robot.inputs[name][0] for name in robot.task.sources),
+        )  # fmt: skip
         wiring = Wiring(node, quiet, robot.task, inspection.store)
         try:
             _listen(node, inspection, max(seconds, LOOK))
@@ -63,7 +67,7 @@ def check_live(
             for text in [*wiring.faults().values(), *inspection.store.remarks()]:
                 findings.doubt('live', text)
             for spec in robot.outputs:
-                _check_output(node, spec, robot, findings)
+                _check_output(node, spec, absolute(spec.topic, namespace), robot, findings)
             _check_clock(node, robot, findings)
             _check_others(node, findings)
         finally:
@@ -102,9 +106,10 @@ def _listen(node: Node, inspection: Inspection, seconds: float) -> None:
         executor.shutdown()
 
 
-def _check_output(node: Node, spec: OutputSpec, robot: Robot, findings: Findings) -> None:
+def _check_output(
+    node: Node, spec: OutputSpec, topic: str, robot: Robot, findings: Findings
+) -> None:
     """Who would hear the commands, and who else gives some."""
-    topic = node.resolve_topic_name(spec.topic)
     if spec.output_type.action:
         services = {name for name, _ in node.get_service_names_and_types()}
         if f'{topic}/_action/send_goal' in services:

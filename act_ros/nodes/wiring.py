@@ -31,6 +31,7 @@ from act_ros.interfaces import (
     STATE_TYPES,
     camera_inputs,
     check_shared,
+    check_topics,
     dry_run_topic,
     state_inputs,
     unsent,
@@ -95,6 +96,10 @@ class Wiring:
         self.outputs: list[OutputSpec] = parse_outputs(settings.outputs, task)
         if entries := unsent(self.outputs, task):
             log.info('not published: %s', ', '.join(entries))
+        topics = {name: topic for name, (topic, _) in {**cameras, **states}.items()}
+        if settings.enable_topic:
+            topics['enable_topic'] = settings.enable_topic
+        check_topics(topics)
         try:
             self._connect(settings, {**cameras, **states})
             self._refuse_unknown_overrides()

@@ -136,6 +136,14 @@ OF_THE_FILE = {
     'another rate of commands': (
         put(command_rate=75.0), "parameters .*'command_rate' is 75 Hz, no whole multiple of"),
     'no such quantity': (misspelt, "task .*'arm/left_gripper/effort' asks for 'effort'"),
+    'a clock by another word': (
+        put(use_sim_time='yes'), "parameters .*'use_sim_time' is 'yes'; expected true or false"),
+    'a topic that is none': (
+        put(camera_topics=['a', 'b c', 'd']), "inputs .*topic of rgb_left is 'b c', which"),
+    'an output that is no topic': (
+        put(outputs=['/3x JointState']), "outputs .*of output '/3x JointState' is '/3x'"),
+    'a deadman that is no topic': (
+        put(enable_topic='a//b'), "inputs .*of enable_topic is 'a//b', which is none"),
     'too few topics': (
         put(camera_topics=['a', 'b']), "inputs .*'camera_topics' lists 2 topics, expected 3"),
     'an output of nothing': (
@@ -307,6 +315,7 @@ def test_a_file_alone_says_what_was_not_looked_at(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     assert 'open   parameters   no task is described: astrobench_dual_arm is taken' in said
     assert 'open   checkpoint   there is no policy_best.ckpt in /nowhere: give --ckpt-dir' in said
+    assert 'open   outputs      ' not in said
     assert 'open   inputs       no message is looked at: give --bag or --live' in said
 
 

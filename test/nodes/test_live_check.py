@@ -78,7 +78,7 @@ def test_planted_faults_are_found(tells_publishers, graph, check):
             },
             outputs=['arm/joint_commands JointTrajectory arm/*/position',
                      'gripper/commands Float64MultiArray arm/left_gripper/position'],
-            enable_topic='deadman',
+            enable_topic='deadman', max_age=0.5, max_skew=0.5,
             camera_topics=['rgb_main/image_raw', 'rgb_left/image_raw', 'rgb_bottom/image_raw'],
         )  # fmt: skip
     finally:
@@ -135,4 +135,5 @@ def test_a_file_is_drafted_from_the_robot_that_is_there(graph, tmp_path):
         for text in settings.outputs
     ), settings.outputs
     assert not any('idle' in text for text in settings.outputs)
+    assert not graph.commands
     assert not graph.commands

@@ -9,11 +9,12 @@ from act_ros.commands import OutputSpec
 from act_ros.commissioning.check.findings import Findings
 from act_ros.config import DEFAULT_TASK, task_file
 from act_ros.control.checks import check_horizon, check_silence
-from act_ros.errors import TaskError, listed
+from act_ros.errors import ParameterError, TaskError, listed
 from act_ros.interfaces import (
     absolute,
     camera_inputs,
     check_shared,
+    check_topics,
     parse_output,
     read_outputs,
     state_inputs,
@@ -21,7 +22,7 @@ from act_ros.interfaces import (
 )
 from act_ros.observation import ObservationStore
 from act_ros.parameter_file import read_raw_parameters
-from act_ros.parameters import PARAMETERS, Settings, check_names, find_row
+from act_ros.parameters import FOREIGN, PARAMETERS, Settings, check_names, find_row
 from act_ros.parameters.joint_limits import PREFIX, joint_keys, unused_limits
 from act_ros.parameters.qos import OVERRIDES, RCLPY, check_overrides, topic_of
 from act_ros.safety import Limits, action_entries, joints_of, limit_faults
@@ -65,6 +66,8 @@ def check_robot(paths: Sequence[Path], namespace: str, findings: Findings) -> Ro
     if settings is None or task is None:
         return None
     inputs = _inputs(settings, task, namespace, findings)
+    if 'outputs' not in fitting:
+        findings.open('outputs', f'not set: {listed(settings.outputs)} is taken')
     outputs = _outputs(settings, task, findings)
     limits = _limits(settings, task, findings)
     if inputs is None:
@@ -97,6 +100,8 @@ def _fitting(values: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
             row = find_row(name)
             if row is not None:
                 row.check(value)
+            elif name in FOREIGN and not isinstance(value, bool):
+                raise ParameterError(f'parameter {name!r} is {value!r}; expected true or false')
             fitting[name] = value
     return fitting
 
@@ -163,6 +168,9 @@ def _inputs(
     with findings.of('inputs'):
         given = {**camera_inputs(settings, task), **state_inputs(settings, task)}
         inputs = {n: (absolute(topic, namespace), kind) for n, (topic, kind) in given.items()}
+        check_topics({name: topic for name, (topic, _) in given.items()})
+        if settings.enable_topic:
+            check_topics({'enable_topic': settings.enable_topic})
         check_shared(inputs)
         ObservationStore.from_settings(settings, task)
         action_entries(task, 'follow_newest', settings.follow_newest)
@@ -174,7 +182,9 @@ def _outputs(settings: Settings, task: Task, findings: Findings) -> list[OutputS
     found = []
     for text in settings.outputs:
         with findings.of('outputs'):
-            found.append(parse_output(text, task))
+            spec = parse_output(text, task)
+            check_topics({f'output {text!r}': spec.topic})
+            found.append(spec)
     if len(found) < len(settings.outputs):
         return found
     with findings.of('outputs'):
