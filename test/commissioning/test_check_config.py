@@ -40,6 +40,7 @@ def parameters():
     ]
     content['task']['image_size'] = list(bags.SIZE)
     content['torch_threads'] = 1
+    content['command_timeout'] = 5.0  # also on a machine that is busy
     return content
 
 
