@@ -116,7 +116,7 @@ def without_last_action(content):
 def scaled(content):
     for key in ('state', 'action'):
         content['task'][key] = [
-            f'{entry} scale=57.29577951308232' if 'joint_3' in entry else entry
+            f'{entry} scale=57.29577951308232' if 'left_joint' in entry else entry
             for entry in content['task'][key]
         ]
 
@@ -273,7 +273,7 @@ OF_THE_ROBOT = {
         'WRONG  limits .*arm/left_joint_2/position was at 0.1 to 0.5, outside its range -2'),
     'a joint faster than allowed': (
         None, limit('left_joint_2', 'max_velocity', 0.3),
-        'doubt  limits .*arm/left_joint_2/position moved at 0.6 a second, and max_velocity'),
+        'doubt  limits .*arm/left_joint_2/position moved at 0.5[0-9]* a second, and max_velocity'),
     'another rate': (
         on('command', every(2)), None,
         'doubt  outputs .*was commanded 25.* times a second, and control_rate is 50 Hz'),
@@ -344,3 +344,43 @@ def test_a_mistake_is_one_line(tmp_path, capsys, text, arguments, code, message)
     assert 'Traceback' not in said.out + said.err
     lines = [*said.out.splitlines(), *said.err.splitlines()]
     assert any(re.match(message, line) for line in lines), odd(lines)
+
+
+def test_one_joint_that_is_elsewhere_is_in_no_other_units(check):
+    # Near to zero anything is, if it is made small enough.
+    def elsewhere(message):
+        position = message.content.position.copy()
+        position[2] = 1.9
+        return dataclasses.replace(message.content, position=position)
+
+    code, lines = check(lambda content: None, on('arm', elsewhere))
+    assert code == 1
+    (line,) = [line for line in lines if line.startswith('WRONG  task.state')]
+    assert 'arm/left_joint_3/position is 1.9' in line
+    assert 'scale=' not in line and line.endswith('joints in another order?')
+
+
+def test_joint_states_that_come_seldom_are_no_quicker(check):
+    code, lines = check(limit('left_joint_2', 'max_velocity', 0.65), on('arm', every(4)))
+    assert code == 0
+    assert not [line for line in lines if 'moved at' in line], odd(lines)
+
+
+def test_an_input_without_a_message_is_named(check):
+    def late(message):
+        return message.content if message.time > 2e9 else None
+
+    code, lines = check(lambda content: None, on('rgb_left', late), '--seconds', '1')
+    assert code == 1
+    assert any(re.match('WRONG  rgb_left .*nothing came on it', line) for line in lines)
+
+
+def test_of_several_recordings_each_is_told_of(check, folder, tmp_path, capsys):
+    write(tmp_path / 'other', bags.run(2))
+    code, lines = check(lambda content: None, None, '--bag', str(tmp_path / 'other'),
+                        '--bag', str(tmp_path / 'nowhere'))  # fmt: skip
+    assert code == 1
+    for name in (folder / 'run', tmp_path / 'other'):
+        assert any(f'{name}, of which is what follows' in line for line in lines)
+    assert sum(line.startswith('fits   arm ') for line in lines) == 2
+    assert any(re.match("WRONG  bag .*no bag '.*nowhere'", line) for line in lines), odd(lines)

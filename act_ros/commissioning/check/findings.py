@@ -34,6 +34,7 @@ class Findings:
     def __init__(self, tell: Callable[[Finding], None] = lambda finding: None) -> None:
         self._tell = tell
         self.all: list[Finding] = []
+        self._begun = 0
 
     def fits(self, about: str, text: str) -> None:
         self._add('fits', about, text)
@@ -46,6 +47,11 @@ class Findings:
 
     def open(self, about: str, text: str) -> None:
         self._add('open', about, text)
+
+    def begin(self, about: str, text: str) -> None:
+        """Another thing is looked at: what is found of it is told, though it was of others."""
+        self._begun = len(self.all)
+        self.fits(about, text)
 
     @property
     def any_wrong(self) -> bool:
@@ -76,7 +82,7 @@ class Findings:
 
     def _add(self, verdict: Verdict, about: str, text: str) -> None:
         finding = Finding(verdict, about, text)
-        if finding not in self.all:
+        if finding not in self.all[self._begun :]:
             self.all.append(finding)
             self._tell(finding)
 

@@ -15,9 +15,13 @@ SLOW = 3.0  # steps of the policy for a frame, from which on that is odd
 def check_inputs(robot: Robot, inspection: Inspection, findings: Findings) -> None:
     """Tell of each input what came, and at how many ticks the node could have used it."""
     settings = robot.settings
+    blamed = {finding.about for finding in findings.all if finding.verdict == 'WRONG'}
     for name, (topic, kind) in robot.inputs.items():
         heard = inspection.heard.get(topic)
-        if heard is None:  # said with what is there instead
+        if heard is None:
+            if name in blamed:  # said already, with what is there instead
+                continue
+            findings.wrong(name, f'{topic}, {INPUT_TYPES[kind]}: nothing came on it')
             continue
         said = f'{topic}, {INPUT_TYPES[kind]}, {_figures(heard)}'
         blame = inspection.blames.get(name)

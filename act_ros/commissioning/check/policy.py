@@ -131,5 +131,5 @@ def _check_limits(robot: Robot, statistics: Statistics, findings: Findings) -> N
             )
         else:
             inside += 1
-    if looked:
+    if inside:
         findings.fits('limits', f'hold what {inside} of {looked} entries were in training')

@@ -39,28 +39,54 @@ def check_training(
     known = [i for i in range(len(entries)) if np.isfinite(values[:, i]).any()]
     medians = {i: float(np.nanmedian(values[:, i])) for i in known}
     far = [i for i in known if abs(medians[i] - mean[i]) > FAR * std[i]]
+    units = _units(far, entries, medians, mean, std)
     for i in far:
+        guess = units.get(i) or _exchanged(i, entries, medians, mean, std)
         findings.wrong(
             what,
             f'{entries[i]} is {medians[i]:.4g} (median), but in training it was {mean[i]:.4g} '
-            f'with a standard deviation of {std[i]:.2g}{_guess(i, entries, medians, mean, std)}',
+            f'with a standard deviation of {std[i]:.2g}: {guess}',
         )
-    if known:
+    if len(far) < len(known):
         findings.fits(what, f'{len(known) - len(far)} of {len(known)} entries are as in training')
 
 
-def _guess(
+def _units(
+    far: Sequence[int],
+    entries: Sequence[Entry],
+    medians: dict[int, float],
+    mean: np.ndarray,
+    std: np.ndarray,
+) -> dict[int, str]:
+    """Which units would explain what is far from the training, by its place.
+
+    Of one value alone any small factor explains that it is near to a mean of zero. So a factor
+    counts for several joints that were apart from zero, and that are most of what is far.
+    """
+    found: dict[int, str] = {}
+    for factor, meaning in UNITS.items():
+        explained = [
+            i for i in far
+            if abs(medians[i] * factor - mean[i]) <= NEAR * std[i]
+            and abs(mean[i]) > std[i]
+        ]  # fmt: skip
+        joints = {(entries[i].source, entries[i].name) for i in explained}
+        if len(joints) < 2 or 2 * len(explained) <= len(far):
+            continue
+        for i in explained:
+            scale = entries[i].scale * factor
+            found.setdefault(i, f'{meaning}? Then write scale={scale:.12g}')
+    return found
+
+
+def _exchanged(
     i: int,
     entries: Sequence[Entry],
     medians: dict[int, float],
     mean: np.ndarray,
     std: np.ndarray,
 ) -> str:
-    """What would explain it, as the end of a sentence."""
-    for factor, meaning in UNITS.items():
-        if abs(medians[i] * factor - mean[i]) <= NEAR * std[i]:
-            scale = entries[i].scale * factor
-            return f': {meaning}? Then write scale={scale:.12g}'
+    """Whether it has the place of another entry, as the end of a sentence."""
     swapped = [
         j for j in medians
         if j != i
@@ -68,8 +94,8 @@ def _guess(
         and abs(medians[j] - mean[i]) <= NEAR * std[i]
     ]  # fmt: skip
     if swapped:
-        return f': it would fit in the place of {entries[swapped[0]]}, are they in another order?'
-    return ': other units, another zero, or joints in another order?'
+        return f'it would fit in the place of {entries[swapped[0]]}, are they in another order?'
+    return 'other units, another zero, or joints in another order?'
 
 
 def check_states(
@@ -110,7 +136,7 @@ def check_measured(robot: Robot, measured: np.ndarray, findings: Findings) -> No
         return
     joints = list(dict.fromkeys((entry.source, entry.name) for entry in task.action))
     positions = [entry for entry in task.action if entry.quantity == 'position']
-    speeds = np.abs(np.diff(measured, axis=0)) * task.rate
+    speeds = _speeds(measured, task.rate)
     within = looked = 0
     for column, entry in enumerate(positions):
         joint = joints.index((entry.source, entry.name))
@@ -138,5 +164,15 @@ def check_measured(robot: Robot, measured: np.ndarray, findings: Findings) -> No
             )
             continue
         within += 1
-    if looked:
+    if within:
         findings.fits('limits', f'hold where {within} of {looked} joints were')
+
+
+def _speeds(measured: np.ndarray, rate: float) -> np.ndarray:
+    """How fast each joint was, (n, positions), a second.
+
+    Over half a second: in one tick a joint that is measured more seldom stands still, or
+    makes the way of several.
+    """
+    apart = max(1, round(rate / 2))
+    return np.abs(measured[apart:] - measured[:-apart]) * (rate / apart)

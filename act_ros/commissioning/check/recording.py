@@ -34,10 +34,12 @@ def check_bags(
     :param namespace: that relative topics were recorded under.
     :param seconds: of each, from its beginning.
     """
-    with findings.of('bag'):
-        for path in bags_of(paths):
-            with Bag(path) as bag:
-                _check_bag(robot, bag, namespace, seconds, statistics, findings)
+    found = bags_of(paths)
+    for path in found:
+        with findings.of('bag'), Bag(path) as bag:
+            if len(found) > 1:
+                findings.begin('bag', f'{path}, of which is what follows')
+            _check_bag(robot, bag, namespace, seconds, statistics, findings)
 
 
 def _check_bag(
