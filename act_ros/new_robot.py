@@ -57,7 +57,7 @@ def draft(arguments: argparse.Namespace) -> None:
     from act_ros.commissioning.draft.policy_side import read_policy_side
     from act_ros.commissioning.draft.proposal import propose
     from act_ros.commissioning.draft.sources import Sources
-    from act_ros.commissioning.draft.urdf import parse_urdf, read_urdf
+    from act_ros.commissioning.draft.urdf import Described, parse_descriptions, read_urdf
     from act_ros.errors import ParameterError
     from act_ros.parameter_file import read_robot_limits
 
@@ -73,12 +73,10 @@ def draft(arguments: argparse.Namespace) -> None:
         said = read_robot_limits(arguments.joint_limits)
         limits = {name: float(v) for name, v in said.items() if isinstance(v, int | float)}
     sighting = _look(arguments)
-    description = {}
+    description = parse_descriptions(sighting.descriptions, sighting.where)
     if arguments.urdf is not None:
-        description = read_urdf(arguments.urdf)
-    elif sighting.description:
-        description = parse_urdf(sighting.description, f'robot_description in {sighting.where}')
-    sources = Sources(sighting, description)
+        description = Described(read_urdf(arguments.urdf))
+    sources = Sources(sighting, description.joints)
     proposal = propose(sighting, sources, side)
     if not (proposal.state or proposal.action or side.cameras or sighting.cameras()):
         raise ParameterError(

@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.signals import SignalHandlerOptions
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from act_ros.commands import OutputSpec
 from act_ros.commissioning.check.findings import Findings
@@ -24,7 +25,7 @@ from act_ros.commissioning.check.robot import Robot
 from act_ros.errors import ActError
 from act_ros.interfaces import absolute
 from act_ros.nodes.dds import use_profile
-from act_ros.nodes.rivals import LOOK, refuse_act_nodes
+from act_ros.nodes.rivals import LOOK, looks_on, refuse_act_nodes
 from act_ros.nodes.wiring import COMMAND_QOS, Wiring
 from act_ros.parameters.qos import OVERRIDES
 from act_ros.policy.interface import Statistics
@@ -117,11 +118,11 @@ def _check_output(
         else:
             findings.wrong('outputs', f'nobody serves the action {topic}')
         return
-    listeners = node.get_subscriptions_info_by_topic(topic)
+    listeners = [(end, _name(end)) for end in node.get_subscriptions_info_by_topic(topic)]
+    listeners = [(end, who) for end, who in listeners if not looks_on(who)]
     if not listeners:
         findings.wrong('outputs', f'nobody listens to {topic}')
-    for end in listeners:
-        who = f'{end.node_namespace.rstrip("/")}/{end.node_name}'
+    for end, who in listeners:
         if end.topic_type != spec.message_type:
             findings.wrong(
                 'outputs',
@@ -136,10 +137,15 @@ def _check_output(
             findings.fits('outputs', f'{topic} is heard by {who}')
     rivals = node.get_publishers_info_by_topic(topic)
     for end in rivals:
-        who = f'{end.node_namespace.rstrip("/")}/{end.node_name}'
         findings.doubt(
-            'outputs', f'{topic} is published by {who}: the robot would get the commands of both'
+            'outputs',
+            f'{topic} is published by {_name(end)}: the robot would get the commands of both',
         )
+
+
+def _name(end: TopicEndpointInfo) -> str:
+    """Of the node that an end is of, in full."""
+    return f'{end.node_namespace.rstrip("/")}/{end.node_name}'
 
 
 def _qos_of(topic: str, robot: Robot) -> QoSProfile:

@@ -44,7 +44,8 @@ def sight_live(seconds: float) -> Sighting:
                 _subscribe(node, {topic: types[0] for topic, types in names}, sighting)
             executor.spin_once(timeout_sec=0.05)
         for topic, seen in sighting.topics.items():
-            seen.wanted = not seen.count and _is_wanted(node, topic)
+            seen.sent = bool(seen.count or node.count_publishers(topic))
+            seen.wanted = not seen.sent and _is_wanted(node, topic)
         executor.shutdown()
         domain = node.context.get_domain_id()
     finally:
@@ -74,9 +75,7 @@ def _hearing(node: Node, sighting: Sighting, topic: str) -> Callable[[Any], None
 
 
 def _is_wanted(node: Node, topic: str) -> bool:
-    """Whether somebody obeys a topic, and nobody sends: what only looks on does not count."""
-    if node.count_publishers(topic):
-        return False
+    """Whether somebody obeys a topic; what only looks on does not."""
     names = [
         f'{end.node_namespace.rstrip("/")}/{end.node_name}'
         for end in node.get_subscriptions_info_by_topic(topic)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -140,9 +141,10 @@ def test_a_description_and_moveits_file_give_the_limits_that_they_know(call, tmp
     assert any(line.startswith('where commands go') for line in opened)
     assert any(line.startswith('the cameras, ') for line in opened)
 
-    (tmp_path / 'arm.urdf').write_text(ARM.replace('velocity="0"', 'velocity="-1"'))
-    _, said, out = call('--urdf', tmp_path / 'arm.urdf', out=tmp_path / 'other.yaml')
-    assert any(line.startswith('max_velocity of gripper') for line in marked(said, 'OPEN'))
+    for i, none in enumerate(('-1', 'inf')):
+        (tmp_path / 'arm.urdf').write_text(ARM.replace('velocity="0"', f'velocity="{none}"'))
+        _, said, out = call('--urdf', tmp_path / 'arm.urdf', out=tmp_path / f'{i}.yaml')
+        assert any(line.startswith('max_velocity of gripper') for line in marked(said, 'OPEN'))
 
 
 def test_a_lerobot_dataset_gives_names_rate_and_cameras(call, tmp_path):
@@ -261,6 +263,54 @@ def test_a_dataset_of_two_arms_finds_the_joints_of_each(draft, tmp_path):
     assert 'no joint that is seen is called so' not in said.out
 
 
+def description(topic, *joints):
+    """A URDF as a robot publishes it, of joints with a range and a speed."""
+    text = ''.join(
+        f'<joint name="{name}" type="revolute"><limit lower="{low}" upper="1" velocity="2"/>'
+        f'</joint>'
+        for name, low in joints
+    )
+    return [Message(0, topic, KINDS['std_msgs/msg/String'](f'<robot>{text}</robot>'))]
+
+
+def test_of_several_descriptions_the_narrower_limits_count(draft):
+    settings, said, text = draft(
+        states('/joint_states'),
+        description('/arm/robot_description', ('waist', -1)),
+        description('/robot_description', ('waist', -0.5), ('gripper', -0.2)),
+        description('/camera/robot_description'),
+    )
+    limits = {joint: each.given['min_position'] for joint, each in settings.joint_limits.items()}
+    assert limits == {'waist': -0.5, 'gripper': -0.2}
+    assert not any('description' in line for line in marked(said, 'OPEN'))
+    assert '# Not used: /camera/robot_description in the bag run has no joint that can' in text
+
+
+def test_a_description_that_cannot_be_read_is_told_and_the_rest_is_drafted(draft):
+    settings, said, _ = draft(states('/joint_states'), description('/robot_description'))
+    assert settings.task_state == ('arm/waist/position', 'arm/gripper/position')
+    (opened,) = [line for line in marked(said, 'OPEN') if 'description' in line]
+    assert opened.startswith('the limits: /robot_description in the bag run has no joint')
+    assert opened.endswith('--urdf takes a file in its place')
+
+
+def test_each_camera_is_one_whatever_it_sends(draft):
+    jpeg = cv2.imencode('.jpg', np.zeros((48, 64, 3), np.uint8))[1].ravel()
+
+    def compressed(time):
+        return KINDS['sensor_msgs/msg/CompressedImage'](bags.stamp(time), 'jpeg', jpeg)
+
+    settings, _, text = draft(
+        states('/joint_states'), frames('/front/image_rect'), frames('/front/image_raw'),
+        spread('/front/image_raw/compressed', 30, compressed),
+        spread('/wrist/image_raw/compressed', 30, compressed),
+    )  # fmt: skip
+    assert settings.task_cameras == ('front', 'wrist')
+    assert settings.camera_topics == ('/front/image_raw', '/wrist/image_raw/compressed')
+    assert settings.camera_types == ('Image', 'CompressedImage')
+    assert '# Not used: /front/image_rect (sensor_msgs/msg/Image)' in text
+
+
 def test_a_joint_without_a_number_is_a_joint(draft):
     settings, _, text = draft(states('/joint_states', values=(0.1, math.nan)))
     assert settings.task_state == ('arm/waist/position', 'arm/gripper/position')
@@ -358,6 +408,7 @@ def test_what_is_there_stays(call, folder, tmp_path):
         ('--urdf', '<model/>', "is no URDF: it holds a 'model', expected a robot"),
         ('--urdf', '<robot><joint name="${side}_a" type="revolute"/></robot>', 'is a xacro'),
         ('--urdf', '<robot><joint name="a" type="fixed"/></robot>', 'no joint that can be moved'),
+        ('--urdf', '<robot><joint name="" type="revolute"/></robot>', 'has a joint without'),
         ('--urdf', '<!DOCTYPE a [<!ENTITY b "c">]><robot/>', 'has a type declaration'),
         ('--urdf', '<robot><joint name="a" type="revolute"><limit lower="x"/></joint></robot>',
          "lower of joint 'a' is 'x', expected a number"),

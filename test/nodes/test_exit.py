@@ -223,6 +223,8 @@ def test_a_parameter_that_does_not_fit_is_one_line_and_exit_code_2(
          "'task.image_size' is [480, 640], but the checkpoint was trained with [120, 160]"),
         ({'task.cameras': '[rgb_left, rgb_main, rgb_under]'}, "'task.cameras' is ['rgb_left', "),
         ({'camera_topics': '[a, b]'}, "'camera_topics' lists 2 topics, expected 3"),
+        ({'camera_topics': '[a, b, c-d]'}, "the topic of rgb_under is 'c-d', which"),
+        ({'enable_topic': 'dead man'}, "the topic of enable_topic is 'dead man', which"),
         ({'zmq_endpoint': 'nonsense'}, "cannot listen on 'nonsense'"),
         ({'temporal_aggregation': False, 'query_every': 1000}, 'query_every is 1000, but a chunk'),
     ],

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.sighting import Seen, Sighting
 from act_ros.commissioning.draft.sources import call_topics, words_of
+from act_ros.interfaces import CAMERA_TYPES
 
 # Words that the names of most cameras have.
 GENERIC = {'cam', 'camera', 'rgb', 'image'}
+RAW = CAMERA_TYPES['Image']
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ def match_cameras(sighting: Sighting, side: PolicySide) -> list[Camera]:
     """
     topics = sighting.cameras()
     if not side.cameras:
-        # Of one camera that is sent as it is and compressed, the former.
-        raw = {t: s for t, s in topics.items() if s.type.endswith('/Image')} or topics
-        named = call_topics(raw, 'camera')
-        return [Camera(named[topic], topic, seen, seen.size) for topic, seen in raw.items()]
-    found: dict[str, str] = {}
+        # Of one camera that is sent as it is, rectified and compressed, the first that there is.
+        found: dict[str, str] = {}
+        for topic in sorted(topics, key=lambda t: (topics[t].type != RAW, 'rect' in t)):
+            found.setdefault(_camera_of(topic), topic)
+        alone = {topic: seen for topic, seen in topics.items() if topic in found.values()}
+        named = call_topics(alone, 'camera')
+        return [Camera(named[topic], topic, seen, seen.size) for topic, seen in alone.items()]
+    found = {}
     pairs = sorted(
         ((_alike(name, topic), name, topic) for name in side.cameras for topic in topics),
         key=lambda pair: -pair[0],
@@ -58,7 +63,7 @@ def match_cameras(sighting: Sighting, side: PolicySide) -> list[Camera]:
 
 def _camera_of(topic: str) -> str:
     """A topic without the part that says how it is sent."""
-    return re.sub(r'/(image_raw|image_color|image|compressed)(?=/|$)', '', topic)
+    return re.sub(r'/(image(_raw|_color|_rect|_rect_color)?|compressed)(?=/|$)', '', topic)
 
 
 def _alike(name: str, topic: str) -> float:

@@ -9,7 +9,7 @@ from act_ros.commissioning.draft.cameras import Camera, match_cameras
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.proposal import Proposal, outputs_for
 from act_ros.commissioning.draft.sighting import Sighting
-from act_ros.commissioning.draft.urdf import UrdfJoint
+from act_ros.commissioning.draft.urdf import Described, UrdfJoint, narrower
 from act_ros.errors import listed
 from act_ros.interfaces import INPUT_TYPES
 from act_ros.parameter_file import quoted
@@ -76,14 +76,14 @@ def make_draft(
     sighting: Sighting,
     side: PolicySide,
     proposal: Proposal,
-    description: Mapping[str, UrdfJoint],
+    description: Described,
     robot_limits: Mapping[str, float],
     made_of: Sequence[str],
 ) -> Draft:
     """Write the file.
 
     :param name: of the task.
-    :param description: joints of a URDF; empty where there is none.
+    :param description: of a URDF; empty where there is none.
     :param robot_limits: of MoveIt's file, by parameter; empty where there is none.
     :param made_of: what it is made of, for people.
     """
@@ -216,20 +216,26 @@ def _write_limits(
     draft: Draft,
     proposal: Proposal,
     sighting: Sighting,
-    description: Mapping[str, UrdfJoint],
+    description: Described,
     robot_limits: Mapping[str, float],
 ) -> None:
     joints = dict.fromkeys((entry.source, entry.name) for entry in proposal.action)
     if not joints:
         return
+    described = description.joints
+    for fault in description.faults:
+        if description.joints:
+            draft.note(2, f'Not used: {fault}')
+        else:
+            draft.leave_open(2, f'the limits: {fault}; --urdf takes a file in its place')
     quantities = {(e.source, e.name): e.quantity for e in reversed(proposal.action)}
     turning = [f'{s}/{n}/position' for s, n in joints
-               if n in description and description[n].continuous]  # fmt: skip
+               if n in described and described[n].continuous]  # fmt: skip
     if turning:
         draft.ask(2, 'these turn for ever, and their driver takes a turn further as the same')
         draft.add(2, f'continuous: [{", ".join(map(quoted, turning))}]')
     draft.note(2, 'How far and how fast a mistake of the policy may move a joint.')
-    given = {name: _limits_of(name, description, robot_limits) for _, name in joints}
+    given = {name: _limits_of(name, described, robot_limits) for _, name in joints}
     draft.add(2, 'joint_limits:' if any(given.values()) else '# joint_limits:')
     lacking: dict[str, list[str]] = {}
     for (source, joint), key in joint_keys(joints).items():
@@ -258,12 +264,8 @@ def _limits_of(
     known = dict(description[joint].limits) if joint in description else {}
     if joint in description and description[joint].continuous:
         known |= {'min_position': -math.inf, 'max_position': math.inf}
-    for limit in LIMITED:
-        value = robot_limits.get(f'joint_limits.{joint}.{limit}')
-        if value is not None:
-            narrower = max if limit == 'min_position' else min
-            known[limit] = narrower(value, known.get(limit, value))
-    return known
+    others = {limit: robot_limits.get(f'joint_limits.{joint}.{limit}') for limit in LIMITED}
+    return narrower(known, {name: value for name, value in others.items() if value is not None})
 
 
 def _range_of(sighting: Sighting, joint: str) -> str:

@@ -49,7 +49,8 @@ class Seen:
     :ivar encoding: of these.
     :ivar joints: in the order in which they came, with what is measured of each.
     :ivar values: numbers in an array.
-    :ivar wanted: somebody listens, and nobody publishes.
+    :ivar sent: somebody publishes, or has.
+    :ivar wanted: nobody does, and somebody listens who may obey.
     """
 
     type: str
@@ -60,6 +61,7 @@ class Seen:
     encoding: str = ''
     joints: dict[str, dict[str, Range]] = field(default_factory=dict)
     values: int = 0
+    sent: bool = True
     wanted: bool = False
 
     @property
@@ -125,17 +127,17 @@ class Sighting:
 
     :ivar where: for people: a bag, the graph, or nothing.
     :ivar topics: by full name.
-    :ivar description: the URDF that it publishes.
+    :ivar descriptions: the URDFs that it publishes, by topic.
     """
 
     where: str = ''
     topics: dict[str, Seen] = field(default_factory=dict)
-    description: str = ''
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     def hear(self, topic: str, message: Any, receipt: int) -> None:
         """Take in a message of a topic that is known."""
         if self.topics[topic].type == TEXT:
-            self.description = self.description or message.data
+            self.descriptions[topic] = message.data
         else:
             self.topics[topic].hear(message, receipt)
 
@@ -145,7 +147,7 @@ class Sighting:
             topic: seen
             for topic, seen in self.topics.items()
             if seen.type.endswith('Image')
-            and not seen.wanted
+            and seen.sent
             and not any(word in topic.lower() for word in DEPTH)
             and not seen.encoding.startswith(('16', '32'))
         }
@@ -172,7 +174,7 @@ def is_command(topic: str, seen: Seen) -> bool:
     if topic.endswith(MEASURED):
         return False
     named = any(word in part for word in COMMANDED for part in topic.lower().split('/'))
-    return named or (seen.wanted and not seen.count)
+    return named or seen.wanted
 
 
 def of_interest(types: Mapping[str, str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """What a URDF says of a robot's joints."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +10,18 @@ from act_ros.errors import ParameterError, one_line
 
 LARGEST = 32_000_000  # letters; meshes are in files of their own
 MOVABLE = ('revolute', 'continuous', 'prismatic')
+
+
+@dataclass(frozen=True)
+class Described:
+    """What descriptions say.
+
+    :ivar joints: those that can be moved, by name.
+    :ivar faults: of descriptions that could not be read, a line each.
+    """
+
+    joints: Mapping[str, 'UrdfJoint'] = field(default_factory=dict)
+    faults: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,36 @@ def read_urdf(path: Path) -> dict[str, UrdfJoint]:
     return parse_urdf(text, str(path))
 
 
+def parse_descriptions(texts: Mapping[str, str], where: str) -> Described:
+    """What a robot publishes of itself: parts of it, or the same several times.
+
+    :param texts: by topic.
+    :param where: they are from, for people.
+    """
+    joints: dict[str, UrdfJoint] = {}
+    faults = []
+    for topic, text in texts.items():
+        try:
+            found = parse_urdf(text, f'{topic} in {where}')
+        except ParameterError as error:
+            faults.append(str(error))
+            continue
+        for name, joint in found.items():
+            other = joints.get(name, joint)
+            limits = narrower(joint.limits, other.limits)
+            joints[name] = UrdfJoint(name, limits, joint.continuous and other.continuous)
+    return Described(joints, faults)
+
+
+def narrower(limits: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
+    """What two say of a joint: of two limits the narrower."""
+    both = {**limits, **others}
+    for name in limits.keys() & others.keys():
+        choose = max if name == 'min_position' else min
+        both[name] = choose(limits[name], others[name])
+    return both
+
+
 def parse_urdf(text: str, where: str) -> dict[str, UrdfJoint]:
     """The joints that can be moved, by name, in the order of the description.
 
@@ -61,6 +103,8 @@ def parse_urdf(text: str, where: str) -> dict[str, UrdfJoint]:
             )
         # One that mimics another is moved by nobody.
         if kind in MOVABLE and element.find('mimic') is None:
+            if not name:
+                raise ParameterError(f'{where} has a joint without a name')
             continuous = kind == 'continuous'
             joints[name] = UrdfJoint(name, _limits(element, where, continuous), continuous)
     if not joints:
@@ -85,12 +129,13 @@ def _limits(joint: ElementTree.Element, where: str, continuous: bool) -> dict[st
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if math.isnan(value):
             raise ParameterError(
                 f'{where}: {attribute} of joint {joint.get("name")!r} is {text!r}, expected a '
                 f'number'
             )
-        found[name] = value
+        if not math.isinf(value):  # which is none
+            found[name] = value
     if found.get('max_velocity', 1) <= 0:  # as it is written where nobody has looked
         del found['max_velocity']
     if found.get('min_position', -1) >= found.get('max_position', 1):
