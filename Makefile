@@ -7,8 +7,7 @@ JAZZY := .venv-jazzy/.ready
 # What differs from one distribution to the next: rclpy's life cycle, its signals and threads, Fast
 # DDS's shared memory, profiles and QoS events, the classes of the messages.
 JAZZY_TESTS := test/distributions test/nodes/test_exit.py test/nodes/test_isolation.py \
-  test/nodes/test_inputs.py test/nodes/test_outputs.py test/nodes/test_live_check.py \
-  test/nodes/test_two_machines.py test/nodes/test_interfaces.py test/demo/test_robot_node.py
+  test/nodes/test_inputs.py test/nodes/test_outputs.py test/nodes/test_two_machines.py
 # Of each floor what tells most in little time: the network's numbers, the loop and its limits, the
 # messages, the files, and a node over DDS.
 QUICK_TESTS := $(wildcard test/test_*.py) test/commands test/control test/safety test/observation \
