@@ -263,6 +263,20 @@ def test_a_dataset_of_two_arms_finds_the_joints_of_each(draft, tmp_path):
     assert 'no joint that is seen is called so' not in said.out
 
 
+def test_a_dataset_that_does_not_tell_two_arms_apart_is_told(draft, tmp_path):
+    feature = {'dtype': 'float32', 'shape': [1], 'names': ['waist.pos']}
+    info = {'fps': 50, 'features': {'observation.state': feature, 'action': feature}}
+    (tmp_path / 'info.json').write_text(json.dumps(info))
+    _, said, _ = draft(
+        *[states(f'/{arm}/joint_states') for arm in ('left', 'right')],
+        arguments=('--dataset-info', tmp_path / 'info.json'),
+    )
+    (told,) = [line for line in marked(said, 'OPEN') if 'waist' in line and 'dataset' in line]
+    assert told == (
+        "the dataset calls an entry 'waist', and left, right have a joint that is called so"
+    )
+
+
 def description(topic, *joints):
     """A URDF as a robot publishes it, of joints with a range and a speed."""
     text = ''.join(
@@ -315,6 +329,22 @@ def test_a_joint_without_a_number_is_a_joint(draft):
     settings, _, text = draft(states('/joint_states', values=(0.1, math.nan)))
     assert settings.task_state == ('arm/waist/position', 'arm/gripper/position')
     assert '# Seen without a number.' in text
+
+
+def test_what_is_commanded_beside_the_arm_is_not_passed_over(draft):
+    def speed(time):
+        vector = KINDS['geometry_msgs/msg/Vector3']
+        return KINDS['geometry_msgs/msg/Twist'](vector(0.1, 0, 0), vector(0, 0, 0))
+
+    settings, said, _ = draft(
+        states('/joint_states'), trajectories('/controller/joint_trajectory'),
+        spread('/cmd_vel', 50, speed),
+    )  # fmt: skip
+    assert settings.outputs == ('/controller/joint_trajectory JointTrajectory',)
+    assert (
+        'that the policy commands nothing on /cmd_vel (geometry_msgs/msg/Twist)'
+        in marked(said, 'CONFIRM')
+    )
 
 
 def test_what_interpolates_is_no_policy(draft):

@@ -29,6 +29,13 @@ class DatasetInfo:
     rate: float
 
 
+def without_suffix(name: str) -> str:
+    """What LeRobot's motor is called."""
+    for suffix in SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
+
+
 def read_dataset_info(path: Path) -> DatasetInfo:
     """Read the file.
 

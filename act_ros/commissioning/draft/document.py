@@ -144,7 +144,9 @@ def _write_task(
                 f'the training',
             )
         for doubt in proposal.doubts:
-            if doubt.startswith(f'task.{what} ') or not doubt.startswith('task.'):
+            # What is of both is told once.
+            of = doubt.split()[0] if doubt.startswith('task.') else 'task.state'
+            if of == f'task.{what}':
                 draft.leave_open(3, doubt)
         draft.add(3, f'{what}:' if entries else f'{what}: []')
         for entry in entries:
@@ -198,7 +200,7 @@ def _write_outputs(draft: Draft, sighting: Sighting, proposal: Proposal) -> None
     named = {text.split()[0] for text in outputs}
     for topic, seen in sighting.commands().items():
         if topic not in named:
-            draft.note(2, f'Not used: {topic} ({seen.type})')
+            draft.ask(2, f'that the policy commands nothing on {topic} ({seen.type})')
     if outputs:
         draft.ask(2, 'where commands go, and as what')
         draft.add(2, 'outputs:')

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from act_ros.commissioning.draft.dataset_info import SUFFIXES
+from act_ros.commissioning.draft.dataset_info import without_suffix
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.sighting import Seen, Sighting
 from act_ros.commissioning.draft.sources import Sources, nearest, words_of
@@ -65,14 +65,14 @@ def _of_dataset(side: PolicySide, sources: Sources) -> Proposal:
     def entry(name: str) -> Entry:
         quantity = 'velocity' if name.endswith('.vel') else 'position'
         found = sources.find(name, quantity)
-        if found is not None:
-            return found
-        for suffix in SUFFIXES:
-            name = name.removesuffix(suffix)
-        doubts[f'the dataset calls an entry {name!r}, and no joint that is seen is called so'] = (
-            None
-        )
-        return Entry(next(iter(sources.topics)), name, quantity)
+        name = without_suffix(name)
+        having = sources.having(name)
+        called = f'the dataset calls an entry {name!r}, and'
+        if found is None:
+            doubts[f'{called} no joint that is seen is called so'] = None
+        elif len(having) > 1:
+            doubts[f'{called} {", ".join(having)} have a joint that is called so'] = None
+        return found or Entry(next(iter(sources.topics)), name, quantity)
 
     state = [entry(name) for name in side.dataset.state]
     action = [entry(name) for name in side.dataset.action]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from act_ros.commissioning.draft.dataset_info import SUFFIXES
+from act_ros.commissioning.draft.dataset_info import without_suffix
 from act_ros.commissioning.draft.sighting import Seen, Sighting
 from act_ros.interfaces import STATE_TYPES
 from act_ros.task import QUANTITIES, Entry
@@ -75,20 +75,17 @@ class Sources:
         :param topic: that the name is from: of two arms whose joints are called alike it tells
             which is meant.
         """
-        for suffix in SUFFIXES:
-            name = name.removesuffix(suffix)
-        pairs = [(source, joint) for source, joints in self._joints.items() for joint in joints]
-        if sources := [source for source, joint in pairs if joint == name]:
+        name = without_suffix(name)
+        if sources := self.having(name):
             return Entry(nearest(topic, sources), name, quantity)
+        pairs = [(source, joint) for source, joints in self._joints.items() for joint in joints]
         alike = [pair for pair in pairs if _plain(pair[1]) == _plain(name)]
         alike = alike or [pair for pair in pairs if _is_of(name, *pair)]
         return Entry(*alike[0], quantity) if len(alike) == 1 else None
 
-    def has(self, entry: Entry) -> bool:
-        """Whether what was seen brings an entry."""
-        return any(
-            self._measures(source, entry.name, entry.quantity) for source in self._joints
-        )
+    def having(self, joint: str) -> list[str]:
+        """The sources that have a joint of this name."""
+        return [source for source, joints in self._joints.items() if joint in joints]
 
     def topic_for(self, entries: Sequence[Entry]) -> str | None:
         """The source whose topic brings all of some entries."""
@@ -96,11 +93,6 @@ class Sources:
             if all(self._measures(source, e.name, e.quantity) for e in entries):
                 return source
         return None
-
-    def rate(self, source: str) -> float:
-        """Of its messages [Hz]; 0 where none was seen."""
-        seen = self._seen.get(self.topics[source])
-        return 0.0 if seen is None else seen.rate
 
     def _measures(self, source: str, joint: str, quantity: str) -> bool:
         if not self._seen:
