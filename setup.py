@@ -40,18 +40,19 @@ setup(
         ('share/act_ros/config/examples', glob('act_ros/config/examples/*.yaml')),
         ('share/act_ros/config/layouts', glob('act_ros/config/layouts/*')),
     ],
-    # Only minimums: pinning torch here would replace a robot's own CUDA build. Old builds are
-    # safe here: no file is given to torch.load, which can be made to run code before 2.10.
+    # Only minimums, no newer than what rosdep installs for Humble (Ubuntu 22.04): pinning torch
+    # here would replace a robot's own CUDA build. Old builds are safe here: no file is given to
+    # torch.load, which can be made to run code before 2.10.
     install_requires=[
         'torch>=2.1',
-        'numpy>=1.22',
+        'numpy>=1.21',
         'safetensors>=0.4',
         'opencv-python-headless<5',
         'simplejpeg>=1.8',
         'pyzmq>=22',
         'PyYAML>=5.4',
         'rich>=11',
-        'matplotlib>=3.6',
+        'matplotlib>=3.5',
         'Jinja2>=3.0',
     ],
     extras_require={

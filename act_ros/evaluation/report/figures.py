@@ -58,7 +58,7 @@ def trajectories(
         axis.set_axis_off()
     for axis in axes[max(0, task.action_dim - columns) : task.action_dim]:
         axis.set_xlabel('s', fontsize=7)
-    axes[0].legend(fontsize=6, loc='upper right', ncols=3)
+    axes[0].legend(fontsize=6, loc='upper right', ncol=3)
     return _png(figure)
 
 
@@ -90,7 +90,7 @@ def moment(
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25, lw=0.5)
     axes[-1].set_xlabel('s from this moment', fontsize=8)
-    axes[0].legend(fontsize=7, loc='upper right', ncols=2, bbox_to_anchor=(1, 1.32), frameon=False)
+    axes[0].legend(fontsize=7, loc='upper right', ncol=2, bbox_to_anchor=(1, 1.32), frameon=False)
     return _png(figure)
 
 
@@ -164,7 +164,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], group: str, recorded: Mapping[str, 
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.25, lw=0.5)
     lines, labels = axes[0].get_legend_handles_labels()
-    figure.legend(lines, labels, fontsize=8, loc='lower center', ncols=len(lines))
+    figure.legend(lines, labels, fontsize=8, loc='lower center', ncol=len(lines))
     return _png(figure)
 
 

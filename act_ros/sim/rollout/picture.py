@@ -31,7 +31,7 @@ def picture(
     height = 3.6 + 2.7 * below
     figure = Figure(figsize=(13, height))
     upper, lower = figure.subfigures(2, 1, height_ratios=(3.6, 2.7 * below), squeeze=False)[:, 0]
-    success, time, jerk = upper.subplots(1, 3, width_ratios=(1.2, 1, 1))
+    success, time, jerk = upper.subplots(1, 3, gridspec_kw={'width_ratios': (1.2, 1, 1)})
     upper.subplots_adjust(left=0.06, right=0.985, top=0.91, bottom=0.2, wspace=0.22)
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(rows))]
     _success(success, rows, colours)
