@@ -144,13 +144,18 @@ def _ask(what: str, entries: 'Sequence[Entry]') -> 'tuple[Sequence[Entry], bool]
 
 def _write(drafted: 'Draft', out: Path) -> None:
     """Write the file, whole, and see that it can be read back."""
+    from act_ros.errors import ParameterError
     from act_ros.files import whole
     from act_ros.parameter_file import read_parameter_file
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole(out) as part:
         part.write_text(drafted.text, encoding='utf-8')
-        read_parameter_file(part)
+        try:
+            read_parameter_file(part)
+        except ParameterError as error:
+            said = str(error).replace(str(part), str(out))
+            raise ParameterError(f'nothing is written: {said}') from None
 
 
 def _tell(drafted: 'Draft', out: Path, arguments: argparse.Namespace) -> None:

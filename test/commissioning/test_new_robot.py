@@ -365,6 +365,17 @@ def test_what_comes_too_seldom_to_act_on_makes_no_patience(draft):
     assert any(line.startswith('max_age, 0.1 s if') for line in marked(said, 'OPEN'))
 
 
+def test_what_makes_no_parameters_makes_no_file(call, tmp_path):
+    feature = {'shape': [1], 'names': ['waist']}
+    features = {'observation.state': feature, 'action': feature,
+                'observation.images.front': {'shape': [0, 9000, 3]}}  # fmt: skip
+    (tmp_path / 'info.json').write_text(json.dumps({'fps': 50, 'features': features}))
+    code, said, out = call('--dataset-info', tmp_path / 'info.json')
+    assert code == 2
+    assert f"nothing is written: {out}: parameter 'task.image_size' is 0; expected" in said.err
+    assert not out.exists()
+
+
 def test_nothing_of_a_robot_makes_no_file(call, tmp_path):
     text = KINDS['std_msgs/msg/String']('hello')
     write(tmp_path / 'run', [Message(0, '/chatter', text)])
