@@ -30,6 +30,7 @@ setup(
     package_data={
         'act_ros.config': ['*.yaml', '*.xml', 'examples/*.yaml', 'layouts/*'],
         'act_ros.sim': ['demonstration/*'],
+        'act_ros.web': ['page/*'],
         'act_ros.evaluation.report': ['templates/*'],
     },
     data_files=[
@@ -62,6 +63,7 @@ setup(
         'bags': ['rosbags>=0.10', 'mcap>=1.1', 'zstandard>=0.20', 'lz4>=4.0'],
         'curve': ['PyNaCl>=1.5'],  # the ZMQ server for clients with a key
         'metrics': ['prometheus-client>=0.15'],  # how the ZMQ server is doing, for Prometheus
+        'web': ['aiohttp>=3.9'],  # the page beside the robot
         'ray': ['ray>=2.9'],
         'openvino': ['openvino>=2024.4'],
         'onnx': ['onnx>=1.16', 'onnxruntime>=1.17', 'onnxscript>=0.5'],
@@ -71,6 +73,7 @@ setup(
             'hypothesis>=6.50',
             'PyNaCl>=1.5',
             'prometheus-client>=0.15',
+            'aiohttp>=3.9',
             'ruff==0.17.6',
             'mypy==2.4.1',
             'types-PyYAML>=6.0',
@@ -101,6 +104,7 @@ setup(
             'replay = act_ros.replay:main',
             'sim_robot = act_ros.demo.sim_robot:main',
             'train = act_ros.train:program',
+            'web_status = act_ros.web_status:main',
         ],
     },
 )

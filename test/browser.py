@@ -14,12 +14,22 @@ needed = pytest.mark.skipif(CHROMIUM is None, reason='no chromium is installed')
 
 def opened(page: Path, *flags: str) -> 'subprocess.CompletedProcess[str]':
     """Open a file in the browser without a window, and end it."""
-    profile = page.with_name(f'profile of {page.stem}')
+    return _opened(page.as_uri(), page.with_name(f'profile of {page.stem}'), *flags)
+
+
+def document(url: str, profile: Path) -> str:
+    """What a page has become after some seconds of its own time; it must not complain."""
+    said = _opened(url, profile, '--virtual-time-budget=4000', '--timeout=10000', '--dump-dom')
+    assert 'CONSOLE' not in said.stderr, said.stderr
+    return said.stdout
+
+
+def _opened(url: str, profile: Path, *flags: str) -> 'subprocess.CompletedProcess[str]':
     return subprocess.run(
         [CHROMIUM or '', '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
          '--no-first-run', '--disable-background-networking', '--disable-component-update',
          '--disable-sync', f'--user-data-dir={profile}', '--enable-logging=stderr',
-         '--hide-scrollbars', *flags, page.as_uri()],
+         '--hide-scrollbars', *flags, url],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
 

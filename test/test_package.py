@@ -101,7 +101,7 @@ def test_executables(prefix):
     scripts = sorted((prefix / 'lib/act_ros').iterdir())
     assert [script.name for script in scripts] == [
         'act_node', 'check_config', 'evaluate_bag', 'inference_server', 'lookout', 'new_robot',
-            'replay', 'sim_robot', 'train',
+            'replay', 'sim_robot', 'train', 'web_status',
     ]  # fmt: skip
     assert all(os.access(script, os.X_OK) for script in scripts)
 

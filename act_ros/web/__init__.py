@@ -1,0 +1,1 @@
+"""One page for whoever stands beside the robot: read-only."""
