@@ -16,7 +16,7 @@ QUICK_TESTS := $(wildcard test/test_*.py) test/commands test/control test/safety
 SECONDS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick test-jazzy docs lint clean
+.PHONY: help setup demo test quick test-jazzy coverage docs lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,15 @@ $(JAZZY): test/distributions/jazzy.txt $(READY)
 	@.venv-jazzy/bin/python -c 'import rclpy, torch; assert ".venv-jazzy" in rclpy.__file__'
 	@touch $@
 
+coverage: $(READY) ## run the tests, or TESTS=test/..., and list the ten least covered files
+	@.venv/bin/python -c 'import coverage' 2>/dev/null || .venv/bin/pip install -q 'coverage>=7.10'
+	@mkdir -p out/coverage && .venv/bin/coverage erase
+	-@.venv/bin/coverage run -m pytest $(TESTS)
+	@.venv/bin/coverage combine -q && .venv/bin/coverage html -q
+	@.venv/bin/coverage report > out/coverage/report.txt
+	@head -12 out/coverage/report.txt; grep TOTAL out/coverage/report.txt
+	@echo 'out/coverage/html/index.html'
+
 docs: $(READY) ## build the pages of docs/ as a site in out/site
 	@NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
 	@echo 'out/site/index.html'
@@ -69,4 +78,4 @@ lint: $(READY) ## check style and static types
 	@.venv/bin/mypy
 
 clean: ## remove what was made here
-	rm -rf .venv .venv-jazzy out/demo out/site build install log *.egg-info
+	rm -rf .venv .venv-jazzy out/demo out/site out/coverage build install log *.egg-info

@@ -58,6 +58,7 @@ NOT_HERE = {
     'python inference_server.py': 'the original script',
     'python test_zmq_client.py': 'the original script',
     'make test-jazzy': 'CI runs it after these tests',
+    'make coverage': 'runs these tests; test/test_release.py sees that programs count',
     'python -m test.fuzz pickle --seconds 300':
         'needs atheris; test/bridge/test_corpus.py runs what it keeps',
     'python -m test.endurance': 'ten minutes; test/endurance/test_endurance.py runs its smallest',
