@@ -213,7 +213,10 @@ def _probe(client: PolicyClient, timeout: float) -> None:
         except PolicyTimeoutError:
             lost += 1
             if lost == PROBES:
-                raise
+                raise PolicyTimeoutError(
+                    f'no answer from {client.endpoint} within {PROBES} times {timeout:g} s; '
+                    f'is the server running there?'
+                ) from None
         except ServerError as error:
             if error.code != 'loading':
                 raise

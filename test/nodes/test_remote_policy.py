@@ -140,4 +140,4 @@ def test_where_nobody_answers_the_configuration_fails_by_name(graph, run):
     with run('tcp://127.0.0.1:9', command_timeout=0.5) as node:
         node.wait_for('ready: unconfigured')
         assert not graph.change('configure')
-        node.wait_for('not configured: no answer from tcp://127.0.0.1:9 within 0.5 s')
+        node.wait_for('not configured: no answer from tcp://127.0.0.1:9 within 3 times 0.5 s')
