@@ -19,6 +19,8 @@ from test.waiting import wait_until
 BUILD = """import sys
 from setuptools import build_meta
 print(getattr(build_meta, sys.argv[1])('dist'))"""
+RECIPE = """{chunk_size: 4, hidden_dim: 32, feedforward_dim: 48, encoder_layers: 1, heads: 4,
+decoder_layers: 1, backbone_width: 8, batch_size: 2, steps: 2, validate_every: 2}"""
 FILES = (*SOURCES, 'README.md', 'LICENSE')
 
 
@@ -74,7 +76,12 @@ def test_the_evaluator_and_the_trainer_run(programs, tmp_path):
                demo, '--out', 'evaluation', cwd=tmp_path)  # fmt: skip
     assert 'report: evaluation/report.html' in said
     assert (tmp_path / 'evaluation/report.html').stat().st_size > 10_000
-    assert 'usage: train' in run(programs / 'train', '--help', cwd=tmp_path)
+
+    recipe = tmp_path / 'recipe.yaml'
+    recipe.write_text(RECIPE)
+    run(programs / 'train', 'bag', '--params-file', demo, '--recipe', recipe,
+        '--validation-share', '0', '--out', 'ckpt', cwd=tmp_path)  # fmt: skip
+    assert (tmp_path / 'ckpt/policy_best.ckpt').is_file()
 
 
 @pytest.mark.parametrize('programs', ['build_wheel'], indirect=True)
