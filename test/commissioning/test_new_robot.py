@@ -247,6 +247,34 @@ def test_two_arms_whose_joints_are_called_alike_are_told_apart(draft):
     assert '# puppet_left/waist:' in text
 
 
+def arrays(topic, size=2):
+    kinds = (KINDS['std_msgs/msg/Float64MultiArray'], KINDS['std_msgs/msg/MultiArrayLayout'])
+    return spread(topic, 50, lambda time: kinds[0](kinds[1]([], 0), np.zeros(size)))
+
+
+@pytest.mark.parametrize(
+    ('topics', 'outputs'),
+    [
+        (('/right/commands', '/left/commands'),
+         ('/left/commands Float64MultiArray left_arm/*',
+          '/right/commands Float64MultiArray right_arm/*')),
+        (('/right/commands',), ('/right/commands Float64MultiArray right_arm/*',)),
+        # Which arm nothing tells, so it is left to a person.
+        (('/arm/commands',), None),
+    ],
+)  # fmt: skip
+def test_no_arm_gets_the_commands_of_the_other(draft, topics, outputs):
+    settings, said, _ = draft(
+        *[states(f'/{arm}_arm/joint_states') for arm in ('left', 'right')], *map(arrays, topics)
+    )
+    if outputs is None:
+        assert any(line.startswith('where commands go') for line in marked(said, 'OPEN'))
+        assert any(line.startswith('that the policy commands nothing on /arm/commands')
+                   for line in marked(said, 'CONFIRM'))  # fmt: skip
+    else:
+        assert settings.outputs == outputs
+
+
 def test_a_dataset_of_two_arms_finds_the_joints_of_each(draft, tmp_path):
     names = ['right_waist.pos', 'right_gripper.pos', 'left_waist.pos', 'left_gripper.pos']
     feature = {'dtype': 'float32', 'shape': [4], 'names': names}

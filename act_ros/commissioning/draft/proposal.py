@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from act_ros.commissioning.draft.dataset_info import without_suffix
 from act_ros.commissioning.draft.policy_side import PolicySide
 from act_ros.commissioning.draft.sighting import Seen, Sighting
-from act_ros.commissioning.draft.sources import Sources, nearest, words_of
+from act_ros.commissioning.draft.sources import Sources, nearest
 from act_ros.task import GRIPPER, TWIST, Entry, Task
 
 
@@ -181,22 +181,22 @@ def _entries_of(
         return [e for e in action if e.quantity == 'velocity' and e.name in TWIST]
     groups = _by_source(positions)
     if seen.values:  # which names none: as many as one source has, or as there are
-        return next((g for g in (*groups, positions) if len(g) == seen.values), [])
+        fitting = {group[0].source: group for group in groups if len(group) == seen.values}
+        if len(meant := nearest(topic, fitting)) == 1:
+            return fitting[meant[0]]
+        return positions if len(positions) == seen.values else []
     if any(word in topic.lower() for word in GRIPPER):
         return [entry for entry in positions if entry.is_gripper]
     if alone and seen.type.endswith('JointState'):
         return list(action)
-    meant = [group for group in groups if group[0].source in topic] or ([positions] * alone)
-    return [entry for group in meant for entry in group if alone or not entry.is_gripper]
+    own = [group for group in groups if group[0].source in topic] or ([positions] * alone)
+    return [entry for group in own for entry in group if alone or not entry.is_gripper]
 
 
 def _is_meant(topic: str, entry: Entry, entries: Sequence[Entry]) -> bool:
     """Whether a topic means this joint, and not one of the same name of another source."""
-    sources = list(dict.fromkeys(e.source for e in entries if e.name == entry.name))
-    if len(sources) == 1:
-        return True
-    told = set(words_of(topic)).intersection(words_of(entry.source))
-    return bool(told) and nearest(topic, sources) == entry.source
+    sources = [e.source for e in entries if e.name == entry.name]
+    return nearest(topic, sources) == [entry.source]
 
 
 def _by_source(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -77,7 +77,7 @@ class Sources:
         """
         name = without_suffix(name)
         if sources := self.having(name):
-            return Entry(nearest(topic, sources), name, quantity)
+            return Entry(nearest(topic, sources)[0], name, quantity)
         pairs = [(source, joint) for source, joints in self._joints.items() for joint in joints]
         alike = [pair for pair in pairs if _plain(pair[1]) == _plain(name)]
         alike = alike or [pair for pair in pairs if _is_of(name, *pair)]
@@ -105,10 +105,11 @@ def words_of(name: str) -> list[str]:
     return re.split(r'[\W_]+', name.lower())
 
 
-def nearest(topic: str, sources: Sequence[str]) -> str:
-    """The source whose name shares most words with a topic's; of several the first."""
+def nearest(topic: str, sources: Iterable[str]) -> list[str]:
+    """The sources whose names share most words with a topic's: several where none is meant."""
     words = set(words_of(topic))
-    return max(sources, key=lambda source: len(words.intersection(words_of(source))))
+    shared = {source: len(words.intersection(words_of(source))) for source in sources}
+    return [source for source, count in shared.items() if count == max(shared.values())]
 
 
 def _is_of(name: str, source: str, joint: str) -> bool:
