@@ -159,6 +159,26 @@ def test_a_config_that_does_not_fit_is_named(folder, side, message):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
+        (b'nheads: [4', 'cannot read '),
+        (b'nheads: \xff', 'cannot read '),
+        (b'- nheads: 4', 'holds a list, expected a mapping'),
+    ],
+)
+def test_a_config_that_is_none_is_named(folder, content, message):
+    (folder / CONFIG).write_bytes(content)
+    assert message in refusal(folder)
+
+
+def test_without_a_config_what_the_public_code_trains_with_is_assumed(tmp_path, caplog):
+    caplog.set_level('INFO')
+    side = read_side_config(tmp_path / CONFIG)
+    assert (side.nheads, side.dilation) == (8, False)
+    assert 'assuming nheads 8 and dilation false' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
         (b'version https://git-lfs.github.com/spec/v1', "it begins with b'version https://git-lfs"),
         (b'', "is no checkpoint, it begins with b''"),
         (b'\x80\x02.', 'is not a readable checkpoint'),

@@ -100,6 +100,14 @@ def test_a_configuration_of_before_2025(tmp_path):
     np.testing.assert_allclose(chunks(load(tmp_path, 'old'), given), given.chunks, atol=TOLERANCE)
 
 
+def test_a_configuration_of_before_2025_is_of_act_by_its_chunks(tmp_path):
+    as_oldest(write_lerobot(tmp_path, 'old'))
+    config = json.loads((tmp_path / 'config.json').read_text())
+    del config['chunk_size']
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    assert 'has no chunk_size: it is of no ACT policy' in refusal(tmp_path)
+
+
 def test_names_of_before_july_2024_and_of_a_compiled_model(tmp_path):
     given = reference('old')
     write_lerobot(tmp_path, 'old')
@@ -351,6 +359,20 @@ def test_what_the_user_says_wins_and_a_line_says_so(tmp_path, caplog):
     played = as_played(Settings(temporal_aggregation=True), policy).blending
     assert (played.temporal_aggregation, played.decay) == (True, 0.01)
     assert as_played(Settings(), policy).blending.query_every == 8
+
+
+def test_what_the_network_does_not_take_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    config = json.loads((write_lerobot(tmp_path) / 'config.json').read_text())
+    features = config['input_features'] | {
+        'observation.effort': {'type': 'STATE', 'shape': [6]},
+    }
+    config |= {'input_features': features, 'novelty': 1, 'replace_final_stride_with_dilation': 0}
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    given = reference('plain')
+    np.testing.assert_allclose(chunks(load(tmp_path), given), given.chunks, atol=TOLERANCE)
+    assert "the network does not take 'observation.effort'" in caplog.text
+    assert "config.json: not used: 'novelty'" in caplog.text
 
 
 # --- what is refused
