@@ -218,6 +218,26 @@ def test_who_never_reads_is_not_read_from():
         )  # fmt: skip
 
 
+def test_where_no_descriptor_is_left_it_looks_away_and_accepts_later():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Echo() as echo, socket.socket() as peer:
+        host, port = echo.front.endpoint.removeprefix('tcp://').rsplit(':', 1)
+        next_one = os.dup(peer.fileno())
+        os.close(next_one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, limits[1]))
+        try:
+            peer.connect((host, int(port)))  # the kernel takes it, the front cannot
+            began = time.monotonic()
+            wait_until(lambda: echo.front.counts.no_room > 2, 10.0, 'a front without room')
+            assert time.monotonic() - began > 0.2  # between two of them it sleeps
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        peer.settimeout(10)
+        peer.sendall(HELLO)
+        assert peer.recv(1) == HELLO[:1]
+        assert not echo.closed
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     messages=st.lists(
