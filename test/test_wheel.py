@@ -63,6 +63,21 @@ def programs(request, source, tmp_path_factory):
     return folder / 'bin'
 
 
+def test_every_file_is_in_it(programs):
+    packages = next(programs.parent.glob('lib/python*/site-packages'))
+    wanted = {
+        path.relative_to(ROOT)
+        for name in ('act_ros', 'detr') for path in (ROOT / name).rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }  # fmt: skip
+    assert {path.suffix for path in wanted} >= {'.py', '.yaml', '.xml', '.html'}
+    share = programs.parent / 'share'  # where ROS looks, also for launch files
+    assert not {
+        str(path) for path in wanted
+        if not any((folder / path).is_file() for folder in (packages, share))
+    }  # fmt: skip
+
+
 def demonstration_of(programs):
     return next(programs.parent.glob('lib/python*/site-packages/act_ros/sim/demonstration'))
 
