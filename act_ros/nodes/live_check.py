@@ -33,6 +33,7 @@ from act_ros.topics import with_cause
 
 NS = 1_000_000_000
 CLOCK = '/clock'
+LEAST = 2.0  # of messages, however late the robot was found; ticks begin within one of these [s]
 
 
 def check_live(
@@ -99,10 +100,12 @@ def _listen(node: Node, inspection: Inspection, seconds: float) -> None:
     executor, clock = SingleThreadedExecutor(), node.get_clock()
     executor.add_node(node)
     try:
-        end = time.monotonic() + seconds
+        end, found = time.monotonic() + seconds, False
         while (left := end - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=min(left, 0.005))
             inspection.until(clock.now().nanoseconds)
+            if inspection.heard and not found:
+                found, end = True, max(end, time.monotonic() + LEAST)
     finally:
         executor.shutdown()
 
