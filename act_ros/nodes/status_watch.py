@@ -98,7 +98,9 @@ class StatusWatch(Node):
             self._hear(INPUT_TYPES[kind], topic, self._on_state(name), STATE_QOS)
         for spec in read_outputs(settings.outputs, task):
             decoder = spec.output_type.decoder(spec, task.action_dim)
-            for topic in (spec.topic, dry_run_topic(spec.topic)):
+            # The goals of an action are on no topic.
+            topics = [spec.topic] if not spec.output_type.action else []
+            for topic in (*topics, dry_run_topic(spec.topic)):
                 self._hear(spec.message_type, topic, self._on_command(decoder, spec), 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.25, self._mind_cameras, clock=steady)

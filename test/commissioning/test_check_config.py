@@ -384,3 +384,14 @@ def test_of_several_recordings_each_is_told_of(check, folder, tmp_path, capsys):
         assert any(f'{name}, of which is what follows' in line for line in lines)
     assert sum(line.startswith('fits   arm ') for line in lines) == 2
     assert any(re.match("WRONG  bag .*no bag '.*nowhere'", line) for line in lines), odd(lines)
+
+
+def test_what_no_tick_was_asked_of_does_not_fit(check):
+    def short(message):
+        soon = message.time < 5e8 and message.what != 'rgb_left'
+        return [message] if soon else []
+
+    code, lines = check(lambda content: None, short)
+    assert code == 1
+    assert any(re.match('open   rgb_main .*too little came', line) for line in lines), odd(lines)
+    assert not any(re.match('fits   (rgb_|arm|base)', line) for line in lines)

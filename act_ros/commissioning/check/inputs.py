@@ -25,7 +25,9 @@ def check_inputs(robot: Robot, inspection: Inspection, findings: Findings) -> No
             continue
         said = f'{topic}, {INPUT_TYPES[kind]}, {_figures(heard)}'
         blame = inspection.blames.get(name)
-        if blame is None:
+        if not inspection.looked:
+            findings.open(name, f'{said}: too little came to ask at any tick')
+        elif blame is None:
             findings.fits(name, said)
         else:
             share = blame.ticks / inspection.looked
