@@ -39,6 +39,7 @@ NOT_HERE = {
     'colcon build --base-paths src/act_ros src/act_ros/act_ros_interfaces':
         'colcon for CMake comes with a ROS 2 distribution; test/test_package.py builds the first, '
         'test/nodes/test_runs.py the second',
+    'colcon build --symlink-install': 'test/test_package.py runs it',
     'cd ~/ws': 'the workspace beside a ROS 2 distribution',
     'export FASTDDS_DEFAULT_PROFILES_FILE='
     '$(ros2 pkg prefix --share act_ros)/config/fastdds.xml': 'asks ros2',
