@@ -15,7 +15,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from act_ros.commands import OutputSpec
 from act_ros.errors import CommandError, ObservationError
 from act_ros.interfaces import (
     INPUT_TYPES,
@@ -40,6 +39,7 @@ NAME = '_web_status'
 WIDE = 320  # of a thumbnail [px]
 QUALITY = 70
 FRESH = 0.3  # a thumbnail is not made anew within [s]
+LASTING = 1.0  # what came longer ago is not shown as of now [s]
 INTEREST = 5.0  # cameras are listened to for so long after somebody has looked [s]
 
 
@@ -77,7 +77,9 @@ class StatusWatch(Node):
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        super().__init__(NAME, cli_args=arguments)
+        # The first rule counts: the node's own name is not for the page.
+        named = ['--ros-args', '-r', f'__node:={NAME}', '--']
+        super().__init__(NAME, cli_args=[*named, *arguments])
         declare_parameters(self)
         self._settings = settings = read_parameters(self)
         self._task = task = Task.from_settings(settings)
@@ -88,7 +90,9 @@ class StatusWatch(Node):
         self._statuses: dict[str, Status] = {}
         self._told: float | None = None
         self._action = np.full(task.action_dim, np.nan)
-        self._frames: dict[str, Any] = {}
+        self._commanded = 0.0  # when [s], and whether to a dry run
+        self._dry = False
+        self._frames: dict[str, tuple[float, Any]] = {}
         self._pictures: dict[str, tuple[float, bytes | None]] = {}
         self._lock = threading.Lock()  # of thumbnails
         self._wanted = 0.0  # pictures, until then
@@ -101,7 +105,9 @@ class StatusWatch(Node):
             # The goals of an action are on no topic.
             topics = [spec.topic] if not spec.output_type.action else []
             for topic in (*topics, dry_run_topic(spec.topic)):
-                self._hear(spec.message_type, topic, self._on_command(decoder, spec), 10)
+                dry = topic == dry_run_topic(spec.topic)
+                take = self._on_command(decoder, dry)
+                self._hear(spec.message_type, topic, take, STATE_QOS)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(0.25, self._mind_cameras, clock=steady)
 
@@ -111,7 +117,7 @@ class StatusWatch(Node):
         measured, _ = self._store.measured(self.get_clock().now().nanoseconds)
         return summary(
             dict(self._statuses), age, self._joints(measured), self._task.cameras,
-            self._settings.max_age,
+            self._settings.max_age, dry=self._dry and self._is_commanded(),
         )  # fmt: skip
 
     def picture(self, camera: str) -> bytes | None:
@@ -127,8 +133,9 @@ class StatusWatch(Node):
             return picture
 
     def _thumbnail(self, camera: str) -> bytes | None:
-        message, framing = self._frames.get(camera), self._framings[camera]
-        if message is None:
+        came, message = self._frames.get(camera, (0.0, None))
+        framing = self._framings[camera]
+        if message is None or time.monotonic() - came > LASTING + self._settings.max_age:
             return None
         try:
             check_image(message, framing)
@@ -153,7 +160,7 @@ class StatusWatch(Node):
             found.append(
                 Joint(
                     entry.name,
-                    float(self._action[place]),
+                    float(self._action[place]) if self._is_commanded() else None,
                     None if measured is None else float(measured[column]),
                     float(self._limits.min_position[joint]),
                     float(self._limits.max_position[joint]),
@@ -181,13 +188,17 @@ class StatusWatch(Node):
         clock = self.get_clock()
         return lambda message: self._store.put(name, message, clock.now().nanoseconds)
 
-    def _on_command(self, decoder: Any, spec: OutputSpec) -> Callable[[Any], None]:
+    def _is_commanded(self) -> bool:
+        return time.monotonic() - self._commanded < LASTING
+
+    def _on_command(self, decoder: Any, dry: bool) -> Callable[[Any], None]:
         def take(message: Any) -> None:
             try:
                 values = decoder.decode(message).values[0]
             except CommandError:
                 return
             self._action = np.where(np.isnan(values), self._action, values)
+            self._commanded, self._dry = time.monotonic(), dry
 
         return take
 
@@ -206,4 +217,4 @@ class StatusWatch(Node):
             self._frames.clear()
 
     def _on_image(self, name: str) -> Callable[[Any], None]:
-        return lambda message: self._frames.__setitem__(name, message)
+        return lambda message: self._frames.__setitem__(name, (time.monotonic(), message))

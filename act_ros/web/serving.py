@@ -15,8 +15,6 @@ log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / 'page'
 FILES = {'/': 'index.html', '/page.css': 'page.css', '/page.js': 'page.js'}
-CLIENTS = 16  # requests at once; a page makes a few each second
-HERE = ('localhost', '127.0.0.1', '[::1]')
 HEADERS = {
     'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -55,21 +53,16 @@ def make_app(watched: Watched, *, only_here: bool) -> web.Application:
     :param only_here: it is for this machine: what a foreign page makes a browser ask, under a
         foreign name, is refused.
     """
-    busy = 0
 
     @web.middleware
     async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
-        nonlocal busy
-        name = request.host.rpartition(':')[0] if request.host[-1:] != ']' else request.host
-        if only_here and (name or request.host) not in HERE:
-            raise web.HTTPForbidden(text='this page is for the machine that it runs on')
-        if busy >= CLIENTS:
-            raise web.HTTPServiceUnavailable(text='too many look at once')
-        busy += 1
         try:
-            response = await handler(request)
-        finally:
-            busy -= 1
+            if only_here and not is_here(request.url.host or ''):
+                raise web.HTTPForbidden(text='this page is for the machine that it runs on')
+            response: web.StreamResponse = await handler(request)
+        except web.HTTPException as refusal:
+            refusal.headers.update(HEADERS)
+            raise
         response.headers.update(HEADERS)
         return response
 
@@ -101,7 +94,7 @@ async def _serve(app: web.Application, host: str, port: int) -> None:
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
-        log.info('http://%s:%d/', host, port)
+        log.info('http://%s:%d/', f'[{host}]' if ':' in host else host, port)
         await stop.wait()
     finally:
         await runner.cleanup()
@@ -126,5 +119,5 @@ def serve(watched: Watched, host: str, port: int, *, insecure: bool) -> None:
     except OSError as error:
         raise ActError(
             f'{host}, port {port} cannot be served: {error.strerror or error}; choose another '
-            f'--port'
+            f'--port, or --host'
         ) from None

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 SILENT = 3.0  # a node says something each second; after so long it is silent [s]
-ERROR = 2
+WARN, ERROR = 1, 2
+LONGEST = 240  # letters of a reason
 # By their names in the diagnostics, with those of the entry that each is of.
 FIGURES = {
-    'command_rate_hz': 'commands [Hz]',
+    'command_rate_hz': 'commands, as set [Hz]',
     'seam': 'largest seam [rad]',
     'jerk_rms': 'jerk, rms [rad/s³]',
     'jerk_max': 'jerk, largest [rad/s³]',
@@ -47,12 +48,15 @@ def summary(
     joints: Sequence[Joint],
     cameras: Sequence[str],
     max_age: float,
+    *,
+    dry: bool = False,
 ) -> dict[str, Any]:
     """What the page shows, as JSON has it.
 
     :param statuses: by part: 'control', 'inputs', 'inference', 'zmq'.
     :param age: of these [s]; None where none has come.
     :param max_age: of inputs [s].
+    :param dry: commands come, and go to a dry run.
     """
     told = age is not None and age < SILENT
     control = statuses.get('control')
@@ -63,9 +67,12 @@ def summary(
             reason = f'nothing has been heard of it for {age:.0f} s'
     else:
         state = control.values.get('state', '')
-        level = min(ERROR, max(status.level for status in statuses.values()))
-        reasons = [s.text for s in statuses.values() if s.level]
-        reason = '; '.join(reasons) or _going_on(control)
+        state += ', dry run' * dry
+        # What is stale comes back by itself, as what is warned of.
+        level = max(s.level if s.level <= ERROR else WARN for s in statuses.values())
+        reason = next((s.text for s in statuses.values() if s.level), _going_on(control))
+        if len(reason) > LONGEST:
+            reason = f'{reason[:LONGEST]} …'
     return {
         'state': state,
         'level': level,
@@ -115,8 +122,10 @@ def _figures(statuses: Mapping[str, Status]) -> list[dict[str, str]]:
     found = []
     for key, name in FIGURES.items():
         value, entry = values.get(key, ''), values.get(f'{key}_entry', '')
+        number = _number(value)
+        shown = value if number is None else f'{number:.3g}'
         if value:
-            found.append({'name': name, 'value': f'{value} ({entry})' if entry else value})
+            found.append({'name': name, 'value': f'{shown} ({entry})' if entry else shown})
     return found
 
 

@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,9 +24,14 @@ from test.waiting import wait_until
 pytest.importorskip('aiohttp', reason='aiohttp is not installed')
 
 
+class Page(NamedTuple):
+    url: str
+    process: subprocess.Popen
+
+
 @contextmanager
 def page(folder, *flags):
-    """The program, and where its page is."""
+    """The program's page, and where it is."""
     port = free_port()
     log = folder / 'web.log'
     process = subprocess.Popen(
@@ -37,7 +43,7 @@ def page(folder, *flags):
     url = f'http://127.0.0.1:{port}'
     try:
         wait_until(lambda: f'{url}/' in log.read_text(), 30, lambda: log.read_text())
-        yield url
+        yield Page(url, process)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0, log.read_text()
         assert 'Traceback' not in log.read_text()
@@ -59,7 +65,7 @@ def refused(url, **options):
 
 
 def test_it_shows_the_node_and_its_robot_and_changes_nothing(graph, ckpt, tmp_path):
-    with page(tmp_path) as url, run_node(tmp_path, ckpt) as node:
+    with page(tmp_path) as (url, _), run_node(tmp_path, ckpt) as node:
 
         def state():
             return json.loads(ask(f'{url}/state.json'))
@@ -91,10 +97,34 @@ def test_it_shows_the_node_and_its_robot_and_changes_nothing(graph, ckpt, tmp_pa
             '_web_status', '/')}  # fmt: skip
         assert published <= {'/rosout', '/parameter_events'}
 
+        graph.silent.add('rgb_main')
+        wait_until(lambda: not picture(), 10, 'no picture of a camera that has ended')
+        graph.silent.clear()
+
         assert graph.change('deactivate')
         wait_until(lambda: state()['state'] == 'inactive', 10, lambda: str(state()))
+        wait_until(lambda: all(j['commanded'] is None for j in state()['joints']), 10, 'none')
         node.stop()
         wait_until(lambda: state()['state'] == 'no node', 15, lambda: str(state()))
+
+
+@browser.needed
+def test_a_program_that_hangs_leaves_no_page_that_looks_alive(graph, tmp_path):
+    with (
+        page(tmp_path) as (url, process),
+        browser.living(f'{url}/', tmp_path / 'profile') as evaluate,
+    ):
+
+        def shown():
+            return evaluate("document.getElementById('state').textContent")
+
+        wait_until(lambda: shown() == 'no node', 20, shown)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: shown() == 'no connection', 10, shown)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        wait_until(lambda: shown() == 'no node', 10, shown)
 
 
 @pytest.mark.parametrize(

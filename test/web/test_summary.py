@@ -16,8 +16,8 @@ INPUTS = Status(1, 'front is stale', {'age/front': '0.4', 'rate/front': '3', 'ag
 JOINTS = [Joint('a', 0.5, None, -math.inf, math.inf)]
 
 
-def shown(statuses, age=0.5):
-    return summary(statuses, age, JOINTS, ['front'], max_age=0.1)
+def shown(statuses, age=0.5, **more):
+    return summary(statuses, age, JOINTS, ['front'], max_age=0.1, **more)
 
 
 def test_a_node_that_is_well_is_green_and_says_what_it_does():
@@ -25,6 +25,7 @@ def test_a_node_that_is_well_is_green_and_says_what_it_does():
     assert (page['state'], page['level'], page['reason']) == ('active', 0, 'running, episode 3')
     assert {'name': 'largest seam [rad]', 'value': '0.012 (arm/a/position)'} in page['figures']
     assert [limit['count'] for limit in page['limits']] == [9, 4]
+    assert shown({'control': CONTROL}, dry=True)['state'] == 'active, dry run'
     assert page['joints'] == [
         {'name': 'a', 'commanded': 0.5, 'measured': None, 'low': None, 'high': None}
     ]
@@ -33,6 +34,9 @@ def test_a_node_that_is_well_is_green_and_says_what_it_does():
 def test_the_worst_part_gives_the_colour_and_the_reason():
     page = shown({'control': CONTROL, 'inputs': INPUTS})
     assert (page['level'], page['reason']) == (1, 'front is stale')
+    gone = Status(3, 'front is stale', {})  # it comes back by itself
+    assert shown({'control': CONTROL, 'inputs': gone})['level'] == 1
+    assert len(shown({'control': Status(2, 'x' * 999, {})})['reason']) < 300
     assert page['inputs'] == [
         {'name': 'front', 'age': 0.4, 'rate': 3.0, 'late': True},
         {'name': 'arm', 'age': None, 'rate': None, 'late': True},

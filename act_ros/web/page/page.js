@@ -56,18 +56,24 @@ function show(state) {
   fill('inputs', state.inputs.map((input) => row(
     [input.name, number(input.age), number(input.rate, 1)], input.late)));
   fill('figures', state.figures.map((figure) => row([figure.name, figure.value])));
-  fill('limits', state.limits.map((limit) => row([limit.name, String(limit.count)])));
+  fill('limits', state.limits.length ? state.limits.map(
+    (limit) => row([limit.name, String(limit.count)])) : [row(['none', ''])]);
 }
 
 async function look() {
   try {
-    const answer = await fetch('state.json');
+    // What does not answer is as good as not there: nothing old may look alive.
+    const answer = await fetch('state.json', { signal: AbortSignal.timeout(2000) });
     if (!answer.ok) throw new Error(await answer.text());
     show(await answer.json());
   } catch (error) {
     byId('head').className = 'level2';
     byId('state').textContent = 'no connection';
     byId('reason').textContent = 'to the program that this page is of';
+    fill('joints', []);
+    fill('inputs', []);
+    fill('figures', []);
+    fill('limits', []);
   }
   setTimeout(look, 500);
 }
@@ -79,6 +85,7 @@ setInterval(() => {
   for (const image of document.querySelectorAll('#cameras img')) {
     const next = new Image();
     next.onload = () => { image.src = next.src; };
+    next.onerror = () => { image.removeAttribute('src'); };
     next.src = `camera/${encodeURIComponent(image.dataset.camera)}.jpg?${turn}`;
   }
 }, 1000);
