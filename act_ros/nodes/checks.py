@@ -12,13 +12,13 @@ from act_ros.control import oldest_behind
 from act_ros.errors import LinkError
 from act_ros.parameters import Settings
 from act_ros.policy import GuestPolicy, PolicyProcess, Statistics
+from act_ros.policy.interface import FAR
 from act_ros.task import Task
 
 log = logging.getLogger(__name__)
 
 WARM_PASSES = 5
 TRIALS = 3  # for each size of a batch
-FAR = 5.0  # standard deviations from the mean of training
 
 
 def guest_batch(policy: PolicyProcess, settings: Settings, latency: float, chunk: float) -> int:

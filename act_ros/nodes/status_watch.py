@@ -30,7 +30,7 @@ from act_ros.nodes.message_classes import message_class
 from act_ros.nodes.wiring import IMAGE_QOS, STATE_QOS
 from act_ros.observation import ObservationStore, check_image, decode_image, framings
 from act_ros.parameter_file import as_rcl_reads
-from act_ros.safety import Limits
+from act_ros.safety import Limits, joint_of
 from act_ros.task import Task
 from act_ros.web.summary import Joint, Status, summary
 
@@ -151,12 +151,12 @@ class StatusWatch(Node):
         return coded.tobytes() if done else None
 
     def _joints(self, measured: np.ndarray | None) -> list[Joint]:
-        names = list(dict.fromkeys((e.source, e.name) for e in self._task.action))
+        joints = joint_of(self._task)
         positions = [i for i, e in enumerate(self._task.action) if e.quantity == 'position']
         found = []
         for column, place in enumerate(positions):
             entry = self._task.action[place]
-            joint = names.index((entry.source, entry.name))
+            joint = joints[entry]
             found.append(
                 Joint(
                     entry.name,

@@ -32,6 +32,8 @@ def remote_options(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, parameter) for name, parameter in REMOTE_OPTIONS.items()}
 
 
+# Standard deviations from the mean of training, beyond which a value is of another kind.
+FAR = 5.0
 _STATE_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Standard deviations of the training data. No robot is further away from what it was trained on;
 # 1e300 sent in place of a measurement is.

@@ -6,12 +6,13 @@ from act_ros.safety.limits import (
     Limits,
     action_entries,
     action_turns,
+    joint_of,
     joints_of,
     lacking_limits,
     limit_faults,
 )
 
 __all__ = [
-    'TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns', 'joints_of',
-    'lacking_limits', 'limit_faults',
+    'TURN', 'CommandLimiter', 'Limits', 'action_entries', 'action_turns', 'joint_of',
+    'joints_of', 'lacking_limits', 'limit_faults',
 ]  # fmt: skip

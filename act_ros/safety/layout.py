@@ -8,7 +8,7 @@ import numpy as np
 from act_ros.errors import LimitError
 from act_ros.safety.bounds import Bounds
 from act_ros.safety.braking import LARGEST, ROUNDING, JointBounds
-from act_ros.safety.limits import Limits, joints_of
+from act_ros.safety.limits import Limits, joint_of
 from act_ros.safety.passage import Motion
 from act_ros.task import Task
 
@@ -25,15 +25,14 @@ class Layout:
 
     def __init__(self, task: Task) -> None:
         self.action = task.action
-        joints = joints_of(task)
-        joint_of = {entry: i for i, entries in enumerate(joints) for entry in entries}
+        joint = joint_of(task)
         positions = [i for i, entry in enumerate(task.action) if entry.quantity == 'position']
-        place_of = {joint_of[task.action[i]]: place for place, i in enumerate(positions)}
+        place_of = {joint[task.action[i]]: place for place, i in enumerate(positions)}
         velocities = [i for i, entry in enumerate(task.action) if entry.quantity == 'velocity']
-        velocities.sort(key=lambda i: joint_of[task.action[i]] not in place_of)
+        velocities.sort(key=lambda i: joint[task.action[i]] not in place_of)
         self.position_entries = [task.action[i] for i in positions]
-        self._joint_of_position = [joint_of[task.action[i]] for i in positions]
-        self._joint_of_velocity = [joint_of[task.action[i]] for i in velocities]
+        self._joint_of_position = [joint[task.action[i]] for i in positions]
+        self._joint_of_velocity = [joint[task.action[i]] for i in velocities]
         self._beside = [place_of[j] for j in self._joint_of_velocity if j in place_of]
         self.positions = positions
         self.velocities = velocities

@@ -135,6 +135,11 @@ def joints_of(task: Task) -> list[list[Entry]]:
     return [sorted(entries, key=lambda entry: entry.quantity) for entries in joints.values()]
 
 
+def joint_of(task: Task) -> dict[Entry, int]:
+    """Each entry of an action to the place of its joint in `Limits`."""
+    return {entry: i for i, entries in enumerate(joints_of(task)) for entry in entries}
+
+
 def _unknown(
     parameter: str, names: Iterable[str], known: list[str], what: str
 ) -> Iterator[LimitError]:

@@ -82,8 +82,8 @@ class Inspection:
         self.store.inspection = self
         self._names = set(robot.inputs)
         # Inputs that share a topic are put one after the other: the first tells of it.
-        self._tells = {topic: name for name, (topic, _) in reversed([*robot.inputs.items()])}
-        self._topics = {name: topic for topic, name in self._tells.items()}
+        tells = {topic: name for name, (topic, _) in reversed([*robot.inputs.items()])}
+        self._topics = {name: topic for topic, name in tells.items()}
         self._period = round(NS / robot.task.rate)
         self._due: int | None = None
         self._first: int | None = None

@@ -1,16 +1,17 @@
 """A parameter file beside a checkpoint, or beside a policy that a server has."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from act_ros.commissioning.check.findings import Findings
 from act_ros.commissioning.check.robot import Robot
 from act_ros.control.checks import check_latency
-from act_ros.policy.interface import BatchPredictor, Statistics, blank_observation, check_cameras
+from act_ros.policy.interface import BatchPredictor, Statistics, blank_observation, check_task
 from act_ros.policy.kept import loaded
 from act_ros.policy.rollout import as_played, query_interval
-from act_ros.task import Task
+from act_ros.safety import joint_of
 
 ABOUT = 'checkpoint'
 PASSES = 5
@@ -62,12 +63,11 @@ def _fits(robot: Robot, findings: Findings) -> bool:
             findings.fits(ABOUT, f'{what} has as many entries as the network, {found}')
     side = checkpoint.side
     with findings.of(ABOUT):
-        cameras = side.camera_names or task.cameras
-        fitted = Task(
-            task.name, cameras, task.state, task.action, task.rate,
-            side.image_size or task.image_size,
+        trained = replace(
+            task, cameras=side.camera_names or task.cameras,
+            image_size=side.image_size or task.image_size,
         )  # fmt: skip
-        check_cameras(task, fitted.cameras, fitted.image_size)
+        check_task(task, trained)
         return fit
     return False
 
@@ -103,10 +103,10 @@ def _check_limits(robot: Robot, statistics: Statistics, findings: Findings) -> N
         return
     scale, _ = task.action_units
     mean, std = task.to_robot(statistics.action_mean), statistics.action_std / np.abs(scale)
-    joints = list(dict.fromkeys((entry.source, entry.name) for entry in task.action))
+    joints = joint_of(task)
     inside = looked = 0
     for i, entry in enumerate(task.action):
-        joint = joints.index((entry.source, entry.name))
+        joint = joints[entry]
         if entry.quantity == 'position':
             low, high = limits.min_position[joint], limits.max_position[joint]
         else:

@@ -6,11 +6,11 @@ import numpy as np
 
 from act_ros.commissioning.check.findings import Findings
 from act_ros.commissioning.check.robot import Robot
-from act_ros.policy.interface import Statistics
+from act_ros.policy.interface import FAR, Statistics
+from act_ros.safety import joint_of
 from act_ros.task import Entry
 
-FAR = 5.0  # standard deviations from the mean of training
-NEAR = 3.0  # within which a value is as in training
+NEAR = 3.0  # standard deviations within which a value is as in training
 TURNED = 180 / np.pi
 # What one unit is in another; the policy's first.
 UNITS = {
@@ -134,12 +134,12 @@ def check_measured(robot: Robot, measured: np.ndarray, findings: Findings) -> No
     limits, task = robot.limits, robot.task
     if limits is None or not len(measured):
         return
-    joints = list(dict.fromkeys((entry.source, entry.name) for entry in task.action))
+    joints = joint_of(task)
     positions = [entry for entry in task.action if entry.quantity == 'position']
     speeds = _speeds(measured, task.rate)
     within = looked = 0
     for column, entry in enumerate(positions):
-        joint = joints.index((entry.source, entry.name))
+        joint = joints[entry]
         low, high = limits.min_position[joint], limits.max_position[joint]
         tolerance = min(limits.range_tolerance, limits.max_step[joint])
         least, most = measured[:, column].min(), measured[:, column].max()

@@ -1,7 +1,7 @@
 """Which entries qpos and the action have, as far as anything tells."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from act_ros.commissioning.draft.dataset_info import without_suffix
 from act_ros.commissioning.draft.policy_side import PolicySide
@@ -145,10 +145,7 @@ def _with_doubts(proposal: Proposal, side: PolicySide) -> Proposal:
     ):
         if size is not None and len(entries) != size:
             doubts.append(f'{what} has {len(entries)} entries, the checkpoint {size}')
-    return Proposal(
-        proposal.state, proposal.action, proposal.topics, proposal.types, proposal.why,
-        proposal.sure, doubts,
-    )  # fmt: skip
+    return replace(proposal, doubts=doubts)
 
 
 def outputs_for(sighting: Sighting, action: Sequence[Entry]) -> list[str]:

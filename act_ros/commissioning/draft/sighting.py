@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +205,9 @@ def sight_bag(path: Path, seconds: float) -> Sighting:
             sighting.hear(topic, message, receipt)
         for topic in cameras:  # of pictures the first are enough, and of the rest the time
             seen = sighting.topics[topic]
-            for receipt, message in _first(bag, topic):
+            for _, receipt, message in islice(bag.messages([topic]), PICTURES):
                 seen.hear(message, receipt)
             receipts = [receipt for _, receipt, _ in bag.raw([topic], stop=stop)]
             if receipts:
                 seen.count, seen.last = len(receipts), receipts[-1]
         return sighting
-
-
-def _first(bag: Bag, topic: str) -> list[tuple[int, Any]]:
-    found = []
-    for _, receipt, message in bag.messages([topic]):
-        found.append((receipt, message))
-        if len(found) == PICTURES:
-            break
-    return found

@@ -11,9 +11,8 @@ from act_ros.evaluation.report.scores import scores, timings, worst
 from act_ros.evaluation.report.summary import in_one_sentence
 from act_ros.evaluation.report.verdict import verdict
 from act_ros.evaluation.run.outcome import Evaluation
+from act_ros.policy.interface import FAR
 from act_ros.safety import lacking_limits
-
-FAR = 5.0  # standard deviations from the mean of training
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:
